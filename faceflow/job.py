@@ -1,0 +1,253 @@
+"""The request: one `SwapJob` says everything about one face swap.
+
+It is what the CLI builds from its arguments, what the Prefect UI draws as a form, what programs pass to
+`run_deployment`, and what a dispatcher reads to place the job. It holds names and locations only, never secrets and
+never picture data, because parameters are stored in plain text.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _location(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("a location must be a non-empty path or URI without NUL characters")
+    return value
+
+
+Location = Annotated[str, AfterValidator(_location)]
+"""A file path, or the URI of an object in a store (`s3://bucket/key`, ...)."""
+
+
+class FrozenModel(BaseModel):
+    """A value that flows between stages: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sensitivity(StrEnum):
+    """Where the media may go: restricted only to isolated zones, private also to private ones, public anywhere."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    RESTRICTED = "restricted"
+
+
+class Priority(StrEnum):
+    """How soon the job wants to run among those that wait for the same machines."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class Selection(StrEnum):
+    """Which faces of the target are swapped."""
+
+    ALL = "all"
+    LARGEST = "largest"
+    MAPPED = "mapped"
+
+
+class SpeedPreset(StrEnum):
+    """Encoder effort, fastest first (the x264/x265 preset of the same name)."""
+
+    ULTRAFAST = "ultrafast"
+    VERYFAST = "veryfast"
+    FAST = "fast"
+    MEDIUM = "medium"
+    SLOW = "slow"
+
+
+class Source(FrozenModel):
+    """One identity to put into the target: one or several portraits of the same person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Source identity")
+
+    portraits: tuple[Location, ...] = Field(
+        min_length=1,
+        max_length=32,
+        title="Portraits",
+        description="Pictures of the same person (JPEG, PNG, WebP). Several are combined.",
+    )
+    name: str = Field(
+        default="source",
+        min_length=1,
+        max_length=120,
+        title="Source name",
+        description="How the face map and the consent record call this identity.",
+    )
+
+
+class FaceMapping(FrozenModel):
+    """Sends one person of the target to one source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Face mapping")
+
+    source: str = Field(title="Source", description="Name of one of the job's sources.")
+    reference: Location | None = Field(
+        default=None, title="Reference picture", description="A picture of the person to replace."
+    )
+    person: int | None = Field(
+        default=None, ge=0, title="Person number", description="The person's number in the list of people found."
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.reference is None) == (self.person is None):
+            raise ValueError("give either a reference picture or a person number")
+        return self
+
+
+class Consent(FrozenModel):
+    """The record that the source identity agreed to this use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Consent record")
+
+    subject: str = Field(
+        min_length=1, max_length=200, title="Who agreed", description="The person whose face is put into the target."
+    )
+    scope: str = Field(
+        min_length=1, max_length=1000, title="What was agreed", description="The use that was agreed to."
+    )
+    reference: str | None = Field(
+        default=None, max_length=200, title="Consent reference", description="Number of the contract or record."
+    )
+    declared_by: str | None = Field(
+        default=None,
+        max_length=200,
+        title="Declared by",
+        description="Operator who states that consent exists, where no record is referenced.",
+    )
+    expires_at: datetime | None = Field(
+        default=None, title="Consent ends", description="After this moment the consent is void (with a UTC offset)."
+    )
+
+    @model_validator(mode="after")
+    def _has_offset(self) -> Self:
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise ValueError("expires_at needs a UTC offset, such as 2027-01-31T00:00:00+00:00")
+        return self
+
+
+class Budget(FrozenModel):
+    """The most that the job may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Job budget")
+
+    limit_usd: Decimal = Field(gt=0, title="Limit (USD)", description="The most this job may cost, in US dollars.")
+
+
+class SwapOptions(FrozenModel):
+    """How the faces are swapped and restored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Swap options")
+
+    engine: str = Field(
+        default="mesh",
+        title="Engine",
+        description="Which swapper runs. `mesh` is embedded and needs no downloaded weights.",
+    )
+    selection: Selection = Field(
+        default=Selection.ALL, title="Faces to swap", description="All faces, the largest, or those of the face map."
+    )
+    restorer: str = Field(
+        default="detail",
+        title="Restorer",
+        description="`detail` matches sharpness and grain to the surroundings; `none` leaves the swap as it is.",
+    )
+    restore_blend: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        title="Restore strength",
+        description="0 keeps the swapped face, 1 takes the restored face.",
+    )
+
+
+class OutputOptions(FrozenModel):
+    """How the result is encoded. A higher CRF is a smaller file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Output options")
+
+    crf: int = Field(
+        default=18, ge=0, le=51, title="Quality (CRF)", description="Constant rate factor; lower is better and larger."
+    )
+    preset: SpeedPreset = Field(
+        default=SpeedPreset.VERYFAST, title="Encoder preset", description="Slower presets give smaller files."
+    )
+    max_long_side_px: int = Field(
+        default=1920,
+        ge=64,
+        le=8192,
+        title="Longest side (pixels)",
+        description="Larger videos are scaled down to this at the entrance.",
+    )
+    segment_s: float = Field(
+        default=5.0,
+        ge=0.2,
+        le=600.0,
+        title="Segment length (seconds)",
+        description="The piece of work that is resumed as a whole after a crash.",
+    )
+
+
+class SwapJob(FrozenModel):
+    """One face swap: who goes into what, where the result goes, and under which conditions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Face swap job")
+
+    sources: tuple[Source, ...] = Field(
+        min_length=1, max_length=16, title="Sources", description="The identities to put into the target."
+    )
+    target: Location = Field(title="Target", description="The video or picture whose faces are replaced.")
+    output: Location = Field(
+        title="Output", description="Where the result is written; the ending chooses the container (mp4, mov, mkv, png, ...)."
+    )
+    face_map: tuple[FaceMapping, ...] = Field(
+        default=(), max_length=64, title="Face map", description="Which person gets which source; empty for one source."
+    )
+    swap: SwapOptions = Field(default=SwapOptions(), title="Swap")
+    encoding: OutputOptions = Field(default=OutputOptions(), title="Encoding")
+    consent: Consent | None = Field(
+        default=None, title="Consent", description="No face is swapped without a consent record."
+    )
+    project: str = Field(
+        default="default",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
+        title="Project",
+        description="Customer or production; nothing is shared between projects.",
+    )
+    sensitivity: Sensitivity = Field(
+        default=Sensitivity.PUBLIC, title="Sensitivity", description="Where the media may be processed and stored."
+    )
+    priority: Priority = Field(default=Priority.NORMAL, title="Priority", description="How soon it wants to run.")
+    deadline: datetime | None = Field(
+        default=None, title="Deadline", description="When the result is needed (with a UTC offset)."
+    )
+    budget: Budget | None = Field(default=None, title="Budget", description="The most the job may cost.")
+    callback: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        title="Callback",
+        description="Address that is told when the job is done.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError("two sources have the same name")
+        unknown = sorted({mapping.source for mapping in self.face_map} - set(names))
+        if unknown:
+            raise ValueError(f"the face map names sources that the job does not have: {', '.join(unknown)}")
+        if self.deadline is not None and self.deadline.tzinfo is None:
+            raise ValueError("deadline needs a UTC offset, such as 2027-01-31T18:00:00+00:00")
+        return self

@@ -1,0 +1,166 @@
+"""What faceflow knows about a file and its frames: the facts that every media module reads.
+
+Times are rational: `pts` in ticks of a `time_base` in seconds. A frame rate is never used to compute a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.job import FrozenModel
+
+
+class ColourTags(FrozenModel):
+    """Colour description as the stream states it: FFmpeg's integer codes, 2 means not stated.
+
+    `colour_range` uses FFmpeg's codes too: 0 not stated, 1 limited (tv), 2 full (pc).
+    """
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    colour_range: int = 0
+    chroma_location: int = 0
+
+
+class HdrMetadata(FrozenModel):
+    """HDR10 side data, as text in x265's own notation, so that it can be handed to the encoder unchanged.
+
+    `mastering_display`: `G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)`; `content_light`: `MaxCLL,MaxFALL` in cd/m2.
+    """
+
+    mastering_display: str | None = None
+    content_light: str | None = None
+
+
+class VideoInfo(FrozenModel):
+    """The video track. Width and height are of the upright picture, as a player shows it before SAR."""
+
+    stream_index: int
+    codec: str
+    width_px: int
+    height_px: int
+    coded_width_px: int
+    coded_height_px: int
+    pixel_format: str
+    bit_depth: int
+    time_base: Fraction
+    average_rate: Fraction | None
+    rotation_degrees: Literal[0, 90, 180, 270] = 0
+    """Clockwise turn that makes the decoded frame upright."""
+    mirrored: bool = False
+    sample_aspect_ratio: Fraction = Fraction(1)
+    colour: ColourTags = ColourTags()
+    hdr: HdrMetadata = HdrMetadata()
+    interlaced: bool = False
+    language: str | None = None
+
+
+class AudioInfo(FrozenModel):
+    """One audio track."""
+
+    stream_index: int
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    layout: str
+    time_base: Fraction
+    language: str | None = None
+
+
+class OtherStreamInfo(FrozenModel):
+    """A track that is neither the video nor audio: subtitles, data, attachments, cover pictures, more videos."""
+
+    stream_index: int
+    kind: str
+    codec: str
+    language: str | None = None
+
+
+class MediaInfo(FrozenModel):
+    """What a video file is, as read from its headers and first frames."""
+
+    container: str
+    size_bytes: int
+    duration_s: float | None
+    video: VideoInfo
+    audio: tuple[AudioInfo, ...] = ()
+    other: tuple[OtherStreamInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIndex:
+    """Every frame that the decoder shows, in presentation order.
+
+    Attributes:
+        pts: int64 (N,), strictly increasing presentation timestamps in ticks of `time_base`.
+        durations: int64 (N,), ticks; the distance to the next frame, the last one as the file states it (>= 1).
+        key: bool (N,), True where decoding can start.
+        time_base: seconds a tick.
+        left_out: why packets of the file gave no frame, with counts (`discarded`, `undecodable`).
+    """
+
+    pts: NDArray[np.int64]
+    durations: NDArray[np.int64]
+    key: NDArray[np.bool_]
+    time_base: Fraction
+    left_out: dict[str, int]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.pts)
+
+    def time_s(self, frame: int) -> Fraction:
+        """Presentation time of a frame in seconds, exactly."""
+        return int(self.pts[frame]) * self.time_base
+
+    def save(self, path: Path) -> None:
+        """Writes the index to `path` (npz), under a temporary name first."""
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                pts=self.pts,
+                durations=self.durations,
+                key=self.key,
+                time_base=np.array([self.time_base.numerator, self.time_base.denominator], np.int64),
+                left_out_names=np.array(list(self.left_out), dtype=np.str_),
+                left_out_counts=np.array(list(self.left_out.values()), np.int64),
+            )
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> FrameIndex:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            return cls(
+                pts=data["pts"],
+                durations=data["durations"],
+                key=data["key"],
+                time_base=Fraction(int(data["time_base"][0]), int(data["time_base"][1])),
+                left_out={
+                    str(name): int(count)
+                    for name, count in zip(data["left_out_names"], data["left_out_counts"], strict=True)
+                },
+            )
+
+
+class Segment(FrozenModel):
+    """A range of the mezzanine's frames, with context on either side for smoothing.
+
+    The segment owns frames `first .. first + frames - 1`; the swap also reads `context_before` frames before and
+    `context_after` frames after them, but writes none of those.
+    """
+
+    number: int
+    first: int
+    frames: int
+    context_before: int
+    context_after: int

@@ -1,0 +1,44 @@
+"""How long work says how far it is, and how it is told to stop.
+
+A stage gets one `Progress` object. It calls `advance` with the frames just done and `check` between frames;
+whoever runs the stage (a Prefect task, the CLI, a test) decides what becomes of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from faceflow.errors import CancelledError
+
+
+class Progress:
+    """Counts frames of one stage and carries the wish to stop. Safe to share between threads.
+
+    Args:
+        on_advance: called with the number of frames just done, from the thread that did them.
+        stop: set from outside to make the stage end with `CancelledError` at its next frame.
+    """
+
+    def __init__(
+        self, on_advance: Callable[[int], None] | None = None, stop: threading.Event | None = None
+    ) -> None:
+        self._on_advance = on_advance
+        self._stop = stop or threading.Event()
+
+    def advance(self, frames: int = 1) -> None:
+        """Reports `frames` more frames as done, and stops here if the run was told to."""
+        self.check()
+        if self._on_advance is not None:
+            self._on_advance(frames)
+
+    def check(self) -> None:
+        """Raises `CancelledError` once the run was told to stop."""
+        if self._stop.is_set():
+            raise CancelledError(
+                "fault.cancelled", "The run was told to stop.", "Give the same command again to go on from here."
+            )
+
+
+SILENT = Progress()
+"""For callers that do not watch."""

@@ -1,0 +1,137 @@
+"""Settings of the machine, not of a job: every one is a `FACEFLOW_<GROUP>__<NAME>` environment variable.
+
+What belongs to one job (engine, quality, who into whom) lives in `faceflow.job`. What is here says where files lie,
+how many threads work, which limits hold and how the program talks. Values that change the bytes of an output
+(encoder threads) are fixed numbers and part of the cache key, never the core count.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from faceflow.zones import Zone
+
+
+def _base_directory(variable: str, fallback: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / fallback) / "faceflow"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PathSettings(_Group):
+    """Where faceflow keeps its own files."""
+
+    state: Path = Field(default_factory=lambda: _base_directory("XDG_STATE_HOME", ".local/state"))
+    """Job records and the local Prefect server's database. Survives reboots."""
+    scratch: Path = Field(default_factory=lambda: _base_directory("XDG_CACHE_HOME", ".cache"))
+    """Work of running and interrupted jobs: mezzanines, faces files, parts. Needs room, may be emptied."""
+
+
+class LimitSettings(_Group):
+    """What is refused at the entrance. Each limit is an error with its own code."""
+
+    max_size_bytes: int = Field(default=8 * 2**30, ge=1)
+    """Largest target file, bytes. Default 8 GiB."""
+    max_duration_s: float = Field(default=4 * 3600.0, gt=0)
+    """Longest target, seconds. Default four hours."""
+    max_frames: int = Field(default=1_000_000, ge=1)
+    """Most frames in a target: a four-hour clip at 60 frames per second fits."""
+    max_side_px: int = Field(default=8192, ge=16)
+    """Longest side of a video or picture, pixels (8K)."""
+    max_picture_pixels: int = Field(default=64_000_000, ge=1)
+    """Most pixels in a picture; guards against decompression bombs."""
+    min_side_px: int = Field(default=16, ge=1)
+    """Shortest side of a target, pixels."""
+    min_face_px: int = Field(default=24, ge=8)
+    """Smallest face that counts as usable in a portrait, height in pixels."""
+    probe_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest time that reading headers may take, seconds."""
+
+
+class EncodeSettings(_Group):
+    """Threads of the encoders. Other counts give other bytes, so these are part of the cache key."""
+
+    threads: int = Field(default=2, ge=1, le=64)
+    """Frame threads of x264/x265."""
+    lookahead_threads: int = Field(default=1, ge=1, le=16)
+    """Lookahead threads of x264."""
+
+
+class PipelineSettings(_Group):
+    """How a job is worked off."""
+
+    segments_in_flight: int = Field(default=2, ge=1, le=64)
+    """Segments worked on at once in one process. Bounds memory and scratch."""
+    context_frames: int = Field(default=8, ge=0, le=120)
+    """Frames that a segment reads beyond either border, for smoothing."""
+    decode_threads: int = Field(default=1, ge=1, le=64)
+    """Threads of one decoder. Does not change the pictures."""
+    keep_free_bytes: int = Field(default=512 * 2**20, ge=0)
+    """Room that must stay free on the scratch and output disks; less ends the job with `fault.disk_full`."""
+
+
+class TrustSettings(_Group):
+    """What the legal department asks for."""
+
+    accept_declared_consent: bool = True
+    """Whether an operator's own statement counts as a consent record. A company sets this to false."""
+
+
+class PoolSettings(_Group):
+    """What this process is part of; the zone check at the start of every flow reads it."""
+
+    name: str = "local"
+    """Name of the work pool that this process belongs to."""
+    zone: Zone = Zone.PRIVATE
+    """Trust zone of this machine: `isolated`, `private` or `public`."""
+
+
+class ServerSettings(_Group):
+    """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
+
+    port: int = Field(default=4200, ge=1, le=65535)
+    """TCP port on 127.0.0.1; another free one is taken when it is in use."""
+    start_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest wait for the server to answer, seconds. The first start takes 15 to 30 s."""
+    idle_s: float = Field(default=20.0, ge=0)
+    """How long the server lives on after its last user ended, seconds, so that a next command starts at once."""
+
+
+class LogSettings(_Group):
+    """How the program talks."""
+
+    format: Literal["human", "json"] = "human"
+    """`json`: one object a line on standard error, with timestamp, task_id, event, model, input_size, gpu_used."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe event that is written."""
+
+
+class Settings(BaseSettings):
+    """All settings. Read once from the environment; pass `Settings(...)` explicitly in tests."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACEFLOW_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    paths: PathSettings = Field(default_factory=PathSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    encode: EncodeSettings = Field(default_factory=EncodeSettings)
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    trust: TrustSettings = Field(default_factory=TrustSettings)
+    pool: PoolSettings = Field(default_factory=PoolSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+
+@lru_cache(maxsize=1)
+def current_settings() -> Settings:
+    """The settings of this process, from its environment."""
+    return Settings()

@@ -1,0 +1,120 @@
+"""What flows from stage to stage: small frozen models that name files, never live objects.
+
+    SwapJob -> validate  -> ValidatedJob
+            -> transcode -> Mezzanine          the input itself when it already fits
+            -> segment   -> Plan
+            -> swap      -> FacesArtifact      each segment
+            -> restore   -> FacesArtifact      each segment
+            -> merge     -> Part (each segment), then Output
+            -> upload    -> Delivery
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from faceflow.job import Consent, FrozenModel
+from faceflow.media.model import MediaInfo, Segment
+
+
+class TargetKind(StrEnum):
+    """What the target is. A picture goes through the same stages as a video of one frame."""
+
+    VIDEO = "video"
+    PICTURE = "picture"
+
+
+class Artifact(FrozenModel):
+    """A finished file in scratch, with what is needed to see that it is still whole."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+class Person(FrozenModel):
+    """Somebody who is seen in the target."""
+
+    number: int
+    first_seen_s: float
+    samples: int
+    """In how many of the scanned pictures this person was found."""
+    largest_height_px: float
+    embedding: tuple[float, ...] | None = None
+
+
+class ValidatedJob(FrozenModel):
+    """What validate found out; everything that later stages need to know about the inputs."""
+
+    job_id: str
+    kind: TargetKind
+    target: Path
+    target_sha256: str
+    media: MediaInfo | None
+    """None for a picture."""
+    index: Artifact | None
+    """The frame index file; None for a picture."""
+    frames: int
+    sources: tuple[tuple[str, tuple[Path, ...]], ...]
+    """Name of each source and its portraits as local files."""
+    people: tuple[Person, ...]
+    cuts: tuple[int, ...]
+    """Frame numbers that begin a new shot (0 left out)."""
+    consent: Consent
+    notes: tuple[str, ...] = ()
+    """What the user should know: packets left out, tracks that cannot be carried, odd sizes."""
+
+
+class Mezzanine(FrozenModel):
+    """The video that swap and compose read."""
+
+    video: Path
+    video_sha256: str
+    index: Artifact | None
+    media: MediaInfo | None
+    transcoded: tuple[str, ...] = ()
+    """Why the input had to be normalised; empty when the mezzanine is the input itself."""
+
+
+class Plan(FrozenModel):
+    """How the work is cut. Depends on the media and the job's options alone, so every worker cuts alike."""
+
+    segments: tuple[Segment, ...]
+    people: tuple[Person, ...]
+    cuts: tuple[int, ...]
+
+
+class FacesArtifact(FrozenModel):
+    """A faces file of one segment."""
+
+    segment: Segment
+    file: Artifact
+    faces: int
+    """Number of face-frames in it."""
+
+
+class Part(FrozenModel):
+    """The encoded frames of one segment."""
+
+    segment: Segment
+    file: Artifact
+    faces: int
+
+
+class Output(FrozenModel):
+    """The finished video or picture, still in scratch."""
+
+    file: Artifact
+    frames: int
+    faces: int
+    notes: tuple[str, ...] = ()
+
+
+class Delivery(FrozenModel):
+    """Where the result is."""
+
+    uri: str
+    link: str
+    size_bytes: int
+    sha256: str

@@ -1,0 +1,132 @@
+"""The shapes that every analyser, swapper and restorer shares.
+
+A new engine is added by writing one class with these methods and naming it in the registry; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+"""uint8 (H, W, 3), BGR, upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in a picture, in that picture's pixels.
+
+    Attributes:
+        box: float32 (4,), left, top, right, bottom.
+        points: float32 (5, 2), eye left and right in the picture, nose, mouth corner left and right.
+        score: 0 to 1, how sure the analyser is.
+        landmarks: float32 (L, 3) dense landmarks (x, y in pixels, z in the same scale), or None.
+        embedding: float32 (D,), unit length, or None where the analyser has no recogniser.
+    """
+
+    box: NDArray[np.float32]
+    points: NDArray[np.float32]
+    score: float
+    landmarks: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
+
+    @property
+    def height_px(self) -> float:
+        """Height of the box in pixels."""
+        return float(self.box[3] - self.box[1])
+
+
+class Analyser(Protocol):
+    """Finds the faces of one picture."""
+
+    name: str
+    version: str
+
+    def analyse(self, picture: Picture) -> list[Face]:
+        """Faces of `picture` (uint8 (H, W, 3), BGR), the largest first."""
+        ...
+
+
+class Tracker(Protocol):
+    """Follows faces through consecutive frames; one per segment and thread."""
+
+    def track(self, picture: Picture) -> list[Face]:
+        """Faces of the next frame, in an order that carries no identity."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCrop:
+    """An aligned crop of a target frame.
+
+    Attributes:
+        pixels: uint8 (S, S, 3), BGR, the target as it is.
+        matrix: float32 (2, 3), frame -> crop.
+        points: float32 (5, 2), the face's five points in crop pixels.
+        landmarks: float32 (L, 3) in crop pixels, or None.
+    """
+
+    pixels: Picture
+    matrix: NDArray[np.float32]
+    points: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedCrop:
+    """What a swapper makes of a `TargetCrop`.
+
+    Attributes:
+        pixels: uint8 (S, S, 3), BGR; the target's own pixels where the mask is 0.
+        mask: uint8 (S, S), 0 keeps the target, 255 takes `pixels`; 0 along the border.
+    """
+
+    pixels: Picture
+    mask: NDArray[np.uint8]
+
+
+class Identity(Protocol):
+    """A prepared source identity, opaque to everything but the swapper that made it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
+        ...
+
+
+class Swapper(Protocol):
+    """Puts a source identity into aligned target crops."""
+
+    name: str
+    version: str
+
+    def crop_side_px(self, face: Face) -> int:
+        """Side S of the aligned crop that this swapper wants for a target face of this size."""
+        ...
+
+    def alignment(self, face: Face, side_px: int) -> NDArray[np.float32]:
+        """float32 (2, 3), frame -> crop, for a crop of `side_px`."""
+        ...
+
+    def prepare(self, name: str, portraits: Sequence[tuple[Picture, Face]]) -> Identity:
+        """Makes an identity of one or several portraits (picture, its face) of the same person."""
+        ...
+
+    def swap(self, crops: Sequence[TargetCrop], identity: Identity) -> list[SwappedCrop]:
+        """Swaps a batch. Crops of one batch have the same side."""
+        ...
+
+
+class Restorer(Protocol):
+    """Improves swapped crops."""
+
+    name: str
+    version: str
+
+    def restore(self, crops: Sequence[SwappedCrop], blend: float) -> list[SwappedCrop]:
+        """Restores a batch; `blend` 0 returns the crops as they are, 1 the restored ones."""
+        ...
