@@ -1,0 +1,142 @@
+"""A file is there whole or not at all.
+
+Whoever writes a result writes it under a temporary name beside the destination and renames it when it is
+complete and on the disk, so that a reader, a resumed run or a second job never sees half a file. The temporary
+file is locked while its writer lives; what a killed writer left behind is removed by the next writer of the same
+destination.
+
+    with publishing(destination) as temporary:
+        encode(temporary)
+
+`output_error` puts the operating system's reasons into faceflow's words; every place that writes for a user
+uses it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from faceflow.errors import FaceflowError, OutputError, ResourceError, StoreError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR})
+_BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP})
+
+
+@contextmanager
+def publishing(destination: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `destination` and renames it to that when the block ends well.
+
+    The file exists, empty, when the block begins and has no telling ending, so name the format when encoding.
+    When the block raises, the temporary file is removed and an older file at `destination` stays as it was.
+
+    Raises:
+        OutputError: `output.folder_missing`, `output.not_writable`, `output.is_directory`, `output.bad_name`.
+        ResourceError: `fault.disk_full`.
+        StoreError: `store.io`, any other failure of the disk.
+    """
+    try:
+        if destination.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory", str(destination))
+        _remove_left_behind(destination)
+        descriptor, temporary = _create(destination)
+        try:
+            yield temporary
+            os.fsync(descriptor)
+            temporary.replace(destination)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        _sync_folder(destination.parent)
+    except OSError as error:
+        raise output_error(error, destination) from error
+
+
+def output_error(error: OSError, destination: Path) -> FaceflowError:
+    """The faceflow error for what the operating system said while writing `destination`."""
+    shown = repr(str(destination))
+    if error.errno in _NO_ROOM:
+        return ResourceError(
+            "fault.disk_full",
+            f"There is no room left to write {shown}.",
+            "Free some space on that disk, or choose another one, and give the same command again.",
+        )
+    if error.errno in _NOT_ALLOWED:
+        return OutputError(
+            "output.not_writable",
+            f"Writing {shown} is not allowed.",
+            "Choose a folder that you may write to, or change its permissions.",
+        )
+    if error.errno in _NO_FOLDER:
+        return OutputError(
+            "output.folder_missing",
+            f"The folder of {shown} does not exist.",
+            "Create the folder first, or choose another one.",
+        )
+    if error.errno == errno.EISDIR:
+        return OutputError(
+            "output.is_directory",
+            f"{shown} is a folder.",
+            "Give a file name inside the folder.",
+        )
+    if error.errno in _BAD_NAME:
+        return OutputError(
+            "output.bad_name",
+            f"The disk does not take the name {shown}.",
+            "Choose a shorter name without unusual characters.",
+        )
+    return StoreError(
+        "store.io",
+        f"Writing {shown} failed: {error.strerror or error}.",
+        "Check the disk and try again.",
+    )
+
+
+def _name_key(destination: Path) -> str:
+    return hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:12]
+
+
+def _create(destination: Path) -> tuple[int, Path]:
+    """Makes and locks a temporary file. Another writer may sweep it between the two: look and try again."""
+    while True:
+        # Not made of the destination's own name, which may already be as long as the disk allows.
+        name = f".faceflow-{_name_key(destination)}-{secrets.token_hex(6)}.part"
+        temporary = destination.parent / name
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # a file system without locks: then nothing is swept there either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)
+
+
+def _remove_left_behind(destination: Path) -> None:
+    """Removes temporary files of this destination whose writer no longer lives (its lock is gone)."""
+    for path in destination.parent.glob(f".faceflow-{_name_key(destination)}-*.part"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name survive a power cut, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
