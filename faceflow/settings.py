@@ -75,7 +75,9 @@ class PipelineSettings(_Group):
     decode_threads: int = Field(default=1, ge=1, le=64)
     """Threads of one decoder. Does not change the pictures."""
     keep_free_bytes: int = Field(default=512 * 2**20, ge=0)
-    """Room that must stay free on the scratch and output disks; less ends the job with `fault.disk_full`."""
+    """Room that must stay free on the scratch and output disks, bytes; less ends the job with `fault.disk_full`."""
+    keep_interrupted_s: float = Field(default=7 * 86400.0, ge=0)
+    """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
 
 
 class TrustSettings(_Group):

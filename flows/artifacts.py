@@ -1,0 +1,49 @@
+"""What a run leaves in the Prefect UI: result table, link, before/after picture, and the reason of a failure."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from prefect.artifacts import acreate_image_artifact, acreate_link_artifact, acreate_table_artifact
+
+from faceflow.errors import FaceflowError
+from infrastructure.ledger import JobRecord
+
+RESULT_KEY = "swap-result"
+FAILURE_KEY = "swap-failure"
+PICTURE_KEY = "swap-before-after"
+PROGRESS_KEY = "swap-progress"
+LINK_KEY = "swap-output"
+
+
+async def show_result(record: JobRecord) -> None:
+    """Table and link of a finished job. The first row's `record` holds everything, for programs."""
+    rows: list[dict[str, Any]] = [
+        {"what": "output", "value": record.delivery.link},
+        {"what": "frames", "value": record.frames},
+        {"what": "faces", "value": record.faces},
+        {"what": "seconds", "value": round(record.seconds, 2)},
+        *({"what": f"{stage}, seconds", "value": seconds} for stage, seconds in record.stages.items()),
+        {"what": "SHA-256", "value": record.delivery.sha256},
+        *({"what": "note", "value": note} for note in record.notes),
+        {"what": "record", "value": record.model_dump_json()},
+    ]
+    await acreate_table_artifact(table=rows, key=RESULT_KEY, description=f"Result of job {record.job_id}")
+    await acreate_link_artifact(
+        link=record.delivery.uri, link_text=record.delivery.link, key=LINK_KEY, description="The finished output"
+    )
+
+
+async def show_pictures(sheet_jpeg: bytes) -> None:
+    """The before/after sheet. It travels inside the artifact, so the UI needs no file server."""
+    encoded = base64.b64encode(sheet_jpeg).decode()
+    await acreate_image_artifact(
+        image_url=f"data:image/jpeg;base64,{encoded}", key=PICTURE_KEY, description="Before (above) and after (below)"
+    )
+
+
+async def show_failure(error: FaceflowError) -> None:
+    """Code, message and resolution of a failed job."""
+    rows = [{"what": name, "value": str(value)} for name, value in error.to_dict().items()]
+    await acreate_table_artifact(table=rows, key=FAILURE_KEY, description="Why the job failed, and what to do")

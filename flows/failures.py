@@ -1,0 +1,46 @@
+"""From whatever ended a run to the one error that the user is told."""
+
+from __future__ import annotations
+
+import errno
+
+from faceflow.errors import CancelledError, FaceflowError, FaultError, ResourceError, ServerError, StoreError
+from faceflow.log import events
+
+RESUMABLE = (CancelledError, ResourceError, StoreError, ServerError)
+"""After these the finished pieces stay, so that the same command goes on from there."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def reason_of(error: BaseException) -> FaceflowError:
+    """The error that ended the run: threads that were only told to stop are not the reason."""
+    leaves = _leaves(error)
+    reasons = [leaf for leaf in leaves if not isinstance(leaf, CancelledError)] or leaves
+    reason = reasons[0]
+    if isinstance(reason, FaceflowError):
+        return reason
+    if isinstance(reason, OSError) and reason.errno in _DISK_FULL:
+        return ResourceError(
+            "fault.disk_full",
+            f"No space is left on the device that holds {reason.filename or 'the scratch folder'!r}.",
+            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
+        )
+    if isinstance(reason, MemoryError):
+        return ResourceError(
+            "fault.out_of_memory",
+            "The machine has no memory left for this job.",
+            "Close other programs or set FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT=1, and give the same command again.",
+        )
+    events().error("job.unexpected", exc_info=reason)
+    return FaultError(
+        "fault.unexpected",
+        f"Something failed that should not: {type(reason).__name__}: {reason}",
+        "Please report it with the log; FACEFLOW_LOG__FORMAT=json shows where it happened.",
+    )
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,0 +1,35 @@
+"""Runs one job in this process against the local (or named) Prefect server, with the bar and the result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from faceflow.job import SwapJob
+from faceflow.settings import Settings
+from faceflow.stages.preflight import preflight
+from gateway.cli.screen import progress_bar, waiting
+from infrastructure.server.environment import client_environment
+from infrastructure.server.lease import lease_server
+
+if TYPE_CHECKING:
+    from infrastructure.ledger import JobRecord
+
+
+def run_job(job: SwapJob, settings: Settings) -> JobRecord:
+    """Checks the job's inputs, sees to the server, runs the flow and gives what the job produced.
+
+    Raises:
+        FaceflowError: whatever went wrong.
+    """
+    preflight(job, settings)
+    with waiting("Starting the local Prefect server") as tick, lease_server(settings, tick) as address:
+        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        # Prefect's own log lines go to the server, where the UI shows them; here the bar speaks.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        from flows.progress import observed
+        from flows.swap_video import swap_video
+
+        with progress_bar() as move, observed(move):
+            return asyncio.run(swap_video(job))

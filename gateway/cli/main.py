@@ -1,0 +1,105 @@
+"""The `faceflow` program: its commands, and the one place where an error becomes words and an exit code.
+
+Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+import faceflow
+from faceflow.errors import CancelledError, FaceflowError, FaultError, JobError
+from faceflow.log import configure_logging, events
+from faceflow.settings import LogSettings, Settings, current_settings
+from gateway.cli import demo, doctor, swap, up
+from gateway.cli.screen import show_error
+
+app = typer.Typer(
+    name="faceflow",
+    help="Swaps faces in videos and pictures: every frame, timestamp and audio packet kept.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("swap")(swap.swap)
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faceflow {faceflow.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def run() -> None:
+    """Entry point of the `faceflow` program."""
+    arguments = sys.argv[1:]
+    sys.exit(main(arguments))
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command and gives its exit code."""
+    as_json = "--json" in arguments
+    try:
+        configure_logging(_log_settings(_settings()))
+        result = app(arguments, standalone_mode=False, prog_name="faceflow")
+    except (FaceflowError, click.ClickException, KeyboardInterrupt, click.Abort) as error:
+        reason = _reason(error)
+    except Exception as error:
+        events().error("program.unexpected", exc_info=error)
+        reason = FaultError(
+            "fault.unexpected",
+            f"Something failed that should not: {type(error).__name__}: {error}",
+            "Please report it together with the lines above.",
+        )
+    else:
+        return result if isinstance(result, int) else 0
+    show_error(reason, as_json=as_json)
+    return reason.exit_code
+
+
+def _settings() -> Settings:
+    try:
+        return current_settings()
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise JobError(
+            "job.settings_invalid",
+            f"A FACEFLOW_ setting is not valid: {error}",
+            "Correct or unset that environment variable; docs/settings.md lists them all.",
+        ) from error
+
+
+def _log_settings(settings: Settings) -> LogSettings:
+    """On a terminal the progress bar speaks; event lines are for those who ask for them."""
+    chosen = {name.upper() for name in os.environ}
+    if settings.log.format == "human" and "FACEFLOW_LOG__LEVEL" not in chosen:
+        return settings.log.model_copy(update={"level": "warning"})
+    return settings.log
+
+
+def _reason(error: BaseException) -> FaceflowError:
+    if isinstance(error, FaceflowError):
+        return error
+    if isinstance(error, click.ClickException):
+        return JobError("job.usage", error.format_message(), "See `faceflow --help` and `faceflow COMMAND --help`.")
+    return CancelledError("fault.cancelled", "Stopped.", "Give the same command again to go on from here.")
+
+
+if __name__ == "__main__":
+    run()

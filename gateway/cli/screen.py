@@ -1,0 +1,131 @@
+"""What a person sees: the progress bar, the result, and an error with what to do about it.
+
+Results go to standard output, everything else to standard error. With `--json`, standard output carries exactly
+one object, whether the command succeeded or failed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from faceflow.errors import FaceflowError
+
+if TYPE_CHECKING:
+    from flows.progress import Snapshot
+    from infrastructure.ledger import JobRecord
+
+
+def console() -> Console:
+    """The console for people, on standard error as it is now."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def show_error(error: FaceflowError, *, as_json: bool) -> None:
+    """The error with its code and resolution."""
+    if as_json:
+        print_json(error.to_dict())
+        return
+    screen = console()
+    screen.print(f"[bold red]error[/] [dim]{escape(error.code)}[/]  {escape(error.message)}")
+    screen.print(f"[bold]what to do[/]  {escape(error.resolution)}")
+
+
+def record_json(record: JobRecord) -> dict[str, Any]:
+    """What `--json` prints for a finished job."""
+    return {
+        "output": record.delivery.link,
+        "frames": record.frames,
+        "faces": record.faces,
+        "seconds": record.seconds,
+        "stages": record.stages,
+        "job_id": record.job_id,
+        "size_bytes": record.delivery.size_bytes,
+        "sha256": record.delivery.sha256,
+        "notes": list(record.notes),
+    }
+
+
+def show_record(record: JobRecord) -> None:
+    """The result of a job, as a small table."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("output", escape(record.delivery.link))
+    rate = f"  ({record.frames / record.seconds:.1f} frames per second)" if record.seconds else ""
+    table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces")
+    table.add_row("time", f"{record.seconds:.1f} s{rate}")
+    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in record.stages.items() if seconds >= 0.05)
+    table.add_row("stages, s", spent)
+    for note in record.notes:
+        table.add_row("note", escape(note))
+    console().print(table)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
+    """A bar with frames, frames per second and time left; gives the function that moves it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console(), transient=True) as bar:
+        row = bar.add_task("starting", total=1.0, detail="")
+
+        def move(snapshot: Snapshot) -> None:
+            parts = []
+            if snapshot.frames:
+                parts.append(f"{snapshot.frames_done:.0f}/{snapshot.frames} frames")
+            if snapshot.frames_a_second is not None:
+                parts.append(f"{snapshot.frames_a_second:.1f} fps")
+            if snapshot.left_s is not None:
+                parts.append(f"{_clock(snapshot.left_s)} left")
+            bar.update(row, completed=snapshot.fraction, description=snapshot.stage, detail="  ".join(parts))
+
+        yield move
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[Callable[[float], None]]:
+    """A spinner with the seconds waited; nothing is shown where there is no wait."""
+    screen = console()
+    status = screen.status(text)
+    started = False
+
+    def tick(waited_s: float) -> None:
+        nonlocal started
+        if not started:
+            started = True
+            if screen.is_terminal:
+                status.start()
+            else:
+                screen.print(text)
+        status.update(f"{text} ({waited_s:.0f} s)")
+
+    try:
+        yield tick
+    finally:
+        status.stop()
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

@@ -1,0 +1,79 @@
+"""`faceflow swap SOURCE... TARGET -o OUT`: one face swap from the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from faceflow.errors import JobError
+from faceflow.job import Priority, Selection, Sensitivity, SpeedPreset
+from faceflow.settings import current_settings
+from gateway.cli.local_run import run_job
+from gateway.cli.request import build_job
+from gateway.cli.screen import print_json, record_json, show_record
+
+
+def swap(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE... TARGET", help="Portraits of one person, then the video or picture."),
+    ],
+    output: Annotated[str, typer.Option("-o", "--output", help="The result: .mp4, .mov, .mkv, .png, .jpg, .webp.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,
+    pool: Annotated[str, typer.Option("--pool", help="With --remote: the work pool to run on.")] = "local",
+    faces: Annotated[Selection | None, typer.Option("--faces", help="Which faces are swapped.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Which swapper runs.")] = None,
+    restorer: Annotated[str | None, typer.Option("--restorer", help="`detail` or `none`.")] = None,
+    restore_blend: Annotated[float | None, typer.Option("--restore-blend", help="0 to 1.")] = None,
+    crf: Annotated[int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51; lower is better.")] = None,
+    preset: Annotated[SpeedPreset | None, typer.Option("--preset", help="Effort of the encoder.")] = None,
+    max_long_side: Annotated[
+        int | None, typer.Option("--max-long-side", help="Longest side of the result in pixels.")
+    ] = None,
+    segment_length: Annotated[
+        float | None, typer.Option("--segment-length", help="Seconds of video that are redone after a crash.")
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", help="Customer or production.")] = None,
+    sensitivity: Annotated[Sensitivity | None, typer.Option("--sensitivity", help="Where the media may go.")] = None,
+    priority: Annotated[Priority | None, typer.Option("--priority", help="How soon it wants to run.")] = None,
+    consent: Annotated[
+        str | None, typer.Option("--consent", help="Who agreed to the use of their face. You declare it by running this.")
+    ] = None,
+    consent_reference: Annotated[
+        str | None, typer.Option("--consent-reference", help="Number of the contract or consent record.")
+    ] = None,
+) -> None:
+    """Swaps the face of SOURCE into TARGET.
+
+    Several SOURCE portraits show the same person. The same command given again goes on where an interrupted run stopped.
+    """
+    if len(paths) < 2:
+        raise JobError(
+            "job.usage", "A swap needs at least one source portrait and a target.", "faceflow swap SOURCE... TARGET -o OUT"
+        )
+    *portraits, target = paths
+    job = build_job(
+        portraits,
+        target,
+        output,
+        swap={"engine": engine, "selection": faces, "restorer": restorer, "restore_blend": restore_blend},
+        encoding={"crf": crf, "preset": preset, "max_long_side_px": max_long_side, "segment_s": segment_length},
+        consent_subject=consent,
+        consent_reference=consent_reference,
+        project=project,
+        sensitivity=sensitivity,
+        priority=priority,
+    )
+    settings = current_settings()
+    if remote:
+        from gateway.cli.remote_run import run_remote
+
+        record = run_remote(job, pool, settings)
+    else:
+        record = run_job(job, settings)
+    if as_json:
+        print_json(record_json(record))
+    else:
+        show_record(record)

@@ -1,0 +1,198 @@
+"""The client of the keeper: find the server or start it, wait until it answers, hold a lease meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from faceflow.errors import ServerError
+from faceflow.settings import Settings
+from infrastructure.server.record import ServerFiles, ServerRecord
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where the server answers.
+
+    Attributes:
+        api_url: what Prefect calls `PREFECT_API_URL`.
+        ui_url: what a browser opens.
+        owned: whether faceflow started it.
+        started: whether this very lease started it.
+    """
+
+    api_url: str
+    ui_url: str
+    owned: bool
+    started: bool
+
+
+def answers(api_url: str, timeout_s: float = 2.0) -> bool:
+    """Whether a Prefect server answers its health check at `api_url`."""
+    try:
+        return httpx.get(f"{api_url}/health", timeout=timeout_s, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def running_server(settings: Settings) -> ServerRecord | None:
+    """The server that a keeper holds right now, whether it answers yet or not."""
+    return ServerFiles(settings.paths.state).read()
+
+
+@contextmanager
+def lease_server(
+    settings: Settings, on_wait: Callable[[float], None] | None = None
+) -> Iterator[ServerAddress]:
+    """Gives the address of a server that answers and keeps it alive until the block ends.
+
+    Args:
+        settings: where the state lies, which port is wished for and how long a start may take.
+        on_wait: called about five times a second with the seconds waited so far, while the server starts.
+
+    Raises:
+        ServerError: `server.unreachable` when `PREFECT_API_URL` names a server that does not answer;
+            `server.start_failed` or `server.start_timeout` when ours does not come up.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        if not answers(named, timeout_s=10.0):
+            raise ServerError(
+                "server.unreachable",
+                f"PREFECT_API_URL names {named}, and no Prefect server answers there.",
+                "Start that server, correct the address, or unset PREFECT_API_URL to use the local one.",
+                api_url=named,
+            )
+        yield ServerAddress(named, named.removesuffix("/api"), owned=False, started=False)
+        return
+    files = ServerFiles(settings.paths.state)
+    files.create()
+    with files.lease_lock.open("ab") as lease:
+        deadline = time.monotonic() + settings.server.start_timeout_s
+        _take_shared(lease, deadline)
+        yield _find_or_start(files, settings, deadline, on_wait)
+
+
+def _take_shared(lease: IO[bytes], deadline: float) -> None:
+    # The keeper holds the lock alone while it ends its server, for seconds at most.
+    while True:
+        try:
+            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    "server.start_timeout",
+                    "The previous local Prefect server did not end in time.",
+                    "Wait a moment and give the same command again; `faceflow doctor` shows the server's state.",
+                ) from None
+            time.sleep(POLL_S)
+        else:
+            return
+
+
+def _find_or_start(
+    files: ServerFiles, settings: Settings, deadline: float, on_wait: Callable[[float], None] | None
+) -> ServerAddress:
+    begun = time.monotonic()
+    started = False
+    with files.start_lock.open("ab") as start:
+        while time.monotonic() < deadline:
+            record = files.read()
+            if record is not None and answers(record.api_url):
+                return ServerAddress(record.api_url, record.ui_url, owned=True, started=started)
+            if record is None and started:
+                raise _start_failed(files, "ended while it was starting")
+            if record is None and _try_exclusive(start):
+                try:
+                    if files.read() is None:
+                        _start_keeper(files, settings, deadline)
+                        started = True
+                finally:
+                    fcntl.flock(start, fcntl.LOCK_UN)
+            if on_wait is not None:
+                on_wait(time.monotonic() - begun)
+            time.sleep(POLL_S)
+    raise ServerError(
+        "server.start_timeout",
+        f"The local Prefect server did not answer within {settings.server.start_timeout_s:.0f} s.",
+        f"Look at {files.log}, or allow more time with FACEFLOW_SERVER__START_TIMEOUT_S.",
+        log=str(files.log),
+    )
+
+
+def _try_exclusive(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _start_keeper(files: ServerFiles, settings: Settings, deadline: float) -> None:
+    port = _free_port(settings.server.port)
+    command = [
+        sys.executable,
+        "-m",
+        "infrastructure.server.keeper",
+        str(settings.paths.state),
+        str(port),
+        str(settings.server.idle_s),
+    ]
+    keeper = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=files.directory,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()])},
+    )
+    while time.monotonic() < deadline:
+        record = files.read()
+        if record is not None and record.keeper_pid == keeper.pid:
+            return
+        if keeper.poll() is not None:
+            raise _start_failed(files, f"could not be started (its keeper ended with code {keeper.returncode})")
+        time.sleep(0.02)
+
+
+def _start_failed(files: ServerFiles, what: str) -> ServerError:
+    return ServerError(
+        "server.start_failed",
+        f"The local Prefect server {what}.",
+        f"Look at {files.log}, and check with `faceflow doctor`.",
+        log=str(files.log),
+    )
+
+
+def _python_path() -> list[str]:
+    value = os.environ.get("PYTHONPATH")
+    return value.split(os.pathsep) if value else []
+
+
+def _free_port(wished: int) -> int:
+    """`wished` when nothing listens there, else any free port of 127.0.0.1."""
+    for port in (wished, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ServerError(
+        "server.start_failed", "No TCP port of 127.0.0.1 is free.", "Close programs that hold ports, then try again."
+    )

@@ -1,0 +1,89 @@
+"""What a stage needs besides its inputs: settings, the job's scratch folder, somebody to tell how far it is.
+
+The flow sets it once; tasks find it in a context variable, because live objects are no task parameters (they could be neither
+shown, nor cached, nor sent to another process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+from faceflow.log import events
+from faceflow.progress import Progress
+from faceflow.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Watcher(Protocol):
+    """Whoever is told about the run. Called from worker threads."""
+
+    def advanced(self, stage: str, frames: int) -> None:
+        """`frames` more frames have gone through `stage`."""
+        ...
+
+    def finished(self, stage: str, seconds: float) -> None:
+        """One piece of `stage` took `seconds` of wall-clock time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One run of one job in this process."""
+
+    settings: Settings
+    directory: Path
+    watcher: Watcher
+    threads: ThreadPoolExecutor
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def progress(self, stage: str) -> Progress:
+        """A `Progress` that counts for `stage` and ends it when the run is to stop."""
+        return Progress(lambda frames: self.watcher.advanced(stage, frames), self.stop)
+
+    async def work(self, stage: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs a plain stage function in a thread, with its time told and its events logged."""
+        log = events()
+        log.debug("stage.started", stage=stage)
+        begun = time.monotonic()
+        bound = partial(copy_context().run, function, *args, **kwargs)
+        result = await asyncio.get_running_loop().run_in_executor(self.threads, bound)
+        seconds = time.monotonic() - begun
+        self.watcher.finished(stage, seconds)
+        log.info("stage.finished", stage=stage, seconds=round(seconds, 3))
+        return result
+
+
+_current: ContextVar[RunContext] = ContextVar("faceflow_run")
+
+
+def current_run() -> RunContext:
+    """The run that this task belongs to. Raises LookupError outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def running(settings: Settings, directory: Path, watcher: Watcher) -> Iterator[RunContext]:
+    """Makes a run the current one. When the block ends, however it ends, its threads are stopped and waited for,
+
+    so that nobody writes into the job's folder any more.
+    """
+    with ThreadPoolExecutor(settings.pipeline.segments_in_flight, thread_name_prefix="stage") as threads:
+        context = RunContext(settings, directory, watcher, threads)
+        token = _current.set(context)
+        try:
+            yield context
+        finally:
+            context.stop.set()
+            _current.reset(token)

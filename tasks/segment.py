@@ -1,0 +1,18 @@
+"""Segment as a task: plan the pieces that are worked on, and redone, as a whole."""
+
+from __future__ import annotations
+
+from faceflow.job import SwapJob
+from faceflow.stages.identity import JobIdentity
+from faceflow.stages.model import Mezzanine, Plan, ValidatedJob
+from faceflow.stages.segment import run_segment
+from tasks.context import current_run
+from tasks.stage_task import stage_task
+
+
+@stage_task("segment", "Plans frame-exact segments of the mezzanine.")
+async def segment_plan(identity: JobIdentity, job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine) -> Plan:
+    """See `faceflow.stages.segment`."""
+    _ = identity
+    run = current_run()
+    return await run.work("segment", run_segment, job, validated, mezzanine, run.settings)

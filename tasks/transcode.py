@@ -1,0 +1,20 @@
+"""Transcode as a task: normalise the target where it does not fit, else take it as it is."""
+
+from __future__ import annotations
+
+from faceflow.job import SwapJob
+from faceflow.stages.identity import JobIdentity
+from faceflow.stages.model import Mezzanine, ValidatedJob
+from faceflow.stages.transcode import run_transcode
+from tasks.context import current_run
+from tasks.stage_task import stage_task
+
+
+@stage_task("transcode", "Normalises the target: size, interlacing, pixel format. Skipped when it already fits.")
+async def transcode(identity: JobIdentity, job: SwapJob, validated: ValidatedJob) -> Mezzanine:
+    """See `faceflow.stages.transcode`."""
+    _ = identity  # names the result
+    run = current_run()
+    return await run.work(
+        "transcode", run_transcode, job, validated, run.settings, run.directory, run.progress("transcode")
+    )
