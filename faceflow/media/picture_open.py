@@ -42,15 +42,18 @@ def open_picture(path: Path, limits: LimitSettings) -> tuple[bytes, PictureHeade
 def _read_file(path: Path, limits: LimitSettings) -> bytes:
     shown = repr(str(path))
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise PictureError("picture.is_directory", f"{shown} is a folder.", "Give a picture file inside it.")
         if not stat.S_ISREG(mode):
             raise PictureError("picture.unreadable", f"{shown} is not an ordinary file.", "Copy it to a file first.")
         # 16-bit RGBA is 8 bytes a pixel: nothing that is larger than that can be within the limits.
         longest = 8 * limits.max_picture_pixels + 2**24
+        if status.st_size > longest:
+            raise PictureError("picture.too_large", f"{shown} is larger than {longest} bytes.", "Scale it down.")
         with path.open("rb") as file:
-            data = file.read(longest + 1)
+            data = file.read(status.st_size)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise PictureError("picture.missing", f"There is no file {shown}.", "Check the path.") from error
@@ -60,8 +63,6 @@ def _read_file(path: Path, limits: LimitSettings) -> bytes:
         ) from error
     if not data:
         raise PictureError("picture.empty", f"{shown} is an empty file.", "Copy or download the picture again.")
-    if len(data) > longest:
-        raise PictureError("picture.too_large", f"{shown} is larger than {longest} bytes.", "Scale it down.")
     return data
 
 

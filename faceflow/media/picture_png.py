@@ -53,9 +53,8 @@ def read_png_header(data: bytes, path: Path, check_size: CheckSize) -> PictureHe
             chunks.setdefault(name, content)
     if not pixels or (colour == _PALETTE and b"PLTE" not in chunks):
         raise corrupt(path, "there are no pixels in it")
-    if depth == 16:
-        # The decoder of 16-bit files does not say so when pixels are missing.
-        _check_length(pixels, _inflated_bytes(width, height, _CHANNELS[colour] * 2, interlace), path)
+    # Decoders fill missing rows with black and do not say so.
+    _check_length(pixels, _inflated_bytes(width, height, _CHANNELS[colour] * depth, interlace), path)
     key = chunks.get(b"tRNS", b"")
     return PictureHeader(
         kind="png",
@@ -156,13 +155,13 @@ def _transparent(key: bytes, channels: int) -> tuple[int, ...] | None:
     return tuple(int.from_bytes(key[place : place + 2]) for place in range(0, len(key), 2))
 
 
-def _inflated_bytes(width: int, height: int, pixel_bytes: int, interlace: int) -> int:
+def _inflated_bytes(width: int, height: int, pixel_bits: int, interlace: int) -> int:
     """Bytes that the pixels have when unpacked: each row with one more for its filter."""
     if not interlace:
-        return height * (1 + width * pixel_bytes)
+        return height * (1 + (width * pixel_bits + 7) // 8)
     passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
     sizes = (((width - x + dx - 1) // dx, (height - y + dy - 1) // dy) for x, y, dx, dy in passes)
-    return sum(rows * (1 + columns * pixel_bytes) for columns, rows in sizes if columns > 0 and rows > 0)
+    return sum(rows * (1 + (columns * pixel_bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
 
 
 def _check_length(pixels: list[bytes], expected: int, path: Path) -> None:
