@@ -1,0 +1,60 @@
+# Everything a newcomer needs. Only Python 3.11+ (with venv or pip) and make have to be there.
+#
+#   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
+#   make test                       the tests, in a few minutes
+#   make help                       the rest
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# An active foreign environment must not leak in.
+unexport VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP
+export PYTHONNOUSERSITE := 1
+export PYTHON SOURCE TARGET OUT
+
+python := .venv/bin/python
+
+.PHONY: help setup develop demo up test test-full lint bench quality wheel clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
+
+setup:  ## the environment in .venv, with what is needed to run
+	@requirements/setup.sh cpu
+
+develop:  ## the environment with what is needed to test
+	@requirements/setup.sh dev
+
+demo: setup  ## swap a face now; SOURCE=portrait TARGET=video OUT=folder for your own
+	@.venv/bin/faceflow demo $${SOURCE:+--source "$$SOURCE"} $${TARGET:+--target "$$TARGET"} $${OUT:+--output-dir "$$OUT"}
+
+up: setup  ## server, worker and deployments, until Ctrl-C
+	@.venv/bin/faceflow up
+
+test: develop  ## the tests
+	@$(python) -m pytest -m "not full" $(ARGS)
+
+test-full: develop  ## the tests with the long matrices
+	@$(python) -m pytest $(ARGS)
+
+lint: develop  ## style, types, import rules
+	@echo "==> ruff check" && $(python) -m ruff check --quiet .
+	@echo "==> ruff format" && $(python) -m ruff format --quiet --check .
+	@echo "==> mypy" && $(python) -m mypy --strict
+	@echo "==> import rules" && .venv/bin/lint-imports
+
+bench: develop  ## how fast it is on this machine
+	@$(python) -m benchmarks.speed
+
+quality: develop  ## how good the swap is
+	@$(python) -m benchmarks.quality
+
+wheel: develop  ## the package, in dist/
+	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl
+
+clean:  ## remove what was made here, the environment too
+	@rm -rf .venv .uv dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
