@@ -45,5 +45,6 @@ async def show_pictures(sheet_jpeg: bytes) -> None:
 
 async def show_failure(error: FaceflowError) -> None:
     """Code, message and resolution of a failed job."""
-    rows = [{"what": name, "value": str(value)} for name, value in error.to_dict().items()]
+    facts = {**error.to_dict(), "exit_code": error.exit_code}
+    rows = [{"what": name, "value": str(value)} for name, value in facts.items()]
     await acreate_table_artifact(table=rows, key=FAILURE_KEY, description="Why the job failed, and what to do")

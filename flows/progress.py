@@ -1,7 +1,7 @@
 """How far a run is: counted from worker threads, shown in the Prefect UI and to whoever watches in this process.
 
-Work is counted in frames of each stage, weighted by what a frame costs there, so that the bar moves evenly. The run's progress
-artifact is updated at most once a second, from the flow, never from a worker thread.
+Work is counted in frames of each stage, weighted by what a frame costs there, so that the bar moves evenly. The
+run's progress artifact is updated at most once a second, from the flow, never from a worker thread.
 """
 
 from __future__ import annotations

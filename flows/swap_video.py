@@ -1,8 +1,9 @@
 """One job from start to end: validate, transcode, segment, (swap, restore, compose) per segment, join, upload.
 
-The flow only orchestrates. It claims the job, so that the same request at the same time runs once; it asks each stage for its kept
-result before running it, so that a run after a crash redoes only what was in flight; it works on a bounded number of segments
-at a time, so that memory and scratch stay bounded; and it leaves nothing behind that is not needed to go on.
+The flow only orchestrates. It claims the job, so that the same request at the same time runs once; it asks each
+stage for its kept result before running it, so that a run after a crash redoes only what was in flight; it
+works on a bounded number of segments at a time, so that memory and scratch stay bounded; and it leaves nothing
+behind that is not needed to go on.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tasks.swap import swap
 from tasks.transcode import transcode
 from tasks.upload import upload
 from tasks.validate import validate
+
 
 def _run_name() -> str:
     job = flow_run.parameters.get("job")
@@ -109,11 +111,9 @@ async def _run(
         progress.expect(validated.frames, transcoding=bool(mezzanine.transcoded))
         plan: Plan = await call(segment_plan, identity, job=job, validated=validated, mezzanine=mezzanine)
         parts = await _parts(job, identity, run, progress, validated, mezzanine, plan)
-        output: Output = await call(
-            join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts
-        )
+        output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
         delivery = await call(upload, identity, job=job, output=output)
-        sheet = await asyncio.to_thread(before_after_jpeg, validated, mezzanine, output.file.path)
+        sheet = await asyncio.to_thread(before_after_jpeg, validated, mezzanine, output.file.path, settings.limits)
     await show_pictures(sheet)
     return JobRecord(
         job_id=identity.job_id,

@@ -1,8 +1,8 @@
 """The ledger of jobs on this machine: who is running which job, and what became of it.
 
-A job is *claimed* with a kernel file lock, so a claim ends with its process, however that ends. Whoever asks for a claim that is
-held waits, and then finds the record of the finished job: a simultaneous duplicate attaches instead of running
-twice. Finished jobs are recorded by job id, so the same command again finds its result.
+A job is *claimed* with a kernel file lock, so a claim ends with its process, however that ends. Whoever asks
+for a claim that is held waits, and then finds the record of the finished job: a simultaneous duplicate attaches
+instead of running twice. Finished jobs are recorded by job id, so the same command again finds its result.
 
     <state>/jobs/<project>/<job id>.lock      held while the job runs
     <state>/jobs/<project>/<job id>.json      what it gave
@@ -124,9 +124,7 @@ def remove_stale_work(settings: Settings, keep_s: float) -> int:
     removed = 0
     root = settings.paths.scratch / "jobs"
     for scratch in [path for project in _folders(root) for path in _folders(project)]:
-        identity = JobIdentity(
-            job_id=scratch.name, project=scratch.parent.name, target_sha256="", portraits_sha256=()
-        )
+        identity = JobIdentity(job_id=scratch.name, project=scratch.parent.name, target_sha256="", portraits_sha256=())
         place = JobPlace(settings, identity)
         if time.time() - _last_change(scratch) < keep_s:
             continue

@@ -1,7 +1,7 @@
 """What a stage needs besides its inputs: settings, the job's scratch folder, somebody to tell how far it is.
 
-The flow sets it once; tasks find it in a context variable, because live objects are no task parameters (they could be neither
-shown, nor cached, nor sent to another process).
+The flow sets it once; tasks find it in a context variable, because live objects are no task parameters (they
+could be neither shown, nor cached, nor sent to another process).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What all seven stages have in common as Prefect tasks: cache key, retries, persisted results, and seeing a lost file.
 
-A stage's result is a small model that names files. It is kept under `<project>/<job id>/<stage>-...`, a key of the job's content and
-of the versions that made it, never of the run, so a new run of the same job finds it. A result may outlive its file;
-`call` therefore looks at the files first and runs the stage again where one is missing or cut.
+A stage's result is a small model that names files. It is kept under `<project>/<job id>/<stage>-...`, a key of
+the job's content and of the versions that made it, never of the run, so a new run of the same job finds it. A
+result may outlive its file; `call` therefore looks at the files first and runs the stage again where one is
+missing or cut.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+from faceflow.vision.registry import engine_versions
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
@@ -27,7 +29,6 @@ from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact
-from faceflow.vision.registry import engine_versions
 from tasks.context import current_run
 
 R = TypeVar("R", bound=BaseModel)

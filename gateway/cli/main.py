@@ -40,7 +40,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - handled by its callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
     except (FaceflowError, click.ClickException, KeyboardInterrupt, click.Abort) as error:
         reason = _reason(error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last place where a fault gets its words
         events().error("program.unexpected", exc_info=error)
         reason = FaultError(
             "fault.unexpected",

@@ -66,4 +66,6 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def invalid_job(error: ValidationError) -> JobError:
     """The first mistakes of a request, in words."""
     mistakes = [f"{'.'.join(map(str, item['loc'])) or 'job'}: {item['msg']}" for item in error.errors()[:3]]
-    return JobError("job.invalid", "; ".join(mistakes) + ".", "Correct the request; `faceflow swap --help` lists the options.")
+    return JobError(
+        "job.invalid", "; ".join(mistakes) + ".", "Correct the request; `faceflow swap --help` lists the options."
+    )

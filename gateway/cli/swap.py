@@ -39,7 +39,8 @@ def swap(
     sensitivity: Annotated[Sensitivity | None, typer.Option("--sensitivity", help="Where the media may go.")] = None,
     priority: Annotated[Priority | None, typer.Option("--priority", help="How soon it wants to run.")] = None,
     consent: Annotated[
-        str | None, typer.Option("--consent", help="Who agreed to the use of their face. You declare it by running this.")
+        str | None,
+        typer.Option("--consent", help="Who agreed to the use of their face. You declare it by running this."),
     ] = None,
     consent_reference: Annotated[
         str | None, typer.Option("--consent-reference", help="Number of the contract or consent record.")
@@ -47,11 +48,14 @@ def swap(
 ) -> None:
     """Swaps the face of SOURCE into TARGET.
 
-    Several SOURCE portraits show the same person. The same command given again goes on where an interrupted run stopped.
+    Several SOURCE portraits show the same person. The same command given again goes on where an interrupted run
+    stopped.
     """
     if len(paths) < 2:
         raise JobError(
-            "job.usage", "A swap needs at least one source portrait and a target.", "faceflow swap SOURCE... TARGET -o OUT"
+            "job.usage",
+            "A swap needs at least one source portrait and a target.",
+            "faceflow swap SOURCE... TARGET -o OUT",
         )
     *portraits, target = paths
     job = build_job(

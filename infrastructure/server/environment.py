@@ -14,7 +14,8 @@ from infrastructure.server.record import ServerFiles
 def client_environment(state: Path, api_url: str) -> dict[str, str]:
     """Variables for a process that runs flows against `api_url`.
 
-    Results are kept as JSON below `<state>/results`, so that a run can go on after a crash, whichever server it talks to.
+    Results are kept as JSON below `<state>/results`, so that a run can go on after a crash, whichever server it
+    talks to.
     """
     return {
         "PREFECT_API_URL": api_url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,9 +55,7 @@ def running_server(settings: Settings) -> ServerRecord | None:
 
 
 @contextmanager
-def lease_server(
-    settings: Settings, on_wait: Callable[[float], None] | None = None
-) -> Iterator[ServerAddress]:
+def lease_server(settings: Settings, on_wait: Callable[[float], None] | None = None) -> Iterator[ServerAddress]:
     """Gives the address of a server that answers and keeps it alive until the block ends.
 
     Args:
@@ -84,6 +83,25 @@ def lease_server(
         deadline = time.monotonic() + settings.server.start_timeout_s
         _take_shared(lease, deadline)
         yield _find_or_start(files, settings, deadline, on_wait)
+
+
+def end_if_unused(settings: Settings, timeout_s: float = 30.0) -> bool:
+    """Ends the local server at once, rather than after its idle time, when nobody holds a lease.
+
+    Returns whether no local server runs any more.
+    """
+    files = ServerFiles(settings.paths.state)
+    record = files.read()
+    if record is None:
+        return True
+    with files.lease_lock.open("ab") as lease:
+        if not _try_exclusive(lease):
+            return False
+        os.kill(record.keeper_pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        while files.read() is not None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+    return files.read() is None
 
 
 def _take_shared(lease: IO[bytes], deadline: float) -> None:

