@@ -1,0 +1,265 @@
+"""Joins encoded parts into one file by copying packets, and puts the source's sound beside them.
+
+Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone. In each part the packets'
+presentation order is known from their own pts; packet k-th in that order is frame k-th of the part and gets that frame's pts. The encoder's
+dts are dropped: at the joins of VFR clips they run backwards and players lose frames. Instead
+
+    dts[i] = sorted_pts[i - delay]
+
+for the i-th packet in decoding order, with the smallest delay for which no packet is shown before it is decoded; the first
+`delay` packets go as many ticks before the first frame. Sound is copied with its own times, so the offset between
+picture and sound stays what it was.
+
+Two clocks cannot be kept: MPEG-TS and its kind start at any time of day, so there the earliest track becomes zero; and where a picture
+starts before zero, everything is moved to zero. Both move all tracks together and are noted. Matroska rounds times to 1 ms; this is
+noted too. The finished file is read once more and every frame's time is compared before it gets its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from faceflow.errors import ExactnessError, OutputError
+from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
+from faceflow.media.tracks import Track, add_tracks
+from faceflow.media.verify import verify_times
+from faceflow.media.writer import nominal_rate
+from faceflow.progress import SILENT, Progress
+from faceflow.publish import publishing
+
+OUTPUT_CONTAINERS = MappingProxyType({".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"})
+"""File endings that a video can be written to, and FFmpeg's name of the muxer."""
+
+_FLOATING_CLOCKS = frozenset({"mpegts", "mpeg"})
+_CARRIED_TAGS = ("title", "artist", "album", "comment", "copyright", "description", "genre", "date")
+_LARGEST_MOVIE_CLOCK = 1_000_000
+_MAX_PIXELS = decoder_pixels(16384)
+
+
+def output_muxer(destination: Path) -> str:
+    """FFmpeg's muxer for a destination's ending. Raises `output.container_unsupported`."""
+    muxer = OUTPUT_CONTAINERS.get(destination.suffix.lower())
+    if muxer is None:
+        endings = ", ".join(sorted(OUTPUT_CONTAINERS))
+        raise OutputError(
+            "output.container_unsupported",
+            f"Videos cannot be written to files ending in '{destination.suffix}'.",
+            f"Choose an output name that ends in one of {endings}.",
+        )
+    return muxer
+
+
+def join(
+    parts: Sequence[Path],
+    source: Path,
+    media: MediaInfo,
+    index: FrameIndex,
+    destination: Path,
+    *,
+    progress: Progress = SILENT,
+) -> tuple[str, ...]:
+    """Writes the finished video.
+
+    Args:
+        parts: encoded parts in order; together they hold every frame of the index once.
+        source: the file that sound, subtitles, chapters and titles come from.
+        media: what `probe` found of `source`.
+        index: every frame's time.
+        destination: the file to write; its ending chooses the container.
+        progress: advanced by one a frame.
+
+    Returns:
+        Notes for the user: tracks that were re-encoded or left out, clocks that were moved or rounded.
+
+    Raises:
+        OutputError: `output.container_unsupported` and those of `publishing`.
+        ResourceError: `fault.disk_full`.
+        ExactnessError: `fault.exactness`, parts and index do not belong together, or the written file is not exact.
+        CancelledError: the run was told to stop.
+    """
+    muxer = output_muxer(destination)
+    ranks = _ranks(parts, index)
+    with publishing(destination) as temporary:
+        with ExitStack() as stack:
+            sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
+            origin, notes = _origin(sound, media, index)
+            options = _muxer_options(muxer, media, index)
+            output = stack.enter_context(av.open(media_name(temporary), "w", format=muxer, options=options))
+            picture = _add_picture(output, parts[0], stack, media, nominal_rate(media.video, index))
+            tracks, track_notes = add_tracks(sound, output, media, muxer)
+            _carry_header(sound, output, origin)
+            packets = _picture_packets(parts, picture, ranks, index, origin)
+            _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
+        notes += track_notes + verify_times(temporary, index, origin, muxer)
+    return notes
+
+
+def _broken(what: str) -> ExactnessError:
+    return ExactnessError(
+        "fault.exactness", f"The parts cannot be joined exactly: {what}.", "Report this with the log; it is a bug."
+    )
+
+
+def _ranks(parts: Sequence[Path], index: FrameIndex) -> NDArray[np.int64]:
+    """Frame number of every packet of the parts, in decoding order: int64 (N,). Checks every time against the index."""
+    ranks: list[NDArray[np.int64]] = []
+    extradata: set[bytes | None] = set()
+    first = 0
+    for part in parts:
+        with open_media(part, max_pixels=_MAX_PIXELS) as container:
+            stream = container.streams.video[0]
+            extradata.add(stream.codec_context.extradata)
+            times = [packet.pts for packet in container.demux(stream) if packet.size]
+            if any(time is None for time in times) or stream.time_base is None:
+                raise _broken(f"{part.name} has packets without a time")
+            pts = np.array(times, np.int64)
+            ratio = index.time_base / stream.time_base
+        wanted = index.pts[first : first + len(pts)]
+        shown = np.argsort(pts, kind="stable")
+        if len(wanted) != len(pts) or not np.array_equal(pts[shown] * ratio.denominator, wanted * ratio.numerator):
+            raise _broken(f"{part.name} does not hold the frames from {first} on at the times of the index")
+        rank = np.empty_like(shown)
+        rank[shown] = np.arange(first, first + len(pts))
+        ranks.append(rank)
+        first += len(pts)
+    if first != index.frames:
+        raise _broken(f"the parts hold {first} frames, the index {index.frames}")
+    if len(extradata) != 1:
+        raise _broken("the parts were encoded with different parameter sets")
+    return np.concatenate(ranks)
+
+
+def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple[Fraction, tuple[str, ...]]:
+    """The time that becomes zero in the output, in seconds, and a note where it is not zero in the source."""
+    starts = [index.time_s(0)]
+    if container_family(media.container) in _FLOATING_CLOCKS:
+        starts += [
+            stream.start_time * stream.time_base
+            for stream in sound.streams.audio
+            if stream.start_time is not None and stream.time_base is not None
+        ]
+        # Only whole ticks of the picture's clock can be written.
+        origin = min(starts) // index.time_base * index.time_base
+    else:
+        origin = min(starts[0], Fraction(0))
+    if origin == 0:
+        return origin, ()
+    return origin, (f"all tracks were moved together by {float(-origin):+.6f} s so that the first begins at zero",)
+
+
+def _muxer_options(muxer: str, media: MediaInfo, index: FrameIndex) -> dict[str, str]:
+    if muxer == "matroska":
+        return {"fflags": "+bitexact"}
+    clock = index.time_base.denominator
+    common = math.lcm(clock, *(track.sample_rate_hz for track in media.audio if track.sample_rate_hz > 0))
+    return {
+        "movie_timescale": str(common if common <= _LARGEST_MOVIE_CLOCK else clock),
+        "video_track_timescale": str(clock),
+        "movflags": "+faststart",
+        "fflags": "+bitexact",
+    }
+
+
+def _add_picture(
+    output: OutputContainer, part: Path, stack: ExitStack, media: MediaInfo, rate: Fraction
+) -> VideoStream:
+    template = stack.enter_context(open_media(part, max_pixels=_MAX_PIXELS)).streams.video[0]
+    stream = output.add_stream_from_template(template)
+    stream.time_base = template.time_base
+    stream.codec_context.framerate = rate  # Matroska states it; no time depends on it
+    if media.video.language is not None:
+        stream.metadata["language"] = media.video.language
+    return stream
+
+
+def _carry_header(sound: InputContainer, output: OutputContainer, origin: Fraction) -> None:
+    output.metadata.update({name: sound.metadata[name] for name in _CARRIED_TAGS if name in sound.metadata})
+    chapters = sound.chapters()
+    for chapter in chapters:
+        shift = round(origin / (chapter["time_base"] or Fraction(1)))
+        chapter["start"] -= shift
+        chapter["end"] -= shift
+    if chapters:
+        output.set_chapters(chapters)
+
+
+def _picture_packets(
+    parts: Sequence[Path], stream: VideoStream, ranks: NDArray[np.int64], index: FrameIndex, origin: Fraction
+) -> Iterator[Packet[Stream]]:
+    """Yields the parts' packets with the times of the index, in ticks of the denominator of its time base."""
+    numerator, denominator = index.time_base.numerator, index.time_base.denominator
+    shift = int(origin * denominator)
+    pts = index.pts * numerator - shift
+    delay = max(0, int(np.max(np.arange(len(ranks)) - ranks)))
+    step = int(index.durations[0]) * numerator
+    number = 0
+    for part in parts:
+        with open_media(part, max_pixels=_MAX_PIXELS) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if not packet.size:
+                    continue
+                rank = int(ranks[number])
+                packet.time_base = Fraction(1, denominator)
+                packet.pts = int(pts[rank])
+                packet.dts = int(pts[number - delay]) if number >= delay else int(pts[0]) - (delay - number) * step
+                packet.duration = int(index.durations[rank]) * numerator
+                packet.stream = stream
+                number += 1
+                yield packet
+
+
+def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fraction) -> Iterator[Packet[Stream]]:
+    """Yields the other tracks' packets in the order of the source file, moved by the origin."""
+    if not tracks:
+        return
+    by_index = {track.source.index: track for track in tracks}
+    for packet in sound.demux(*(track.source for track in tracks)):
+        track = by_index[packet.stream.index]
+        for made in track.convert(packet if packet.size else None):
+            shift = round(origin / made.time_base)
+            if made.pts is not None:
+                made.pts -= shift
+            if made.dts is not None:
+                made.dts -= shift
+            made.stream = track.target
+            yield made
+
+
+def _interleave(
+    output: OutputContainer,
+    picture: Iterator[Packet[Stream]],
+    sound: Iterator[Packet[Stream]],
+    progress: Progress,
+) -> None:
+    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other."""
+    waiting = next(sound, None)
+    for packet in picture:
+        time_s = _time_s(packet)
+        while waiting is not None and _time_s(waiting) <= time_s:
+            output.mux_one(waiting)
+            waiting = next(sound, None)
+        output.mux_one(packet)
+        progress.advance()
+    while waiting is not None:
+        output.mux_one(waiting)
+        waiting = next(sound, None)
+        progress.check()
+
+
+def _time_s(packet: Packet[Stream]) -> Fraction:
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(0) if ticks is None else ticks * packet.time_base

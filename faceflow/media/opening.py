@@ -1,0 +1,90 @@
+"""The one door through which media files are opened for reading.
+
+FFmpeg opens what it is told to open: a name like `concat:a|b` or `http:x.mp4` is a protocol, and a playlist that is
+called `.mp4` makes it read other files. So every open goes through here: the path is made absolute and prefixed with
+`file:` (then no character of a name means anything), only demuxers of plain containers are allowed, no protocol but
+`file` is, and decoders refuse pictures beyond `max_pixels` before they allocate them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from faceflow.errors import MediaError
+
+DEMUXERS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf")
+"""FFmpeg's names of the containers that are read. None of them opens another file."""
+
+SEEKABLE_CONTAINERS = frozenset({"mov", "matroska"})
+"""Containers with an index of exact timestamps: a seek lands on the frame that was asked for."""
+
+_READ_TIMEOUT_S = 60.0
+
+
+def media_name(path: Path) -> str:
+    """The path as FFmpeg must be given it: absolute, `file:` in front, so that no part of a name is a protocol."""
+    return "file:" + os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links, absolute() keeps `..`
+
+
+@contextmanager
+def open_media(path: Path, *, max_pixels: int, timeout_s: float = _READ_TIMEOUT_S) -> Iterator[InputContainer]:
+    """Opens a media file for reading and closes it.
+
+    Args:
+        path: local file, whatever its name.
+        max_pixels: largest picture that a decoder may allocate, in pixels.
+        timeout_s: longest time that opening, and any one read, may take, seconds.
+
+    Raises:
+        av.error.FFmpegError: the file cannot be opened; `probe` turns this into the user's words.
+    """
+    options = {
+        "format_whitelist": ",".join(DEMUXERS),
+        "protocol_whitelist": "file",
+        "max_pixels": str(max_pixels),
+    }
+    with av.open(
+        media_name(path), options=options, timeout=(timeout_s, timeout_s), metadata_errors="replace"
+    ) as container:
+        yield container
+
+
+def prepare_decoder(stream: VideoStream, *, max_pixels: int, threads: int) -> None:
+    """Sets a video stream's decoder up before its first packet: threads, and the largest picture it may allocate."""
+    context = stream.codec_context
+    context.options = {"max_pixels": str(max_pixels)}
+    context.thread_count = threads
+    context.thread_type = "AUTO" if threads > 1 else "NONE"
+
+
+def decoder_pixels(side_px: int) -> int:
+    """Largest picture that a decoder may allocate for videos with sides up to `side_px`; decoders add margins."""
+    return (side_px + 256) ** 2
+
+
+def container_family(name: str) -> str:
+    """The first of FFmpeg's names for a demuxer: `mov` for `mov,mp4,m4a,3gp,3g2,mj2`."""
+    return name.split(",", 1)[0]
+
+
+def unreadable(path: Path, error: OSError) -> MediaError:
+    """The user's words for an operating system error on an input file."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return MediaError("media.missing", f"There is no file {path}.", "Check the path and its spelling.")
+    if isinstance(error, IsADirectoryError):
+        return MediaError(
+            "media.is_directory", f"{path} is a folder, not a file.", "Name the video file inside the folder."
+        )
+    return MediaError(
+        "media.unreadable",
+        f"{path} cannot be read: {error.strerror or error}.",
+        "Check the file's permissions and that its disk is connected.",
+    )

@@ -1,0 +1,102 @@
+"""Between FFmpeg's frames and native planes: bit by bit in both directions.
+
+A decoded frame has padded rows and may lie on its side; a `NativeFrame` is tight, upright and even. The order matters
+for subsampled chroma: first the last row and column are repeated until every chroma sample has its full block of luma
+samples, then the planes are turned and mirrored. The other way round, chroma would lie half a block off.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from faceflow.media.formats import NATIVE_FORMATS, plane_format
+from faceflow.media.model import VideoInfo
+from faceflow.media.native import NativeFrame, Plane
+
+
+def presented_size(video: VideoInfo) -> tuple[int, int]:
+    """Width and height in pixels of the frames that the reader gives: upright, odd sides of subsampled formats + 1."""
+    shift_x, shift_y = chroma_shifts(video.pixel_format)
+    width = _even(video.coded_width_px, shift_x)
+    height = _even(video.coded_height_px, shift_y)
+    return (height, width) if video.rotation_degrees in {90, 270} else (width, height)
+
+
+def chroma_shifts(pixel_format: str) -> tuple[int, int]:
+    """log2 of the horizontal and vertical chroma subsampling of a native format."""
+    if "420" in pixel_format:
+        return 1, 1
+    return (1, 0) if "422" in pixel_format else (0, 0)
+
+
+def native_frame(frame: VideoFrame, number: int, pts: int, video: VideoInfo) -> NativeFrame:
+    """Copies a decoded frame's planes, makes them even and upright.
+
+    Args:
+        frame: decoded frame in a native format.
+        number: its number in the index.
+        pts: its timestamp in ticks of the index's time base.
+        video: tells the orientation and the colour tags.
+
+    Raises:
+        ValueError: the frame's format is not native (`transcode` comes first).
+    """
+    name = frame.format.name
+    if name not in NATIVE_FORMATS:
+        raise ValueError(f"{name} frames are converted at the entrance, they cannot be read natively")
+    shift_x, shift_y = chroma_shifts(name)
+    if video.rotation_degrees in {90, 270} and shift_x != shift_y:
+        raise ValueError(f"{name} frames on their side are converted at the entrance")
+    depth = frame.format.components[0].bits
+    planes = [_copy_plane(frame, index, depth) for index in range(len(frame.planes))]
+    planes[0] = _pad(planes[0], _even(frame.height, shift_y), _even(frame.width, shift_x))
+    return NativeFrame(
+        number=number,
+        pts=pts,
+        planes=[_upright(plane, video) for plane in planes],
+        pixel_format=name,
+        bit_depth=depth,
+        chroma_shift_x=shift_x,
+        chroma_shift_y=shift_y,
+        colour=video.colour,
+    )
+
+
+def video_frame(native: NativeFrame) -> VideoFrame:
+    """A frame for an encoder or filter with exactly the planes of `native`; pts and time base are left to the caller."""
+    frame = VideoFrame(native.width_px, native.height_px, plane_format(native.pixel_format))
+    for index, plane in enumerate(native.planes):
+        rows = _rows(frame, index, native.bit_depth)
+        rows[:, : plane.shape[1]] = plane
+    return frame
+
+
+def _even(size: int, shift: int) -> int:
+    return size + (size & 1) if shift else size
+
+
+def _rows(frame: VideoFrame, index: int, depth: int) -> Plane:
+    """A view (rows, padded columns) of one plane of an FFmpeg frame."""
+    plane = frame.planes[index]
+    sample = np.uint8 if depth == 8 else np.uint16
+    flat: Plane = np.frombuffer(plane, sample)
+    stride = plane.line_size // np.dtype(sample).itemsize
+    return flat[: stride * plane.height].reshape(plane.height, stride)
+
+
+def _copy_plane(frame: VideoFrame, index: int, depth: int) -> Plane:
+    return np.array(_rows(frame, index, depth)[:, : frame.planes[index].width], order="C")
+
+
+def _pad(plane: Plane, rows: int, columns: int) -> Plane:
+    if plane.shape == (rows, columns):
+        return plane
+    return np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), mode="edge")
+
+
+def _upright(plane: Plane, video: VideoInfo) -> Plane:
+    turned = np.rot90(plane, -(video.rotation_degrees // 90))
+    if video.mirrored:
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)

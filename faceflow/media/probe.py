@@ -1,0 +1,253 @@
+"""Reads what a video file is, and refuses what cannot become an exact result.
+
+The order matters, because the file is not trusted: first the file system's answer, then the file's own bytes
+(`sniff`), then the demuxer's headers, and the size limits before anything is decoded; only then one picture is decoded,
+because rotation, HDR metadata, interlacing and chroma location are told by frames more reliably than by headers. Every refusal
+is a `MediaError` with its own code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import av.error
+import av.logging
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from faceflow.errors import MediaError
+from faceflow.media.formats import is_readable_format
+from faceflow.media.model import AudioInfo, MediaInfo, OtherStreamInfo, VideoInfo
+from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
+from faceflow.media.refusals import check_picture_size, corrupt, encrypted, too_long, truncated
+from faceflow.media.sniff import Sniffed, sniff
+from faceflow.media.tags import colour_tags, hdr_metadata, orientation, sample_aspect_ratio
+from faceflow.settings import LimitSettings
+
+CODECS = frozenset(
+    {
+        "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2",
+        "msmpeg4v3", "h263", "flv1", "wmv1", "wmv2", "wmv3", "vc1", "prores", "dnxhd", "mjpeg", "ffv1", "huffyuv",
+        "ffvhuff", "utvideo", "magicyuv", "theora", "dvvideo", "png", "qtrle", "rawvideo", "v210", "cfhd", "svq3",
+        "jpeg2000", "vvc",
+    }
+)  # fmt: skip
+"""Video codecs that are decoded. A short list: every decoder is code that an untrusted file can reach."""
+
+_PACKETS_TO_FIRST_FRAME = 2000
+
+
+def probe(path: Path, limits: LimitSettings) -> MediaInfo:
+    """Reads a video's headers and first picture.
+
+    Args:
+        path: local file; any name is taken literally.
+        limits: sizes, durations and times beyond which the file is refused.
+
+    Raises:
+        MediaError: `media.missing`, `.is_directory`, `.unreadable`, `.empty`, `.too_big`, `.playlist`, `.not_media`,
+            `.truncated`, `.corrupt`, `.encrypted`, `.no_video`, `.codec_unsupported`, `.bad_dimensions`,
+            `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
+    """
+    size = _file_size(path, limits)
+    try:
+        sniffed = sniff(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    _refuse_by_bytes(path, sniffed)
+    max_pixels = decoder_pixels(limits.max_side_px)
+    try:
+        with open_media(path, max_pixels=max_pixels, timeout_s=limits.probe_timeout_s) as container:
+            return _read(path, container, size, limits, max_pixels)
+    except MediaError:
+        raise
+    except av.error.FFmpegError as error:
+        raise _open_failure(path, sniffed, error) from error
+
+
+def _file_size(path: Path, limits: LimitSettings) -> int:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        size = path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise MediaError("media.missing", f"{path!r} cannot be a file name.", "Check the path.") from error
+    if not path.is_file():
+        raise MediaError(
+            "media.unreadable", f"{path} is a device or a pipe.", "Save the video as an ordinary file first."
+        )
+    if size == 0:
+        raise MediaError("media.empty", f"{path} is empty.", "Copy or download the file again.")
+    if size > limits.max_size_bytes:
+        raise MediaError(
+            "media.too_big",
+            f"{path} has {size} bytes; the limit is {limits.max_size_bytes}.",
+            "Cut or compress the video, or raise FACEFLOW_LIMITS__MAX_SIZE_BYTES.",
+            size_bytes=size,
+        )
+    return size
+
+
+def _refuse_by_bytes(path: Path, sniffed: Sniffed) -> None:
+    if sniffed.playlist:
+        raise MediaError(
+            "media.playlist",
+            f"{path} is a playlist that points at other files.",
+            "Give the video file itself, not a list of files or a stream description.",
+        )
+    if sniffed.missing_bytes:
+        raise truncated(path, f"its container announces {sniffed.missing_bytes} bytes that are not there")
+    if sniffed.encrypted:
+        raise encrypted(path)
+
+
+def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:
+    if isinstance(error, OSError) and not isinstance(error, av.error.TimeoutError | av.error.EOFError):
+        return unreadable(path, error)
+    if isinstance(error, av.error.TimeoutError | av.error.ExitError):
+        return MediaError(
+            "media.timeout",
+            f"{path} took too long to read.",
+            "Copy the file to a faster disk, or raise FACEFLOW_LIMITS__PROBE_TIMEOUT_S.",
+        )
+    if sniffed.container is None:
+        return MediaError(
+            "media.not_media",
+            f"{path} is not a video in a known container.",
+            "Give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file.",
+        )
+    return corrupt(path, f"its headers cannot be read ({error.strerror})")
+
+
+def _read(path: Path, container: InputContainer, size: int, limits: LimitSettings, max_pixels: int) -> MediaInfo:
+    stream = _main_video(path, container)
+    duration_s = None if container.duration is None else container.duration / av.time_base
+    _check_codec_and_size(path, stream, limits)
+    if duration_s is not None and duration_s > limits.max_duration_s:
+        raise too_long(path, duration_s, limits)
+    frame = _first_frame(path, container, stream, max_pixels)
+    return MediaInfo(
+        container=container.format.name,
+        size_bytes=size,
+        duration_s=duration_s,
+        video=_video_info(path, stream, frame),
+        audio=tuple(_audio_info(track) for track in container.streams.audio if track.codec_context is not None),
+        other=tuple(_other_info(track) for track in container.streams if not _is_carried(track, stream)),
+    )
+
+
+def _main_video(path: Path, container: InputContainer) -> VideoStream:
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
+    ]
+    if not videos:
+        raise MediaError(
+            "media.no_video",
+            f"{path} has no video track.",
+            "Give a video; sound alone or a cover picture cannot be swapped.",
+        )
+    return next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
+
+
+def _check_codec_and_size(path: Path, stream: VideoStream, limits: LimitSettings) -> None:
+    context = stream.codec_context
+    if context is None or context.name not in CODECS:
+        name = "unknown" if context is None else context.name
+        raise MediaError(
+            "media.codec_unsupported",
+            f"{path} uses the video codec {name}, which is not read.",
+            "Convert the video to H.264, HEVC, VP9 or AV1 first.",
+            codec=name,
+        )
+    check_picture_size(path, context.width, context.height, limits)
+
+
+def _first_frame(path: Path, container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
+    prepare_decoder(stream, max_pixels=max_pixels, threads=1)
+    failed = 0
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
+                raise encrypted(path)
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                failed += 1
+                frames = []
+            if frames:
+                return frames[0]
+            if number >= _PACKETS_TO_FIRST_FRAME:
+                break
+    except av.error.InvalidDataError:
+        failed += 1
+    raise corrupt(path, f"no picture can be decoded ({failed} packets are unreadable)")
+
+
+def _video_info(path: Path, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    context = stream.codec_context
+    pixel_format = frame.format.name
+    if not is_readable_format(pixel_format):
+        raise MediaError(
+            "media.codec_unsupported",
+            f"{path} stores its pictures as {pixel_format}, which is not read.",
+            "Convert the video to H.264, HEVC, VP9 or AV1 first.",
+            pixel_format=pixel_format,
+        )
+    rotation, mirrored = orientation(frame)
+    width, height = (frame.height, frame.width) if rotation in {90, 270} else (frame.width, frame.height)
+    if stream.time_base is None:
+        raise corrupt(path, "the video track has no time base")
+    return VideoInfo(
+        stream_index=stream.index,
+        codec=context.name if context.name != "libdav1d" else "av1",
+        width_px=width,
+        height_px=height,
+        coded_width_px=frame.width,
+        coded_height_px=frame.height,
+        pixel_format=pixel_format,
+        bit_depth=max(component.bits for component in frame.format.components),
+        time_base=stream.time_base,
+        average_rate=stream.average_rate or stream.guessed_rate or None,
+        rotation_degrees=rotation,
+        mirrored=mirrored,
+        sample_aspect_ratio=sample_aspect_ratio(stream, rotation),
+        colour=colour_tags(frame, context, rotation, mirrored),
+        hdr=hdr_metadata(frame),
+        interlaced=frame.interlaced_frame or context.field_order > 1,
+        language=stream.language,
+    )
+
+
+def _is_carried(track: Stream, video: VideoStream) -> bool:
+    return track.index == video.index or (isinstance(track, AudioStream) and track.codec_context is not None)
+
+
+def _audio_info(stream: AudioStream) -> AudioInfo:
+    context = stream.codec_context
+    return AudioInfo(
+        stream_index=stream.index,
+        codec=context.name,
+        sample_rate_hz=context.sample_rate,
+        channels=context.channels,
+        layout=context.layout.name,
+        time_base=stream.time_base,
+        language=stream.language,
+    )
+
+
+def _other_info(stream: Stream) -> OtherStreamInfo:
+    context = stream.codec_context
+    return OtherStreamInfo(
+        stream_index=stream.index,
+        kind=stream.type,
+        codec="unknown" if context is None else context.name,
+        language=stream.language,
+    )

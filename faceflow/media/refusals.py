@@ -1,0 +1,77 @@
+"""The words in which damaged, protected and oversized media are refused. One function for each, used by probe and index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faceflow.errors import MediaError
+from faceflow.settings import LimitSettings
+
+
+def encrypted(path: Path) -> MediaError:
+    """`media.encrypted`: protected media."""
+    return MediaError(
+        "media.encrypted", f"{path} is encrypted (DRM).", "Use a copy of the video without copy protection."
+    )
+
+
+def corrupt(path: Path, what: str) -> MediaError:
+    """`media.corrupt`: a damaged file; `what` completes the sentence."""
+    return MediaError(
+        "media.corrupt", f"{path} is damaged: {what}.", "Export or download the video again.", reason=what
+    )
+
+
+def truncated(path: Path, what: str) -> MediaError:
+    """`media.truncated`: a file whose end is missing; `what` completes the sentence."""
+    return MediaError(
+        "media.truncated",
+        f"{path} is cut off: {what}.",
+        "Copy or download the file again; part of it is missing.",
+        reason=what,
+    )
+
+
+def too_long(path: Path, duration_s: float, limits: LimitSettings) -> MediaError:
+    """`media.too_long`: beyond the longest duration."""
+    return MediaError(
+        "media.too_long",
+        f"{path} lasts {duration_s:.0f} s; the limit is {limits.max_duration_s:.0f} s.",
+        "Cut the video into shorter pieces, or raise FACEFLOW_LIMITS__MAX_DURATION_S.",
+        duration_s=duration_s,
+    )
+
+
+def too_many_frames(path: Path, limits: LimitSettings) -> MediaError:
+    """`media.too_long`: more frames than are worked on in one job."""
+    return MediaError(
+        "media.too_long",
+        f"{path} has more than {limits.max_frames} frames.",
+        "Cut the video into shorter pieces, or raise FACEFLOW_LIMITS__MAX_FRAMES.",
+    )
+
+
+def check_picture_size(path: Path, width: int, height: int, limits: LimitSettings) -> None:
+    """Refuses a picture size: `media.bad_dimensions`, `media.too_large_picture` or `media.too_small`."""
+    facts = {"width_px": width, "height_px": height}
+    if width <= 0 or height <= 0:
+        raise MediaError(
+            "media.bad_dimensions",
+            f"{path} states a picture of {width}x{height} pixels.",
+            "Export the video again; its header has no picture size.",
+            **facts,
+        )
+    if max(width, height) > limits.max_side_px:
+        raise MediaError(
+            "media.too_large_picture",
+            f"{path} is {width}x{height} pixels; no side may be longer than {limits.max_side_px}.",
+            "Scale the video down, or raise FACEFLOW_LIMITS__MAX_SIDE_PX.",
+            **facts,
+        )
+    if min(width, height) < limits.min_side_px:
+        raise MediaError(
+            "media.too_small",
+            f"{path} is {width}x{height} pixels; no side may be shorter than {limits.min_side_px}.",
+            "Use a larger video; no face can be found in so small a picture.",
+            **facts,
+        )

@@ -1,0 +1,241 @@
+"""Normalises a video at the entrance, once and only where it has to be: the mezzanine.
+
+It has to be where the picture is larger than wanted, interlaced, damaged, in a pixel format that the encoders do not take, or in a container
+in which single frames cannot be found again. Frame by frame through PyAV rather than by one ffmpeg command: the index was made with this
+decoder, so frame i here is frame i there, whereas the command line has another FFmpeg version with its own idea of damaged
+packets, and its frame-rate and timestamp options round. So every picture keeps the exact time of the index whatever
+the filters do to it, and the written file is indexed again and compared.
+
+The mezzanine is upright and has no sound; sound is always copied from the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av.filter
+import numpy as np
+from av.video.frame import VideoFrame
+
+from faceflow.errors import ExactnessError
+from faceflow.job import OutputOptions, SpeedPreset
+from faceflow.media.formats import NATIVE_FORMATS, has_alpha, mezzanine_format
+from faceflow.media.index import index_frames
+from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.opening import SEEKABLE_CONTAINERS, container_family
+from faceflow.media.planes import native_frame, presented_size
+from faceflow.media.probe import probe
+from faceflow.media.reader import read_decoded
+from faceflow.media.writer import PartWriter
+from faceflow.progress import SILENT, Progress
+from faceflow.settings import EncodeSettings, LimitSettings
+
+_CRF = 23
+_PRESET = SpeedPreset.FAST
+_ANY_SIZE = LimitSettings(max_size_bytes=2**62, max_duration_s=1e12, max_frames=2**62, max_side_px=16384, min_side_px=1)
+
+
+def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptions) -> tuple[str, ...]:
+    """Why a video has to be normalised, in words for the user; empty where it fits as it is."""
+    video = media.video
+    long_side = max(presented_size(video))
+    family = container_family(media.container)
+    sideways = video.rotation_degrees in {90, 270}
+    reasons = []
+    if long_side > encoding.max_long_side_px:
+        reasons.append(f"its longer side of {long_side} pixels is beyond {encoding.max_long_side_px}")
+    if video.interlaced:
+        reasons.append("it is interlaced")
+    if video.pixel_format not in NATIVE_FORMATS:
+        alpha = "; its transparency is dropped" if has_alpha(video.pixel_format) else ""
+        reasons.append(f"its pixel format {video.pixel_format} cannot be encoded as it is{alpha}")
+    elif sideways and "422" in video.pixel_format:
+        reasons.append("4:2:2 colour cannot be turned by a quarter turn as it is")
+    if family not in SEEKABLE_CONTAINERS:
+        reasons.append(f"single frames cannot be found again in a file of the kind {family}")
+    if index.left_out.get("undecodable") or index.left_out.get("concealed"):
+        reasons.append("a part of it is damaged")
+    return tuple(reasons)
+
+
+def transcode(
+    source: Path,
+    media: MediaInfo,
+    index: FrameIndex,
+    encoding: OutputOptions,
+    encode: EncodeSettings,
+    destination: Path,
+    *,
+    progress: Progress = SILENT,
+) -> tuple[MediaInfo, FrameIndex]:
+    """Writes the mezzanine: H.264 (8 bit) or HEVC (10 bit), CRF 23, preset fast, upright, progressive, without sound.
+
+    Args:
+        source: the input.
+        media: what `probe` found of it.
+        index: its frames.
+        encoding: the longest side, pixels.
+        encode: threads of the encoders.
+        destination: an MP4 file.
+        progress: advanced by one a frame.
+
+    Returns:
+        Media info and frame index of the mezzanine. Key flags differ from the input's; every time is equal.
+
+    Raises:
+        ExactnessError: `fault.exactness`, a frame or a time did not survive.
+        ResourceError: `fault.disk_full`.
+        CancelledError: the run was told to stop.
+    """
+    width, height = _scaled_size(media, encoding)
+    sideways = media.video.rotation_degrees in {90, 270}
+    target_format = mezzanine_format(media.video.pixel_format, sideways=sideways)
+    target = _described(media, width, height, target_format)
+    quality = encoding.model_copy(update={"crf": _CRF, "preset": _PRESET})
+    filters = _Filters(media, width, height, target_format)
+    written = 0
+    with PartWriter(destination, target, index, quality, encode) as writer:
+        for frame in _filtered(filters, source, media, index):
+            if written >= index.frames:
+                raise _lost(source, written + 1, index.frames)
+            writer.write(native_frame(frame, written, int(index.pts[written]), target.video))
+            written += 1
+            progress.advance()
+        if written != index.frames:
+            raise _lost(source, written, index.frames)
+    mezzanine = probe(destination, _ANY_SIZE)
+    mezzanine_index = index_frames(destination, mezzanine, _ANY_SIZE)
+    _check_times(source, index, mezzanine_index)
+    return mezzanine, mezzanine_index
+
+
+def _scaled_size(media: MediaInfo, encoding: OutputOptions) -> tuple[int, int]:
+    """Size of the picture as coded (not turned) within the limit; both sides even where anything is scaled."""
+    width, height = media.video.coded_width_px, media.video.coded_height_px
+    limit = encoding.max_long_side_px
+    if max(presented_size(media.video)) <= limit:
+        return width, height
+    scale = limit / max(width, height)
+    return max(2, 2 * int(width * scale / 2)), max(2, 2 * int(height * scale / 2))
+
+
+def _described(media: MediaInfo, width: int, height: int, pixel_format: str) -> MediaInfo:
+    """`media` as the pictures will be after the filters and before they are turned."""
+    video = media.video
+    # Scaling to whole even pixels changes the proportions a little; the sample aspect ratio takes that back.
+    upright = (height, width) if video.rotation_degrees in {90, 270} else (width, height)
+    stretch_x = video.width_px * upright[1]
+    stretch_y = video.height_px * upright[0]
+    ratio = video.sample_aspect_ratio * stretch_x / stretch_y
+    colour = video.colour
+    source_is_rgb = av.VideoFormat(video.pixel_format, 16, 16).is_rgb
+    if source_is_rgb and not pixel_format.startswith("gray"):
+        colour = colour.model_copy(update={"matrix": _RGB_MATRIX, "colour_range": _LIMITED})
+    return media.model_copy(
+        update={
+            "video": video.model_copy(
+                update={
+                    "coded_width_px": width,
+                    "coded_height_px": height,
+                    "width_px": upright[0],
+                    "height_px": upright[1],
+                    "pixel_format": pixel_format,
+                    "bit_depth": 10 if "10" in pixel_format else 8,
+                    "sample_aspect_ratio": ratio.limit_denominator(1000),
+                    "colour": colour,
+                    "interlaced": False,
+                }
+            )
+        }
+    )
+
+
+_RGB_MATRIX = 1  # BT.709
+_LIMITED = 1
+
+
+class _Filters:
+    """Deinterlaces, scales and converts; gives one frame for every frame that it takes."""
+
+    def __init__(self, media: MediaInfo, width: int, height: int, pixel_format: str) -> None:
+        self._media = media
+        self._steps = _steps(media, width, height, pixel_format)
+        self._graph: av.filter.Graph | None = None
+
+    def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+        """Yields the frames that are ready; None at the end flushes."""
+        if not self._steps:
+            if frame is not None:
+                yield frame
+            return
+        if self._graph is None:
+            if frame is None:
+                return
+            self._graph = self._configure(frame)
+        self._graph.push(frame)
+        while True:
+            try:
+                ready = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            if isinstance(ready, VideoFrame):
+                yield ready
+
+    def _configure(self, frame: VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        last = graph.add(
+            "buffer",
+            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1:pixel_aspect=1/1"
+            f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+        )
+        for name, arguments in [*self._steps, ("buffersink", "")]:
+            step = graph.add(name, arguments) if arguments else graph.add(name)
+            last.link_to(step)
+            last = step
+        graph.configure()
+        return graph
+
+
+def _steps(media: MediaInfo, width: int, height: int, pixel_format: str) -> list[tuple[str, str]]:
+    video = media.video
+    steps = []
+    if video.interlaced:
+        # One frame a frame, the field order as each frame states it, frames marked progressive left alone.
+        steps.append(("bwdif", "mode=send_frame:parity=auto:deint=interlaced"))
+    scaled = (width, height) != (video.coded_width_px, video.coded_height_px)
+    if scaled or pixel_format != video.pixel_format:
+        source_is_rgb = av.VideoFormat(video.pixel_format, 16, 16).is_rgb
+        matrix = ":out_color_matrix=bt709:out_range=limited" if source_is_rgb else ""
+        steps.append(("scale", f"w={width}:h={height}:flags=bicubic+accurate_rnd+full_chroma_int{matrix}"))
+        steps.append(("format", f"pix_fmts={pixel_format}"))
+    return steps
+
+
+def _filtered(filters: _Filters, source: Path, media: MediaInfo, index: FrameIndex) -> Iterator[VideoFrame]:
+    for number, frame in read_decoded(source, media, index, 0, index.frames):
+        frame.pts = number  # filters only need an order; the real times come from the index
+        frame.time_base = None
+        yield from filters.push(frame)
+    yield from filters.push(None)
+
+
+def _lost(source: Path, written: int, wanted: int) -> ExactnessError:
+    return ExactnessError(
+        "fault.exactness",
+        f"Normalising {source} gave {written} frames instead of {wanted}.",
+        "Report this with the log; it is a bug.",
+    )
+
+
+def _check_times(source: Path, index: FrameIndex, mezzanine: FrameIndex) -> None:
+    ratio = index.time_base / mezzanine.time_base
+    same = mezzanine.frames == index.frames and np.array_equal(
+        mezzanine.pts * ratio.denominator, index.pts * ratio.numerator
+    )
+    if not same:
+        raise ExactnessError(
+            "fault.exactness",
+            f"Normalising {source} did not keep the time of every frame.",
+            "Report this with the log; it is a bug.",
+        )

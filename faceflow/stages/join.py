@@ -1,0 +1,61 @@
+"""The join stage: the encoded parts become one file with the input's sound beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from faceflow.errors import FaultError
+from faceflow.job import SwapJob
+from faceflow.media.join import join
+from faceflow.media.model import FrameIndex
+from faceflow.progress import Progress
+from faceflow.settings import Settings
+from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.model import Mezzanine, Output, Part, TargetKind, ValidatedJob
+
+
+def run_join(
+    job: SwapJob,
+    validated: ValidatedJob,
+    mezzanine: Mezzanine,
+    parts: Sequence[Part],
+    settings: Settings,
+    directory: Path,
+    progress: Progress,
+) -> Output:
+    """Joins the parts in the order of their segments.
+
+    Args:
+        job: the output's name, whose ending chooses the container.
+        validated: the input, from which sound, subtitles and tags are copied.
+        mezzanine: the frames' times.
+        parts: one of every segment, in any order.
+        settings: not needed yet; every stage is called alike.
+        directory: the job's scratch folder; the result is `output` with the job's ending in it.
+        progress: advanced by one a frame.
+
+    Returns:
+        The finished file with notes on what could not be carried. A picture's only part is passed on as it is.
+
+    Raises:
+        OutputError, ResourceError, ExactnessError, CancelledError: see `faceflow.media.join`.
+    """
+    del settings
+    ordered = sorted(parts, key=lambda part: part.segment.number)
+    faces = sum(part.faces for part in ordered)
+    if validated.kind is TargetKind.PICTURE:
+        return Output(file=ordered[0].file, frames=1, faces=faces, notes=validated.notes)
+    if validated.media is None or mezzanine.index is None:
+        raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
+    index = FrameIndex.load(mezzanine.index.path)
+    destination = directory / f"output{PurePosixPath(job.output).suffix.lower()}"
+    notes = join(
+        [part.file.path for part in ordered],
+        validated.target,
+        validated.media,
+        index,
+        destination,
+        progress=progress,
+    )
+    return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=(*validated.notes, *notes))

@@ -1,0 +1,58 @@
+"""The transcode stage: the input itself where it fits, else a normalised copy of its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faceflow.errors import FaultError
+from faceflow.job import SwapJob
+from faceflow.media.model import FrameIndex
+from faceflow.media.transcode import transcode, transcode_reasons
+from faceflow.progress import Progress
+from faceflow.settings import Settings
+from faceflow.stages.artifacts import make_artifact, sha256_of
+from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
+
+
+def run_transcode(
+    job: SwapJob, validated: ValidatedJob, settings: Settings, directory: Path, progress: Progress
+) -> Mezzanine:
+    """Gives the video that swap and compose read.
+
+    Args:
+        job: the longest side.
+        validated: the input and its frames.
+        settings: encoder threads.
+        directory: the job's scratch folder; a normalised copy is written to `mezzanine.mp4` in it.
+        progress: advanced by one a frame where the input is normalised.
+
+    Raises:
+        ExactnessError, ResourceError, CancelledError: see `faceflow.media.transcode`.
+    """
+    unchanged = Mezzanine(
+        video=validated.target,
+        video_sha256=validated.target_sha256,
+        index=validated.index,
+        media=validated.media,
+    )
+    if validated.kind is TargetKind.PICTURE:
+        return unchanged
+    if validated.media is None or validated.index is None:
+        raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
+    index = FrameIndex.load(validated.index.path)
+    reasons = transcode_reasons(validated.media, index, job.encoding)
+    if not reasons:
+        return unchanged
+    video = directory / "mezzanine.mp4"
+    media, mezzanine_index = transcode(
+        validated.target, validated.media, index, job.encoding, settings.encode, video, progress=progress
+    )
+    index_path = directory / "mezzanine.index.npz"
+    mezzanine_index.save(index_path)
+    return Mezzanine(
+        video=video,
+        video_sha256=sha256_of(video),
+        index=make_artifact(index_path),
+        media=media,
+        transcoded=reasons,
+    )
