@@ -1,0 +1,46 @@
+"""Draws the face mesh: three numbers a point, interpolated over its triangles, nearer ones in front.
+
+`cv2.triangleRasterize` is a perspective renderer. Each point is put where its ray meets its depth, so that it falls
+on exactly the pixel that is asked for whatever its depth, which then only decides what is in front.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.vision.mesh_topology import triangles
+
+_NEAR, _SPAN, _FAR = 20.0, 4.0, 100.0  # a shallow range far away keeps the interpolation all but linear
+_VIEW = np.eye(4, dtype=np.float32)[:3]
+_FIELD_OF_VIEW = np.pi / 2  # half the height is then at distance times 1
+
+
+def draw_mesh(
+    points: NDArray[np.float32], values: NDArray[np.float32], side_px: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Interpolates per-point values over the mesh.
+
+    Args:
+        points: float32 (468, 3), x and y in pixels (pixel centres at whole numbers), z larger is farther.
+        values: float32 (468, 3), each 0 to 1.
+        side_px: side of the square to draw.
+
+    Returns:
+        float32 (side, side, 3), 0 where there is no mesh, and bool (side, side), True where there is.
+    """
+    z = points[:, 2]
+    depth = _NEAR + _SPAN * (z - z.min()) / max(1e-6, float(np.ptp(z)))
+    x = ((points[:, 0] + 0.5) / side_px * 2 - 1) * depth
+    y = (1 - (points[:, 1] + 0.5) / side_px * 2) * depth
+    vertices = np.stack([x, y, -depth], axis=1).astype(np.float32)
+    settings = cv2.TriangleRasterizeSettings()
+    settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+    settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+    drawn = np.zeros((side_px, side_px, 3), np.float32)
+    depths = np.full((side_px, side_px), _FAR, np.float32)
+    cv2.triangleRasterize(
+        vertices, triangles(), np.ascontiguousarray(values, np.float32), drawn, depths, _VIEW, _FIELD_OF_VIEW, 1.0, _FAR, settings
+    )
+    return drawn, depths < _FAR - 1
