@@ -1,0 +1,69 @@
+"""What is shipped: pinned files that name no index, and a wheel with the product only."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_pinned_and_hashed_without_an_index(path):
+    text = path.read_text()
+    assert "://" not in text
+    assert not re.search(r"^\s*-(-index|-extra|-find|i\b|f\b)", text, re.MULTILINE)
+    requirements = [line for line in text.splitlines() if re.match(r"[a-zA-Z0-9]", line)]
+    assert requirements
+    blocks = re.split(r"^(?=[a-zA-Z0-9])", text, flags=re.MULTILINE)[1:]
+    for block in blocks:
+        assert "==" in block.splitlines()[0]
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_what_we_drop_stays_out(path):
+    names = {line.split("==")[0].strip() for line in path.read_text().splitlines() if "==" in line}
+    assert not names & {"tensorflow", "opencv-python", "opencv-contrib-python"}
+    assert not {"onnxruntime", "onnxruntime-gpu"} <= names
+
+
+def test_environments_agree():
+    """What is tested is what runs: same versions in cpu.txt and dev.txt."""
+
+    def pins(name):
+        lines = (ROOT / "requirements" / name).read_text().splitlines()
+        return {line.split(" ;")[0].rstrip(" \\") for line in lines if re.match(r"[a-zA-Z0-9]", line)}
+
+    assert pins("cpu.txt") <= pins("dev.txt")
+
+
+def test_no_index_is_named_in_the_scripts():
+    for name in ("Makefile", ".ci/run", "requirements/setup.sh", "requirements/compile.sh", "pyproject.toml"):
+        text = (ROOT / name).read_text()
+        assert not re.search(r"pypi\.org|--(extra-)?index-url +\S*:", text), name
+
+
+def test_wheel_holds_the_product_only(tmp_path):
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"faceflow", "tasks", "flows", "infrastructure", "gateway", "faceflow-0.1.0.dist-info"}
+    assert not [name for name in names if "test" in Path(name).name or "benchmark" in name or "__pycache__" in name]
+    for licence in ("LICENSE", "NOTICE"):
+        assert f"faceflow-0.1.0.dist-info/licenses/{licence}" in names
+    assert "faceflow/py.typed" in names
+    assert not [name for name in names if Path(name).suffix in {".onnx", ".tflite", ".mp4", ".jpg", ".png"}]
