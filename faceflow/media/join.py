@@ -163,7 +163,7 @@ def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple
 
 def _muxer_options(muxer: str, media: MediaInfo, index: FrameIndex) -> dict[str, str]:
     if muxer == "matroska":
-        return {"fflags": "+bitexact"}
+        return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     clock = index.time_base.denominator
     common = math.lcm(clock, *(track.sample_rate_hz for track in media.audio if track.sample_rate_hz > 0))
     return {

@@ -59,6 +59,8 @@ SUBTITLE_CODECS = {
 
 _CARRIED_TAGS = ("language", "title", "handler_name")
 _AAC_BITS_PER_CHANNEL = 96_000
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
+_AAC_RATES = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +125,18 @@ def _copied(stream: Stream, output: OutputContainer) -> Track:
 
 
 def _as_aac(stream: AudioStream, output: OutputContainer) -> Track:
-    rate = stream.codec_context.sample_rate
-    layout = stream.codec_context.layout
-    target = output.add_stream("aac", rate=rate, layout=layout.name)
-    target.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * layout.nb_channels
+    source = stream.codec_context
+    rate = source.sample_rate if source.sample_rate in _AAC_RATES else 48_000
+    layout = source.layout.name
+    if layout not in _AAC_LAYOUTS.values():
+        layout = _AAC_LAYOUTS.get(source.layout.nb_channels, "5.1")
+    target = output.add_stream("aac", rate=rate, layout=layout)
+    target.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * target.codec_context.layout.nb_channels
     target.time_base = Fraction(1, rate)
-    resampler = AudioResampler(format="fltp", layout=layout.name, rate=rate, frame_size=1024)
+    resampler = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
 
     def convert(packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
-        decoded = stream.codec_context.decode(packet)
-        for frame in decoded:
+        for frame in source.decode(packet):
             for part in resampler.resample(frame):
                 yield from target.encode(part)
         if packet is None:

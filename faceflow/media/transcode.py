@@ -12,8 +12,11 @@ The mezzanine is upright and has no sound; sound is always copied from the input
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import av.error
 import av.filter
 import numpy as np
 from av.video.frame import VideoFrame
@@ -215,7 +218,7 @@ def _steps(media: MediaInfo, width: int, height: int, pixel_format: str) -> list
 def _filtered(filters: _Filters, source: Path, media: MediaInfo, index: FrameIndex) -> Iterator[VideoFrame]:
     for number, frame in read_decoded(source, media, index, 0, index.frames):
         frame.pts = number  # filters only need an order; the real times come from the index
-        frame.time_base = None
+        frame.time_base = Fraction(1)
         yield from filters.push(frame)
     yield from filters.push(None)
 
