@@ -1,7 +1,7 @@
 """Locations of inputs and outputs: paths and URIs, told apart and made absolute.
 
-A plain path is taken literally, whatever characters it holds (`-vf`, quotes, newlines, a colon); only `scheme://` makes a
-URI. `file://` URIs are paths.
+A plain path is taken literally, whatever characters it holds (`-vf`, quotes, newlines, a colon); only
+`scheme://` makes a URI. `file://` URIs are paths.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How faceflow speaks: one event a line, for people or as JSON for ELK and Loki (row O1).
 
-Every JSON line has `timestamp` (UTC, ISO 8601), `task_id` (the job id), `event`, `model`, `input_size` (`WxH` or null) and
-`gpu_used` (device or null); events add their own fields. Lines go to standard error, so that standard output stays the result.
+Every JSON line has `timestamp` (UTC, ISO 8601), `task_id` (the job id), `event`, `model`, `input_size` (`WxH`
+or null) and `gpu_used` (device or null); events add their own fields. Lines go to standard error, so that
+standard output stays the result.
 """
 
 from __future__ import annotations

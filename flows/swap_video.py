@@ -162,6 +162,7 @@ async def _part(
     segment: Segment,
 ) -> Part:
     number = segment.number
+    structlog.contextvars.bind_contextvars(segment=number)
     common = {"job": job, "segment": segment}
     media = {"validated": validated, "mezzanine": mezzanine}
     kept = await kept_result("compose", identity, number)

@@ -85,8 +85,12 @@ def input_error(path: Path, kind: Literal["media", "picture"], error: OSError) -
         return family(f"{kind}.is_directory", f"{str(path)!r} is a folder.", "Name one file inside it.")
     if isinstance(error, PermissionError):
         return family(
-            f"{kind}.unreadable", f"{str(path)!r} may not be read.", "Give the user who runs faceflow the right to read it."
+            f"{kind}.unreadable",
+            f"{str(path)!r} may not be read.",
+            "Give the user who runs faceflow the right to read it.",
         )
     return family(
-        f"{kind}.unreadable", f"{str(path)!r} cannot be read: {error.strerror or error}.", "Check the disk or the mount."
+        f"{kind}.unreadable",
+        f"{str(path)!r} cannot be read: {error.strerror or error}.",
+        "Check the disk or the mount.",
     )

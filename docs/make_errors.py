@@ -1,0 +1,87 @@
+"""Writes docs/errors.md: every error code in the source, with what it says and what to do, read from the code itself.
+
+    python docs/make_errors.py            writes the page
+    python docs/make_errors.py --check    exit code 1 where the page is not what the code says
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import faceflow.errors
+from faceflow.errors import FaceflowError
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "errors.md"
+LAYERS = ("faceflow", "infrastructure", "tasks", "flows", "gateway")
+CLASSES = {
+    name: kind
+    for name, kind in inspect.getmembers(faceflow.errors, inspect.isclass)
+    if issubclass(kind, FaceflowError)
+}
+HEAD = """# Error codes
+
+Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 is bad
+input, which trying again cannot help; 1 is a fault of the machine, a server or faceflow. Retryable faults are tried again
+by the task they happened in. This page is made from the source by `python docs/make_errors.py`.
+
+"""
+
+
+def text_of(node: ast.expr) -> str:
+    """A message as written in the code; parts that depend on the case stand as `…`."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.IfExp):
+        return f"{text_of(node.body)} / {text_of(node.orelse)}"
+    return "…"
+
+
+def codes() -> dict[str, list[tuple[str, str, str]]]:
+    """(class, message, resolution) of every place that raises each code."""
+    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for path in sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) >= 3):
+                continue
+            first = text_of(node.args[0])
+            if node.func.id not in CLASSES and node.func.id not in {"family", "kind"}:
+                continue
+            for code in [first.replace("…", kind) for kind in ("media", "picture")] if "…" in first else [first]:
+                if "." not in code.strip("."):
+                    continue
+                entry = (node.func.id, text_of(node.args[1]), text_of(node.args[2]))
+                if entry not in found[code]:
+                    found[code].append(entry)
+    return found
+
+
+def page() -> str:
+    """The whole page."""
+    lines = ["| code | exit | retried | message | what to do |", "|---|---|---|---|---|"]
+    families = {kind.family: kind for kind in CLASSES.values()}
+    for code, entries in sorted(codes().items()):
+        for name, message, resolution in entries:
+            kind = CLASSES.get(name) or families[code.split(".")[0]]
+            retried = "yes" if kind.retryable else ""
+            cells = [f"`{code}`", str(kind.exit_code), retried, message, resolution]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Writes or checks the page."""
+    if "--check" in sys.argv[1:]:
+        return 0 if PAGE.read_text() == page() else 1
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

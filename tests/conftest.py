@@ -1,0 +1,113 @@
+"""What all tests share: one Prefect server for the whole suite, and the program run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceflow.settings import PathSettings, ServerSettings, Settings
+from infrastructure.server.lease import end_if_unused, lease_server
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The one JSON object on standard output."""
+        lines = self.stdout.splitlines()
+        assert len(lines) == 1, f"standard output is not one object: {self.stdout!r}\n{self.stderr}"
+        value = json.loads(lines[0])
+        assert isinstance(value, dict)
+        return value
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The JSON log lines on standard error."""
+        return [json.loads(line) for line in self.stderr.splitlines() if line.startswith("{")]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The `faceflow` program with a state folder (and so a server) of its own, and one scratch folder a test."""
+
+    state: Path
+    scratch: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("FACEFLOW_", "PREFECT_"))}
+        return {
+            **ours,
+            "FACEFLOW_PATHS__STATE": str(self.state),
+            "FACEFLOW_PATHS__SCRATCH": str(self.scratch),
+            "FACEFLOW_SERVER__PORT": "14220",
+            "FACEFLOW_SERVER__IDLE_S": "1",
+            "FACEFLOW_LOG__FORMAT": "json",
+            "FACEFLOW_LOG__LEVEL": "debug",
+            "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        """Starts the program; the caller ends it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli.main", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd or self.scratch.parent,
+            env={**self.environment, **environment},
+        )
+
+    def __call__(self, *arguments: str | Path, timeout_s: float = 240, **environment: str) -> Finished:
+        """Runs the program to its end."""
+        process = self.start(*arguments, **environment)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
+        return Finished(process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="session")
+def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder whose server runs for the whole session."""
+    state = tmp_path_factory.mktemp("state")
+    named = os.environ.pop("PREFECT_API_URL", None)
+    settings = Settings(paths=PathSettings(state=state, scratch=state), server=ServerSettings(port=14220, idle_s=1))
+    try:
+        with lease_server(settings):
+            yield state
+    finally:
+        if named is not None:
+            os.environ["PREFECT_API_URL"] = named
+        assert end_if_unused(settings), "some process still uses the suite's server"
+
+
+@pytest.fixture
+def program(shared_state: Path, tmp_path: Path) -> Program:
+    """The program on the suite's server, with a scratch folder of the test's own."""
+    return Program(shared_state, tmp_path / "scratch")
+
+
+@pytest.fixture
+def offline_program(tmp_path: Path) -> Program:
+    """The program where no server runs: for what must be said before one is needed."""
+    return Program(tmp_path / "state", tmp_path / "scratch")

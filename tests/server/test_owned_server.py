@@ -1,0 +1,152 @@
+"""The product's own Prefect server: started once, reused, ended when nobody uses it, whatever happened to its users."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from faceflow.errors import ServerError
+from faceflow.settings import PathSettings, ServerSettings, Settings
+from infrastructure.server.lease import answers, end_if_unused, lease_server, running_server
+from infrastructure.server.record import ServerFiles
+
+HOLD_A_LEASE = """
+import sys
+from pathlib import Path
+from faceflow.settings import PathSettings, ServerSettings, Settings
+from infrastructure.server.lease import lease_server
+state = Path(sys.argv[1])
+settings = Settings(
+    paths=PathSettings(state=state, scratch=state / "scratch"), server=ServerSettings(port=int(sys.argv[2]), idle_s=1)
+)
+with lease_server(settings) as address:
+    print(address.api_url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s} s"
+        time.sleep(0.1)
+
+
+def local_settings(state: Path, port: int = 14200, **server: float) -> Settings:
+    return Settings(
+        paths=PathSettings(state=state, scratch=state / "scratch"), server=ServerSettings(port=port, idle_s=1, **server)
+    )
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def holders(tmp_path: Path, environment: None) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLD_A_LEASE, str(tmp_path), "14210"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        started.append(holder)
+        return holder
+
+    yield start
+    for holder in started:
+        holder.kill()
+        holder.communicate()
+
+
+def first_line(holder: subprocess.Popen[str]) -> str:
+    assert holder.stdout is not None
+    return holder.stdout.readline().strip()
+
+
+def test_users_share_one_server_and_a_killed_user_leaves_nothing_behind(
+    tmp_path: Path, holders: Callable[[], subprocess.Popen[str]]
+) -> None:
+    one, two = holders(), holders()
+    api_url = first_line(one)
+    assert api_url
+    assert first_line(two) == api_url
+    record = ServerFiles(tmp_path).read()
+    assert record is not None
+    server, keeper = psutil.Process(record.server_pid), psutil.Process(record.keeper_pid)
+    assert answers(api_url)
+    assert [sockets.laddr.ip for sockets in server.net_connections("tcp") if sockets.status == "LISTEN"] == ["127.0.0.1"]
+
+    one.kill()
+    one.wait()
+    assert not end_if_unused(local_settings(tmp_path)), "a server in use was ended"
+    assert answers(api_url)
+
+    two.send_signal(signal.SIGKILL)
+    two.wait()
+    wait_until(lambda: not server.is_running() and not keeper.is_running(), 30, "the end of an unused server")
+    assert ServerFiles(tmp_path).read() is None
+
+
+def test_the_server_dies_with_its_keeper_and_the_next_user_starts_another(
+    tmp_path: Path, holders: Callable[[], subprocess.Popen[str]]
+) -> None:
+    first = holders()
+    first_line(first)
+    record = ServerFiles(tmp_path).read()
+    assert record is not None
+    server = psutil.Process(record.server_pid)
+    os.kill(record.keeper_pid, signal.SIGKILL)
+    wait_until(lambda: not server.is_running(), 10, "the end of the server")
+    assert running_server(local_settings(tmp_path)) is None
+
+    second = holders()
+    assert answers(first_line(second))
+    for holder in (first, second):
+        holder.kill()
+        holder.wait()
+    assert end_if_unused(local_settings(tmp_path))
+    assert ServerFiles(tmp_path).read() is None
+
+
+def test_a_named_server_is_used_and_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(ServerError) as caught, lease_server(local_settings(tmp_path)):
+        pass
+    assert caught.value.code == "server.unreachable"
+    assert ServerFiles(tmp_path).read() is None
+
+
+def test_a_server_that_cannot_start_is_said_at_once(
+    tmp_path: Path, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "prefect.db").mkdir()  # SQLite cannot open a folder
+    with pytest.raises(ServerError) as caught, lease_server(local_settings(tmp_path, start_timeout_s=100)):
+        pass
+    assert caught.value.code == "server.start_failed"
+    assert str(tmp_path) in caught.value.resolution
+    assert ServerFiles(tmp_path).read() is None
+
+
+def test_a_reused_pid_is_not_taken_for_the_keeper(tmp_path: Path) -> None:
+    files = ServerFiles(tmp_path)
+    files.create()
+    files.record.write_text(
+        '{"api_url": "http://127.0.0.1:9/api", "ui_url": "", "keeper_pid": %d, "keeper_started_ticks": 1,'
+        ' "server_pid": 1, "prefect_version": ""}' % os.getpid()
+    )
+    assert files.read() is None
