@@ -167,7 +167,9 @@ def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tup
 def _pulled(layers: Floats, frame_to_crop: NDArray[np.float64], size: tuple[int, int]) -> Floats:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # Warping in the other direction: the crop is the source now, so the matrix already maps output to input.
-    return np.asarray(cv2.warpAffine(layers, frame_to_crop, size, flags=flags, borderMode=cv2.BORDER_CONSTANT), np.float32)
+    return np.asarray(
+        cv2.warpAffine(layers, frame_to_crop, size, flags=flags, borderMode=cv2.BORDER_CONSTANT), np.float32
+    )
 
 
 def _add(plane: NDArray[np.uint8] | NDArray[np.uint16], difference: Floats, bit_depth: int) -> None:
@@ -176,7 +178,9 @@ def _add(plane: NDArray[np.uint8] | NDArray[np.uint16], difference: Floats, bit_
     plane[...] = np.clip(total, 0, (1 << bit_depth) - 1).astype(plane.dtype)
 
 
-def _resized(plane: NDArray[np.uint8] | NDArray[np.uint16], size: tuple[int, int]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _resized(
+    plane: NDArray[np.uint8] | NDArray[np.uint16], size: tuple[int, int]
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
     shrinks = plane.shape[1] >= size[0] and plane.shape[0] >= size[1]

@@ -21,8 +21,8 @@ from faceflow.vision.face_landmarker import (
     region_around,
     region_of_face,
 )
-from faceflow.vision.model import Face, Picture
-from faceflow.vision.view import FrameView, PictureView
+from faceflow.vision.model import Face, FrameView, Picture
+from faceflow.vision.view import PictureView
 
 OVERVIEW_PX = 1280
 """Long side of the picture in which a single look searches faces."""

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Face
+from faceflow.vision.model import Face, FrameView
 from faceflow.vision.models import FACE_LANDMARKS, load_model
-from faceflow.vision.view import FrameView
 
 LANDMARKS = 468
 LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
@@ -51,9 +50,7 @@ class Region:
         return np.asarray(np.hstack([linear, offset[:, None]]), np.float32)
 
 
-def region_around(
-    points: NDArray[np.float32], left_eye: NDArray[np.float32], right_eye: NDArray[np.float32]
-) -> Region:
+def region_around(points: NDArray[np.float32], left_eye: NDArray[np.float32], right_eye: NDArray[np.float32]) -> Region:
     """The snapped region of a face with these points (float32 (N, 2), frame pixels) and eye centres."""
     low, high = points.min(0), points.max(0)
     side = float((high - low).max()) * _REGION_SCALE

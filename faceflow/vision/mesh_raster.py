@@ -41,6 +41,15 @@ def draw_mesh(
     drawn = np.zeros((side_px, side_px, 3), np.float32)
     depths = np.full((side_px, side_px), _FAR, np.float32)
     cv2.triangleRasterize(
-        vertices, triangles(), np.ascontiguousarray(values, np.float32), drawn, depths, _VIEW, _FIELD_OF_VIEW, 1.0, _FAR, settings
+        vertices,
+        triangles(),
+        np.ascontiguousarray(values, np.float32),
+        drawn,
+        depths,
+        _VIEW,
+        _FIELD_OF_VIEW,
+        1.0,
+        _FAR,
+        settings,
     )
     return drawn, depths < _FAR - 1

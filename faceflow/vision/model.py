@@ -40,6 +40,23 @@ class Face:
         return float(self.box[3] - self.box[1])
 
 
+class FrameView(Protocol):
+    """What analysers and trackers see of a frame: never the whole of it in BGR. Coordinates are the full frame's."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the full frame in pixels."""
+        ...
+
+    def overview(self, long_side_px: int) -> tuple[Picture, float]:
+        """The whole frame, at most `long_side_px` long, and its scale (overview pixels per frame pixel, <= 1)."""
+        ...
+
+    def patch(self, matrix: NDArray[np.float32], side_px: int) -> Picture:
+        """uint8 (side, side, 3), BGR: the frame seen through `matrix` (float32 (2, 3), frame -> patch)."""
+        ...
+
+
 class Analyser(Protocol):
     """Finds the faces of one picture."""
 
@@ -54,8 +71,8 @@ class Analyser(Protocol):
 class Tracker(Protocol):
     """Follows faces through consecutive frames; one per segment and thread."""
 
-    def track(self, picture: Picture) -> list[Face]:
-        """Faces of the next frame, in an order that carries no identity."""
+    def track(self, view: FrameView) -> list[Face]:
+        """Faces of the next frame, in full-frame pixels and in an order that carries no identity."""
         ...
 
 

@@ -7,8 +7,6 @@ the pixels that are asked for. Coordinates are always those of the full frame.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +14,6 @@ from numpy.typing import NDArray
 from faceflow.media.colour import crop_bgr, decimated, small_bgr
 from faceflow.media.native import NativeFrame
 from faceflow.vision.model import Picture
-
-
-class FrameView(Protocol):
-    """What analysers and trackers see of a frame."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the full frame in pixels."""
-        ...
-
-    def overview(self, long_side_px: int) -> tuple[Picture, float]:
-        """The whole frame, at most `long_side_px` long, and its scale (overview pixels per frame pixel, <= 1)."""
-        ...
-
-    def patch(self, matrix: NDArray[np.float32], side_px: int) -> Picture:
-        """uint8 (side, side, 3), BGR: the frame seen through `matrix` (float32 (2, 3), frame -> patch)."""
-        ...
 
 
 class PictureView:

@@ -1,0 +1,102 @@
+"""Compose: decodes one segment again, pastes the faces into their rectangles, and encodes the part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from faceflow.errors import FaultError
+from faceflow.job import SwapJob
+from faceflow.locations import local_path
+from faceflow.media.model import FrameIndex
+from faceflow.media.picture import read_picture, write_picture
+from faceflow.media.reader import FrameReader
+from faceflow.media.writer import PartWriter
+from faceflow.progress import Progress
+from faceflow.settings import Settings
+from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
+from faceflow.vision.compose import compose_frame
+from faceflow.vision.faces_file import FaceFrame, FacesReader
+
+
+def run_compose(
+    job: SwapJob,
+    validated: ValidatedJob,
+    mezzanine: Mezzanine,
+    faces: FacesArtifact,
+    settings: Settings,
+    directory: Path,
+    progress: Progress,
+) -> Part:
+    """Makes the part of one segment.
+
+    Args:
+        job: encoding; the output's ending when the target is a picture.
+        validated: whether the target is a picture.
+        mezzanine: the video, or the picture itself.
+        faces: what to paste.
+        settings: threads and limits.
+        directory: where `part-<number>.mp4` is written (a picture: with the output's ending).
+        progress: advanced by one a frame.
+
+    Raises:
+        FaultError: the faces file is missing, damaged, or names frames that are not the segment's.
+        ResourceError: `fault.disk_full`.
+    """
+    segment = faces.segment
+    with FacesReader(faces.file.path) as reader:
+        waiting = _Waiting(reader.by_frame())
+        if validated.kind is TargetKind.PICTURE:
+            path = directory / f"part-{segment.number:05d}{local_path(job.output).suffix.lower()}"
+            picture = read_picture(mezzanine.video, settings.limits)
+            frame = picture.frame()
+            compose_frame(frame, waiting.of(0))
+            write_picture(picture, frame, path)
+            progress.advance()
+        else:
+            path = directory / f"part-{segment.number:05d}.mp4"
+            if mezzanine.media is None or mezzanine.index is None:
+                raise FaultError("fault.contract", "A video has no frame index.", "Report this; it is a bug.")
+            index = FrameIndex.load(mezzanine.index.path)
+            threads = settings.pipeline.decode_threads
+            with (
+                FrameReader(mezzanine.video, mezzanine.media, index, threads) as frames,
+                PartWriter(path, mezzanine.media, index, job.encoding, settings.encode) as writer,
+            ):
+                for frame in frames.read(segment.first, segment.frames):
+                    compose_frame(frame, waiting.of(frame.number))
+                    writer.write(frame)
+                    progress.advance()
+                waiting.must_be_empty()
+        waiting.must_be_empty()
+    return Part(segment=segment, file=make_artifact(path), faces=faces.faces)
+
+
+class _Waiting:
+    """Hands out the faces of rising frame numbers from a faces file; none is left behind unseen."""
+
+    def __init__(self, groups: Iterator[tuple[int, list[FaceFrame]]]) -> None:
+        self._groups = groups
+        self._next = next(groups, None)
+
+    def of(self, number: int) -> list[FaceFrame]:
+        if self._next is None or self._next[0] > number:
+            return []
+        if self._next[0] < number:
+            raise self._stray()
+        found = self._next[1]
+        self._next = next(self._groups, None)
+        return found
+
+    def must_be_empty(self) -> None:
+        if self._next is not None:
+            raise self._stray()
+
+    def _stray(self) -> FaultError:
+        number = self._next[0] if self._next is not None else -1
+        return FaultError(
+            "fault.faces_file_corrupt",
+            f"The faces file holds a face of frame {number}, which is not a frame of its segment.",
+            "Give the same command again; the segment is made anew.",
+        )

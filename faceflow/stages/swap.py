@@ -1,0 +1,169 @@
+"""Swap: one decode of a segment with its context, from which every face is found, followed, smoothed and swapped.
+
+Frames wait in a window as long as smoothing needs to look ahead (a few frames), then their faces are cropped
+straight from the native planes, swapped and written to the faces file. Context frames are looked at and not written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from faceflow.errors import FaultError
+from faceflow.job import SwapJob
+from faceflow.media.colour import crop_bgr
+from faceflow.media.model import FrameIndex, Segment
+from faceflow.media.native import NativeFrame
+from faceflow.media.picture import read_picture
+from faceflow.media.reader import FrameReader
+from faceflow.progress import Progress
+from faceflow.settings import LimitSettings, Settings
+from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
+from faceflow.vision.casting import Casting
+from faceflow.vision.faces_file import FaceFrame, FacesWriter
+from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop, Tracker
+from faceflow.vision.portraits import load_identity
+from faceflow.vision.registry import make_analyser, make_swapper
+from faceflow.vision.smoothing import LandmarkSmoother
+from faceflow.vision.view import NativeView
+
+_ANALYSER = "embedded"
+
+
+@runtime_checkable
+class Tracking(Protocol):
+    """An analyser that can follow faces from frame to frame."""
+
+    def tracker(self, cuts: Sequence[int], first: int) -> Tracker:
+        """A tracker for consecutive frames from number `first` on."""
+        ...
+
+
+def run_swap(
+    job: SwapJob,
+    validated: ValidatedJob,
+    mezzanine: Mezzanine,
+    plan: Plan,
+    segment: Segment,
+    settings: Settings,
+    directory: Path,
+    progress: Progress,
+) -> FacesArtifact:
+    """Swaps the faces of one segment.
+
+    Args:
+        job: engine, selection, face map.
+        validated: the sources' portraits; whether the target is a picture.
+        mezzanine: the video, or the picture itself.
+        plan: cuts and people of the whole target.
+        segment: what to swap.
+        settings: context, threads and limits.
+        directory: where `swap-<number>.faces` is written.
+        progress: advanced by one for each of the segment's own frames.
+
+    Raises:
+        JobError: `job.engine_unknown`, `job.face_map_missing`, `job.mapping_needs_recogniser`.
+        FaceError: a portrait shows no usable face.
+        ResourceError: `fault.disk_full`.
+    """
+    swapper, analyser = make_swapper(job.swap.engine), make_analyser(_ANALYSER)
+    casting = Casting(job, plan.people)
+    identities = {
+        name: _identity(job.swap.engine, name, tuple(map(_stamped, portraits)), settings.limits)
+        for name, portraits in validated.sources
+    }
+    path = directory / f"swap-{segment.number:05d}.faces"
+    description = {"engine": swapper.name, "engine_version": swapper.version, "analyser": analyser.name}
+    with FacesWriter(path, description) as writer:
+        if validated.kind is TargetKind.PICTURE:
+            picture = read_picture(mezzanine.video, settings.limits)
+            looked_at = iter([(picture.frame(), analyser.analyse(picture.bgr()))])
+        else:
+            looked_at = _followed(analyser, mezzanine, plan, segment, settings)
+        for frame, faces in looked_at:
+            chosen = casting.choose(faces)
+            for face in swap_frame(frame, chosen, swapper, identities):
+                writer.write(face)
+            progress.advance()
+    return FacesArtifact(segment=segment, file=make_artifact(path), faces=writer.faces)
+
+
+def swap_frame(
+    frame: NativeFrame,
+    chosen: Sequence[tuple[Face, int, str]],
+    swapper: Swapper,
+    identities: dict[str, Identity],
+) -> Iterator[FaceFrame]:
+    """Crops and swaps the chosen faces (face, person, source) of one frame; faces that show nothing are left out."""
+    for face, person, source in chosen:
+        side = swapper.crop_side_px(face)
+        matrix = swapper.alignment(face, side)
+        linear = matrix[:, :2].astype(np.float64)
+        points = (face.points @ linear.T + matrix[:, 2]).astype(np.float32)
+        landmarks = None
+        if face.landmarks is not None:
+            flat = face.landmarks[:, :2] @ linear.T + matrix[:, 2]
+            depth = face.landmarks[:, 2:] * np.sqrt(abs(np.linalg.det(linear)))
+            landmarks = np.hstack([flat, depth]).astype(np.float32)
+        crop = TargetCrop(crop_bgr(frame, matrix, side), matrix, points, landmarks)
+        swapped = swapper.swap([crop], identities[source])[0]
+        if swapped.mask.any():
+            yield FaceFrame(frame.number, person, matrix, swapped)
+
+
+def _followed(
+    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, segment: Segment, settings: Settings
+) -> Iterator[tuple[NativeFrame, list[Face]]]:
+    """The segment's own frames with their smoothed faces."""
+    if mezzanine.media is None or mezzanine.index is None or not isinstance(analyser, Tracking):
+        raise FaultError("fault.contract", "A video needs a frame index and a tracker.", "Report this; it is a bug.")
+    index = FrameIndex.load(mezzanine.index.path)
+    first = segment.first - segment.context_before
+    frames = segment.frames + segment.context_before + segment.context_after
+    own = range(segment.first, segment.first + segment.frames)
+    cuts = frozenset(plan.cuts)
+    tracker = analyser.tracker(plan.cuts, first)
+    smoother = LandmarkSmoother(settings.pipeline.context_frames)
+    waiting: deque[NativeFrame] = deque()
+
+    def ready(results: Iterator[tuple[int, list[Face]]]) -> Iterator[tuple[NativeFrame, list[Face]]]:
+        for number, faces in results:
+            frame = waiting.popleft()
+            if number in own:
+                yield frame, faces
+
+    with FrameReader(mezzanine.video, mezzanine.media, index, settings.pipeline.decode_threads) as reader:
+        for frame in reader.read(first, frames):
+            waiting.append(frame)
+            faces = tracker.track(NativeView(frame))
+            yield from ready(smoother.push(frame.number, faces, frame.number in cuts))
+    yield from ready(smoother.finish())
+
+
+_Stamp = tuple[Path, int, int]
+_guard = threading.Lock()
+
+
+def _stamped(path: Path) -> _Stamp:
+    """The path with what changes when the file does, so that a prepared identity is not used for another picture."""
+    state = path.stat()
+    return path, state.st_size, state.st_mtime_ns
+
+
+def _identity(engine: str, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+    with _guard:  # segments start together: one prepares, the others wait and share
+        return _prepared(engine, name, portraits, limits)
+
+
+@lru_cache(maxsize=32)
+def _prepared(engine: str, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+    pictures = [read_picture(path, limits).bgr() for path, _, _ in portraits]
+    shown = [str(path) for path, _, _ in portraits]
+    return load_identity(make_swapper(engine), make_analyser(_ANALYSER), name, pictures, limits, shown)

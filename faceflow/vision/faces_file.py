@@ -1,0 +1,232 @@
+"""The faces file: what swap hands to restore and restore to compose, face by face in frame order.
+
+    header   magic "FFFACES", format version, length and CRC-32 of the description, description (JSON: engine and so on)
+    record   frame number, person, side S, matrix (frame -> crop), CRC-32 of all that and of the pixels,
+             crop uint8 (S, S, 3) BGR, mask uint8 (S, S)
+    ...
+    trailer  a record with frame number -1 that holds the number of records and a CRC-32 over their CRC-32s
+
+Crops are stored as they are: at 256 pixels a face-frame is 256 KiB, which a disk takes faster than any lossless
+coder on one core would make it smaller. Writer and reader hold one record at a time. A file that was cut or changed
+is told by its missing trailer or by a checksum, never read as if it were whole.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import FaultError
+from faceflow.publish import publishing
+from faceflow.vision.model import SwappedCrop
+
+NO_PERSON = -1
+"""Person of a face that the analyser cannot tell from others."""
+
+_MAGIC = b"FFFACES\x01"
+_HEADER = struct.Struct("<8sII")  # magic and version, length of the description, its CRC-32
+_RECORD = struct.Struct("<qiI6f")  # frame number, person, side, matrix row by row
+_CHECK = struct.Struct("<I")
+_TRAILER_FRAME = -1
+_MOST_SIDE_PX = 4096
+_MOST_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FaceFrame:
+    """One face in one frame.
+
+    Attributes:
+        frame: frame number in the index.
+        person: number in the plan's list of people, or `NO_PERSON`.
+        matrix: float32 (2, 3), frame -> crop.
+        crop: the swapped pixels and their mask.
+    """
+
+    frame: int
+    person: int
+    matrix: NDArray[np.float32]
+    crop: SwappedCrop
+
+
+class FacesWriter:
+    """Writes a faces file; it appears under its name only when it is complete.
+
+    with FacesWriter(path, {"engine": "mesh", "version": "1"}) as writer:
+        writer.write(face_frame)   # in frame order
+
+    Raises:
+        ResourceError: `fault.disk_full`.
+    """
+
+    def __init__(self, path: Path, description: dict[str, str]) -> None:
+        self._path = path
+        self._description = description
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+        self._last = 0
+        self._check = 0
+        self.faces = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(publishing(self._path))
+            self._file = stack.enter_context(temporary.open("wb"))
+            text = json.dumps(self._description, sort_keys=True).encode()
+            self._file.write(_HEADER.pack(_MAGIC, len(text), zlib.crc32(text)) + text)
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, face: FaceFrame) -> None:
+        """Appends one face. Frames must not run backwards."""
+        side = face.crop.mask.shape[0]
+        if face.crop.pixels.shape != (side, side, 3) or face.crop.mask.shape != (side, side) or face.frame < self._last:
+            raise FaultError(
+                "fault.faces_file_order",
+                f"Face of frame {face.frame} does not fit into the faces file after frame {self._last}.",
+                "This is a fault of faceflow: please report it.",
+            )
+        self._last = face.frame
+        numbers = (float(value) for value in np.asarray(face.matrix, np.float32).reshape(6))
+        self._append(_RECORD.pack(face.frame, face.person, side, *numbers), face.crop.pixels, face.crop.mask)
+        self.faces += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack as stack:
+            if kind is not None:
+                stack.__exit__(kind, error, trace)
+                return
+            end = _RECORD.pack(_TRAILER_FRAME, NO_PERSON, self.faces, *(0.0,) * 6)
+            self._opened().write(end + _CHECK.pack(zlib.crc32(end, self._check)))
+
+    def _append(self, head: bytes, pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
+        colours, alpha = np.ascontiguousarray(pixels).data, np.ascontiguousarray(mask).data
+        check = _CHECK.pack(zlib.crc32(alpha, zlib.crc32(colours, zlib.crc32(head))))
+        self._check = zlib.crc32(check, self._check)
+        file = self._opened()
+        file.write(head + check)
+        file.write(colours)
+        file.write(alpha)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise FaultError(
+                "fault.faces_file_closed",
+                "The faces file is not open.",
+                "This is a fault of faceflow: please report it.",
+            )
+        return self._file
+
+
+class FacesReader:
+    """Reads a faces file face by face, in frame order.
+
+    with FacesReader(path) as reader:
+        for face in reader: ...
+
+    Raises:
+        FaultError: `fault.faces_file_missing`, `fault.faces_file_truncated`, `fault.faces_file_corrupt`: at the
+            latest when iteration comes to the damage or to the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise FaultError(
+                "fault.faces_file_missing",
+                f"The faces file {str(path)!r} cannot be opened: {error.strerror}.",
+                "Give the same command again; what is missing is made anew.",
+            ) from error
+        try:
+            self.description = self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[FaceFrame]:
+        faces, check, last = 0, 0, 0
+        while True:
+            head = self._take(_RECORD.size)
+            stated = self._take(_CHECK.size)
+            frame, person, side, *numbers = _RECORD.unpack(head)
+            if frame == _TRAILER_FRAME:
+                if side != faces or _CHECK.unpack(stated)[0] != zlib.crc32(head, check) or self._file.read(1):
+                    raise self._corrupt()
+                return
+            if not 0 < side <= _MOST_SIDE_PX or frame < last:
+                raise self._corrupt()
+            body = self._take(side * side * 4)
+            if zlib.crc32(body, zlib.crc32(head)) != _CHECK.unpack(stated)[0]:
+                raise self._corrupt()
+            check = zlib.crc32(stated, check)
+            faces, last = faces + 1, frame
+            values = np.frombuffer(body, np.uint8)
+            yield FaceFrame(
+                frame=frame,
+                person=person,
+                matrix=np.array(numbers, np.float32).reshape(2, 3),
+                crop=SwappedCrop(
+                    pixels=values[: side * side * 3].reshape(side, side, 3),
+                    mask=values[side * side * 3 :].reshape(side, side),
+                ),
+            )
+
+    def by_frame(self) -> Iterator[tuple[int, list[FaceFrame]]]:
+        """The frames that have faces, in order, with their faces."""
+        waiting: list[FaceFrame] = []
+        for face in self:
+            if waiting and face.frame != waiting[0].frame:
+                yield waiting[0].frame, waiting
+                waiting = []
+            waiting.append(face)
+        if waiting:
+            yield waiting[0].frame, waiting
+
+    def _read_header(self) -> dict[str, str]:
+        magic, length, check = _HEADER.unpack(self._take(_HEADER.size))
+        if magic != _MAGIC or length > _MOST_HEADER_BYTES:
+            raise self._corrupt()
+        text = self._take(length)
+        if zlib.crc32(text) != check:
+            raise self._corrupt()
+        described: dict[str, str] = json.loads(text)
+        return described
+
+    def _take(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) != count:
+            raise FaultError(
+                "fault.faces_file_truncated",
+                f"The faces file {str(self._path)!r} ends too early.",
+                "Give the same command again; the segment is made anew.",
+            )
+        return data
+
+    def _corrupt(self) -> FaultError:
+        return FaultError(
+            "fault.faces_file_corrupt",
+            f"The faces file {str(self._path)!r} is damaged or of another version.",
+            "Give the same command again; the segment is made anew.",
+        )
