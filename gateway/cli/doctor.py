@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -82,22 +81,11 @@ def _program(_settings: Settings) -> Iterator[Finding]:
 
 
 def _ffmpeg(_settings: Settings) -> Iterator[Finding]:
-    from faceflow.media.ffmpeg import ffmpeg_binary
-
-    try:
-        binary = ffmpeg_binary()
-        said = subprocess.run([binary, "-version"], capture_output=True, text=True, check=True, timeout=30).stdout
-    except (FaceflowError, OSError, subprocess.SubprocessError) as error:
-        yield Finding(
-            Level.PROBLEM, "FFmpeg", str(error), "Install imageio-ffmpeg again, or set IMAGEIO_FFMPEG_EXE to a binary."
-        )
-    else:
-        yield Finding(Level.GOOD, "FFmpeg", said.splitlines()[0])
-
-
-def _encoders(_settings: Settings) -> Iterator[Finding]:
+    import av
     import av.codec
 
+    versions = ", ".join(f"{name} {'.'.join(map(str, number))}" for name, number in av.library_versions.items())
+    yield Finding(Level.GOOD, "FFmpeg", f"inside PyAV: {versions}")
     missing = [name for name in ("libx264", "libx265", "aac") if name not in av.codec.codecs_available]
     if missing:
         yield Finding(
@@ -195,7 +183,6 @@ def _pool(settings: Settings) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _program,
     _ffmpeg,
-    _encoders,
     _models,
     _providers,
     _folders,

@@ -1,0 +1,1 @@
+"""Measurements that anyone can run: ratios within one run, because machines are noisy."""
