@@ -198,7 +198,7 @@ CLIPS: dict[str, Clip] = {
         simple("anamorphic", ".mp4", "-vf", "setsar=16/11", *X264),
         simple("yuv422", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv422p"),
         simple("yuv444", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p"),
-        simple("gray", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "gray"),
+        simple("gray", ".mkv", "-c:v", "ffv1", "-pix_fmt", "gray"),
         simple("odd_444", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", size="97x63"),
         simple("odd_vp9", ".webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "12", size="97x63"),
         simple("odd_mjpeg", ".mov", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", size="97x63"),

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from faceflow.errors import ExactnessError, OutputError
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
-from faceflow.media.tracks import Track, add_tracks
+from faceflow.media.tracks import Track, add_tracks, language_tag
 from faceflow.media.verify import verify_times
 from faceflow.media.writer import nominal_rate
 from faceflow.progress import SILENT, Progress
@@ -99,12 +99,13 @@ def join(
             origin, notes = _origin(sound, media, index)
             options = _muxer_options(muxer, media, index)
             output = stack.enter_context(av.open(media_name(temporary), "w", format=muxer, options=options))
-            picture = _add_picture(output, parts[0], stack, media, nominal_rate(media.video, index))
+            picture = _add_picture(output, muxer, parts[0], stack, media, nominal_rate(media.video, index))
             tracks, track_notes = add_tracks(sound, output, media, muxer)
             _carry_header(sound, output, origin)
             packets = _picture_packets(parts, picture, ranks, index, origin)
             _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
-        notes += track_notes + verify_times(temporary, index, origin, muxer)
+        notes += track_notes + tuple(note for track in tracks for note in track.notes())
+        notes += verify_times(temporary, index, origin, muxer)
     return notes
 
 
@@ -175,14 +176,16 @@ def _muxer_options(muxer: str, media: MediaInfo, index: FrameIndex) -> dict[str,
 
 
 def _add_picture(
-    output: OutputContainer, part: Path, stack: ExitStack, media: MediaInfo, rate: Fraction
+    output: OutputContainer, muxer: str, part: Path, stack: ExitStack, media: MediaInfo, rate: Fraction
 ) -> VideoStream:
     template = stack.enter_context(open_media(part, max_pixels=_MAX_PIXELS)).streams.video[0]
     stream = output.add_stream_from_template(template)
     stream.time_base = template.time_base
     stream.codec_context.framerate = rate  # Matroska states it; no time depends on it
+    if template.codec_context.name == "hevc" and muxer != "matroska":
+        stream.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
     if media.video.language is not None:
-        stream.metadata["language"] = media.video.language
+        stream.metadata["language"] = language_tag(media.video.language, muxer)
     return stream
 
 

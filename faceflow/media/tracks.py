@@ -7,10 +7,11 @@ cover pictures and further video tracks are left out and noted; nothing disappea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 
+import av.error
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -58,21 +59,107 @@ SUBTITLE_CODECS = {
 """Subtitle codecs that are copied, by FFmpeg's name of the output's muxer."""
 
 _CARRIED_TAGS = ("language", "title", "handler_name")
+_QUICKTIME_LANGUAGES = {
+    "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve", "sqi": "alb", "mya": "bur",
+    "msa": "may", "kat": "geo", "hye": "arm", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
+}  # fmt: skip
+_AAC_FRAME = 1024
+_PREROLL_S = Fraction(1, 10)
 _AAC_BITS_PER_CHANNEL = 96_000
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 _AAC_RATES = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350})
 
 
-@dataclass(frozen=True, slots=True)
 class Track:
-    """One track of the source and its way into the output.
+    """One track of the source and its way into the output: this one copies.
 
-    `convert` turns a source packet (None at the end) into packets whose times are in their own `time_base`.
+    Attributes:
+        source: the track that packets come from.
+        target: the track that they go to.
     """
 
-    source: Stream
-    target: Stream
-    convert: Callable[[Packet[Stream] | None], Iterator[Packet[Stream]]]
+    def __init__(self, source: Stream, target: Stream) -> None:
+        self.source = source
+        self.target = target
+        self._label = _label(source)  # the stream itself is gone once its container is closed
+
+    def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
+        """Turns a source packet (None at the end) into packets whose times are in their own `time_base`."""
+        if packet is not None:
+            yield packet
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, after the last packet."""
+        return ()
+
+
+class _WithoutHidden(Track):
+    """Copies to a container that cannot hide packets: those that the source's edit list hides are not heard there either.
+
+    A decoder needs a little before the first sound that is heard, so the last hidden packets before it are kept.
+    """
+
+    def __init__(self, source: Stream, target: Stream) -> None:
+        super().__init__(source, target)
+        self._waiting: list[Packet[Stream]] = []
+        self._left_out = 0
+
+    def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
+        if packet is None or packet.is_discard:
+            self._waiting += [packet] if packet is not None else []
+            return
+        for waiting in self._waiting:
+            if _start_s(packet) - _start_s(waiting) <= _PREROLL_S:
+                yield waiting
+            else:
+                self._left_out += 1
+        self._waiting.clear()
+        yield packet
+
+    def notes(self) -> tuple[str, ...]:
+        left_out = self._left_out + len(self._waiting)
+        if not left_out:
+            return ()
+        return (f"{left_out} packets of {self._label} that the source hides were left out",)
+
+
+class _AsAac(Track):
+    """Decodes and encodes as AAC, keeping the times."""
+
+    def __init__(self, source: AudioStream, output: OutputContainer) -> None:
+        context = source.codec_context
+        rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48_000
+        layout = context.layout.name
+        if layout not in _AAC_LAYOUTS.values():
+            layout = _AAC_LAYOUTS.get(context.layout.nb_channels, "5.1")
+        target = output.add_stream("aac", rate=rate, layout=layout)
+        target.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * target.codec_context.layout.nb_channels
+        target.time_base = Fraction(1, rate)
+        super().__init__(source, target)
+        self._decoder = context
+        self._encoder = target
+        self._resampler = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=_AAC_FRAME)
+        self._unreadable = 0
+
+    def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
+        for frame in self._decoded(packet):
+            for part in self._resampler.resample(frame):
+                yield from self._encoder.encode(part)
+        if packet is None:
+            for part in self._resampler.resample(None):
+                yield from self._encoder.encode(part)
+            yield from self._encoder.encode(None)
+
+    def _decoded(self, packet: Packet[Stream] | None) -> list[AudioFrame]:
+        try:
+            return self._decoder.decode(packet)
+        except av.error.InvalidDataError:
+            self._unreadable += 1
+            return []
+
+    def notes(self) -> tuple[str, ...]:
+        damaged = f"; {self._unreadable} damaged packets are silent" if self._unreadable else ""
+        return (f"{self._label} was re-encoded as AAC: the container cannot carry it{damaged}",)
 
 
 def codec_name(stream: Stream) -> str:
@@ -86,62 +173,48 @@ def add_tracks(
     """Adds every track that can be carried to the output.
 
     Returns:
-        The tracks, and notes on those that were re-encoded or left out.
+        The tracks, and notes on those that were left out; what happens to the others, each tells after its last packet.
     """
     tracks: list[Track] = []
     notes: list[str] = []
     for stream in source.streams:
         if stream.index == media.video.stream_index:
             continue
-        name, label = codec_name(stream), f"{stream.type} track {stream.index}"
+        name = codec_name(stream)
         if isinstance(stream, AudioStream) and name != "unknown":
-            if name in AUDIO_CODECS[muxer]:
-                tracks.append(_copied(stream, output))
-            else:
-                tracks.append(_as_aac(stream, output))
-                notes.append(f"{label} ({name}) was re-encoded as AAC: {muxer} cannot carry it")
+            tracks.append(_audio_track(stream, output, muxer))
         elif stream.type == "subtitle" and name in SUBTITLE_CODECS[muxer]:
-            tracks.append(_copied(stream, output))
+            tracks.append(Track(stream, output.add_stream_from_template(stream)))
         else:
-            notes.append(f"{label} ({name}) was left out: {muxer} cannot carry it")
+            notes.append(f"{_label(stream)} was left out: the container cannot carry it")
     for track in tracks:
-        _carry_tags(track.source, track.target)
+        _carry_tags(track.source, track.target, muxer)
     return tuple(tracks), tuple(notes)
 
 
-def _carry_tags(source: Stream, target: Stream) -> None:
-    target.metadata.update({name: source.metadata[name] for name in _CARRIED_TAGS if name in source.metadata})
-    target.disposition = source.disposition
-
-
-def _copied(stream: Stream, output: OutputContainer) -> Track:
+def _audio_track(stream: AudioStream, output: OutputContainer, muxer: str) -> Track:
+    if codec_name(stream) not in AUDIO_CODECS[muxer]:
+        return _AsAac(stream, output)
     target = output.add_stream_from_template(stream)
-
-    def convert(packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
-        if packet is not None:
-            yield packet
-
-    return Track(stream, target, convert)
+    return _WithoutHidden(stream, target) if muxer == "matroska" else Track(stream, target)
 
 
-def _as_aac(stream: AudioStream, output: OutputContainer) -> Track:
-    source = stream.codec_context
-    rate = source.sample_rate if source.sample_rate in _AAC_RATES else 48_000
-    layout = source.layout.name
-    if layout not in _AAC_LAYOUTS.values():
-        layout = _AAC_LAYOUTS.get(source.layout.nb_channels, "5.1")
-    target = output.add_stream("aac", rate=rate, layout=layout)
-    target.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * target.codec_context.layout.nb_channels
-    target.time_base = Fraction(1, rate)
-    resampler = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=1024)
+def _label(stream: Stream) -> str:
+    return f"{stream.type} track {stream.index} ({codec_name(stream)})"
 
-    def convert(packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
-        for frame in source.decode(packet):
-            for part in resampler.resample(frame):
-                yield from target.encode(part)
-        if packet is None:
-            for part in resampler.resample(None):
-                yield from target.encode(part)
-            yield from target.encode(None)
 
-    return Track(stream, target, convert)
+def _start_s(packet: Packet[Stream]) -> Fraction:
+    return Fraction(0) if packet.pts is None else packet.pts * packet.time_base
+
+
+def language_tag(language: str, muxer: str) -> str:
+    """A track's language as the muxer knows it: QuickTime has numbers for the older (bibliographic) codes only."""
+    return _QUICKTIME_LANGUAGES.get(language, language) if muxer == "mov" else language
+
+
+def _carry_tags(source: Stream, target: Stream, muxer: str) -> None:
+    tags = {name: source.metadata[name] for name in _CARRIED_TAGS if name in source.metadata}
+    if "language" in tags:
+        tags["language"] = language_tag(tags["language"], muxer)
+    target.metadata.update(tags)
+    target.disposition = source.disposition

@@ -159,8 +159,6 @@ class PartWriter:
         context.color_trc = video.colour.transfer
         context.color_range = video.colour.colour_range
         context.thread_count = self._encode.threads
-        if not depth8:
-            context.codec_tag = "hvc1"
         return stream
 
     def _x264(self, rate: Fraction) -> dict[str, str]:
