@@ -18,12 +18,13 @@ range as limited for YUV, full for `yuvj*`, RGB and gray.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.media.native import NativeFrame
+from faceflow.media.native import NativeFrame, Plane
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -56,8 +57,8 @@ def small_luma(frame: NativeFrame, size: tuple[int, int]) -> Bytes:
     plane = frame.planes[1 if frame.pixel_format.startswith("gbr") else 0]
     # Every n-th row and column first: a thumbnail for cut detection needs no exact mean of a whole 4K plane.
     step = max(1, min(plane.shape[1] // (size[0] * 4), plane.shape[0] // (size[1] * 4)))
-    small = cv2.resize(np.ascontiguousarray(plane[::step, ::step]), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small >> (frame.bit_depth - 8), np.uint8)
+    small = _resized(cast(Plane, np.ascontiguousarray(plane[::step, ::step])), size)
+    return np.asarray(np.right_shift(small, frame.bit_depth - 8), np.uint8)
 
 
 def crop_bgr(frame: NativeFrame, matrix: Floats, side_px: int) -> Bytes:
@@ -66,21 +67,18 @@ def crop_bgr(frame: NativeFrame, matrix: Floats, side_px: int) -> Bytes:
     Each plane is warped by itself (bilinear, area-averaged first where the crop shrinks it), chroma at its own
     position on the grid; beyond the frame its border goes on.
     """
-    planes = []
+    planes: list[Plane] = []
     for number, plane in enumerate(frame.planes):
         view = matrix if number == 0 or not _subsampled(frame) else _chroma_matrix(frame, matrix)
         source, adjusted = decimated(plane, view, side_px)
-        planes.append(
-            cv2.warpAffine(
-                source, adjusted, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+        warped = cv2.warpAffine(
+            source, adjusted, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        planes.append(cast(Plane, warped))
     return _to_bgr(frame, planes)
 
 
-def decimated(
-    plane: NDArray[np.uint8] | NDArray[np.uint16], matrix: Floats, side_px: int
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.float64]]:
+def decimated(plane: Plane, matrix: Floats, side_px: int) -> tuple[Plane, NDArray[np.float64]]:
     """The part of a plane that `matrix` shows, area-averaged by a whole factor where it will be shrunk by two or more.
 
     Returns:
@@ -93,17 +91,20 @@ def decimated(
     corners = np.array([[0, 0, 1], [side_px, 0, 1], [0, side_px, 1], [side_px, side_px, 1]], np.float64)
     seen = corners @ np.linalg.inv(full)[:2].T
     rows, columns = plane.shape[:2]
-    left, top = (int(np.clip(low, 0, limit - 1)) for low, limit in zip(np.floor(seen.min(0)) - factor, (columns, rows)))
+    left, top = (
+        int(np.clip(low, 0, limit - 1))
+        for low, limit in zip(np.floor(seen.min(0)) - factor, (columns, rows), strict=True)
+    )
     right, bottom = (
         int(np.clip(high, low + 1, limit))
-        for high, low, limit in zip(np.ceil(seen.max(0)) + factor, (left, top), (columns, rows))
+        for high, low, limit in zip(np.ceil(seen.max(0)) + factor, (left, top), (columns, rows), strict=True)
     )
     size = (max(1, (right - left) // factor), max(1, (bottom - top) // factor))
-    part = cv2.resize(plane[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    part = cast(Plane, cv2.resize(plane[top:bottom, left:right], size, interpolation=cv2.INTER_AREA))
     # Pixel centres: part = (plane - corner + 0.5) / f - 0.5, so plane = f (part + 0.5) - 0.5 + corner.
     fx, fy = (right - left) / size[0], (bottom - top) / size[1]
     back = np.array([[fx, 0, 0.5 * fx - 0.5 + left], [0, fy, 0.5 * fy - 0.5 + top], [0, 0, 1]])
-    return part, (full @ back)[:2]
+    return part, np.asarray((full @ back)[:2], np.float64)
 
 
 def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tuple[int, int, int, int]:
@@ -138,7 +139,7 @@ def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tup
     own = crop_bgr(frame, matrix, pixels.shape[0])
     alpha = mask.astype(np.float32) * np.float32(1 / 255)
     difference = cv2.transform(cv2.subtract(pixels, own, dtype=cv2.CV_32F), _difference_matrix(frame))
-    layers = cv2.merge([*(cv2.multiply(layer, alpha) for layer in cv2.split(difference)), alpha])
+    layers = np.dstack([np.asarray(difference, np.float32) * alpha[..., None], alpha])
 
     # Whole chroma blocks, also where an odd frame's last block is half outside.
     blocks = (-(-(right - left) // step_x), -(-(bottom - top) // step_y))
@@ -154,7 +155,7 @@ def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tup
     offset_x, offset_y = _chroma_offset(frame)
     sited = here.copy()  # the mean of a block's samples must lie where the chroma sample is
     sited[:, 2] += sited[:, :2] @ (offset_x - (step_x - 1) / 2, offset_y - (step_y - 1) / 2)
-    chroma = cv2.resize(_pulled(layers[..., 1:3], sited, size), blocks, interpolation=cv2.INTER_AREA)
+    chroma = _mean_of_blocks(_pulled(np.ascontiguousarray(layers[..., 1:3]), sited, size), blocks)
     touched = warped[..., 3].reshape(blocks[1], step_y, blocks[0], step_x).max(axis=(1, 3)) > 0
     chroma *= touched[..., None]
     x, y = left // step_x, top // step_y
@@ -172,23 +173,25 @@ def _pulled(layers: Floats, frame_to_crop: NDArray[np.float64], size: tuple[int,
     )
 
 
-def _add(plane: NDArray[np.uint8] | NDArray[np.uint16], difference: Floats, bit_depth: int) -> None:
+def _mean_of_blocks(layers: Floats, blocks: tuple[int, int]) -> Floats:
+    return np.asarray(cv2.resize(layers, blocks, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _add(plane: Plane, difference: Floats, bit_depth: int) -> None:
     rows, columns = plane.shape
     total = plane + np.rint(difference[:rows, :columns])
     plane[...] = np.clip(total, 0, (1 << bit_depth) - 1).astype(plane.dtype)
 
 
-def _resized(
-    plane: NDArray[np.uint8] | NDArray[np.uint16], size: tuple[int, int]
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
     shrinks = plane.shape[1] >= size[0] and plane.shape[0] >= size[1]
-    resized: NDArray[np.uint8] = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized
+    resized = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cast(Plane, resized)
 
 
-def _to_bgr(frame: NativeFrame, planes: list[NDArray[np.uint8]] | list[NDArray[np.uint16]]) -> Bytes:
+def _to_bgr(frame: NativeFrame, planes: list[Plane]) -> Bytes:
     merged = cv2.merge(planes) if len(planes) > 1 else planes[0]
     if frame.bit_depth == 8:
         converted = cv2.transform(merged, _bgr_matrix(*_key(frame)))  # rounds and saturates

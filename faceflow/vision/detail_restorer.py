@@ -34,7 +34,7 @@ _FEWEST_PIXELS = 200
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """How a region looks at the finest scale: `sharpness` is a ratio of energies, `grain` a deviation in 8-bit codes."""
+    """The finest scale of a region: `sharpness` is a ratio of energies, `grain` a deviation in 8-bit codes."""
 
     sharpness: float
     grain: float
@@ -54,7 +54,7 @@ class DetailRestorer:
 
 
 def measure(luma: Floats, region: NDArray[np.bool_]) -> Texture | None:
-    """Sharpness and grain of `luma` (float32 (S, S), 0 to 255) within `region` (bool (S, S)); None if it is too small."""
+    """Sharpness and grain of `luma` (float32 (S, S), 0 to 255) in `region` (bool (S, S)); None if that is too small."""
     if int(region.sum()) < _FEWEST_PIXELS:
         return None
     fine, middle = _bands(luma)

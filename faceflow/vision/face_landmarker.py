@@ -1,7 +1,7 @@
 """The face mesh: 468 points of one face, seen through an upright square region.
 
 The network (MediaPipe `face_landmark`) wants the face in the middle of a 192 x 192 picture, eyes level, the square
-one and a half times the face (MediaPipe's `face_detection_front_detection_to_roi`: long side x 1.5, rotated by the eyes).
+one and a half times the face (MediaPipe's `face_detection_front_detection_to_roi`: long side x 1.5, level eyes).
 Regions are snapped to a coarse grid in position, size and angle: two runs that come to a frame over
 different histories (two segments that overlap) then look through exactly the same window and get the same points.
 """

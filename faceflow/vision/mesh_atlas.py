@@ -10,6 +10,7 @@ al. 1996).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from faceflow.vision.face_landmarker import region_of_face
 from faceflow.vision.mesh_raster import draw_mesh
-from faceflow.vision.mesh_topology import BROWS, HOLES, INNER_LIPS, OVAL, facing, frontal
+from faceflow.vision.mesh_topology import BROWS, HOLES, INNER_LIPS, OUTER_LIPS, OVAL, facing, frontal
 from faceflow.vision.model import Picture
 from faceflow.vision.view import PictureView
 
@@ -26,6 +27,8 @@ ATLAS_PX = 512
 """Side of the atlas; the face's height fills 94% of it."""
 _SCALE = ATLAS_PX * 0.94
 _TOP = ATLAS_PX * 0.03
+_SQUARE = (0.25, 0.75)
+"""Cosine of the angle to the camera at which a texel counts nothing, and from which it counts fully."""
 _PATCH_PX = 768
 """Side of the upright patch that a portrait's face is read from: the face fills two thirds of it."""
 
@@ -38,23 +41,31 @@ def atlas_points() -> Floats:
     return scaled + np.array([(ATLAS_PX - 1) / 2, _TOP, 0], np.float32)
 
 
-def build_atlas(portraits: Sequence[tuple[Picture, Floats]]) -> Picture:
-    """The atlas of one person: uint8 (512, 512, 3), BGR, filled everywhere.
+def build_atlas(portraits: Sequence[tuple[Picture, Floats]]) -> tuple[Picture, Floats]:
+    """The atlas of one person.
 
     Args:
         portraits: pictures (uint8 (H, W, 3), BGR) and the face's landmarks (float32 (468, 3)) in each.
+
+    Returns:
+        uint8 (512, 512, 3), BGR, filled everywhere, and float32 (512, 512), 0 to 1: how much of it shows on a target.
     """
     readings = [_read(picture, landmarks) for picture, landmarks in portraits]
     # Portraits differ in exposure and white balance: all are brought to the one that shows most.
-    best = max(range(len(readings)), key=lambda number: float(readings[number][1].sum()))
+    best = max(range(len(readings)), key=lambda number: float(readings[number].confidence.sum()))
     total = np.zeros((ATLAS_PX, ATLAS_PX, 3), np.float32)
     weight = np.zeros((ATLAS_PX, ATLAS_PX), np.float32)
-    for number, (texture, confidence) in enumerate(readings):
-        even = texture if number == best else _levelled(texture, confidence, *readings[best])
-        total += even * confidence[..., None]
-        weight += confidence
-    texture = total / np.maximum(weight, 1e-6)[..., None]
-    return _completed(texture, np.minimum(weight, 1.0))
+    forehead = np.zeros((ATLAS_PX, ATLAS_PX), np.float32)
+    for number, reading in enumerate(readings):
+        even = reading.texture if number == best else _levelled(reading, readings[best])
+        total += even * reading.confidence[..., None]
+        weight += reading.confidence
+        forehead = np.maximum(forehead, reading.forehead)
+    texture = np.asarray(total / np.maximum(weight, 1e-6)[..., None], np.float32)
+    # What shows ends a little before what is known: hair casts shadows and shines at its edge.
+    clear = cv2.erode(forehead, np.ones((19, 19), np.uint8))
+    shown = coverage() * np.asarray(cv2.GaussianBlur(clear, (0, 0), 0.032 * _SCALE), np.float32)
+    return _completed(texture, np.minimum(weight, 1.0)), np.asarray(shown, np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -65,60 +76,93 @@ def coverage() -> Floats:
     and of the mouth's opening, inside which the target stays.
     """
     points = atlas_points()[:, :2]
-    inside = _polygon(points[list(OVAL)])
-    height = _SCALE
-    edge = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / height
-    alpha = _smoothstep(0.005, 0.085, edge)
-    brow = float(points[list(BROWS), 1].min())
-    rows = (np.arange(ATLAS_PX, dtype=np.float32)[:, None] - _TOP) / (brow - _TOP)
-    alpha = alpha * _smoothstep(0.05, 0.80, rows)
+    edge = _distance_within(_polygon(points[list(OVAL)]))
+    alpha = _smoothstep(0.010, 0.095, edge)
+    alpha = alpha * _smoothstep(0.20, 0.90, _rows())
     for ring in HOLES:
-        hole = _polygon(points[list(ring)])
-        distance = cv2.distanceTransform(255 - hole, cv2.DIST_L2, 5) / height
+        distance = _distance_within(np.asarray(255 - _polygon(points[list(ring)]), np.uint8))
         reach = 0.018 if ring is INNER_LIPS else 0.03
         alpha = alpha * _smoothstep(0.0, reach, distance)
     return np.asarray(alpha, np.float32)
 
 
-def _read(picture: Picture, landmarks: Floats) -> tuple[Floats, Floats]:
-    """Texture float32 (512, 512, 3) and confidence float32 (512, 512) of one portrait."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One portrait in atlas space.
+
+    Attributes:
+        texture: float32 (512, 512, 3), BGR.
+        confidence: float32 (512, 512), 0 to 1.
+        forehead: float32 (512, 512), 0 where the forehead is under hair, 1 elsewhere.
+    """
+
+    texture: Floats
+    confidence: Floats
+    forehead: Floats
+
+
+def _read(picture: Picture, landmarks: Floats) -> _Reading:
     region = region_of_face(landmarks)
     matrix = region.matrix(_PATCH_PX)
     patch = PictureView(picture).patch(matrix, _PATCH_PX)
     scale = _PATCH_PX / region.side
     flat = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     upright = np.column_stack([flat, landmarks[:, 2] * scale]).astype(np.float32)
-    seen = _smoothstep(0.15, 0.65, facing(upright))
+    seen = _smoothstep(*_SQUARE, facing(upright))
     values = np.column_stack([flat / _PATCH_PX, seen]).clip(0, 1).astype(np.float32)
     drawn, covered = draw_mesh(atlas_points(), values, ATLAS_PX)
-    texture = cv2.remap(
-        patch,
-        drawn[..., 0] * np.float32(_PATCH_PX),
-        drawn[..., 1] * np.float32(_PATCH_PX),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    ).astype(np.float32)
-    confidence = drawn[..., 2] * covered
-    return texture, np.asarray(confidence * _skin(texture, confidence), np.float32)
+    x, y = drawn[..., 0] * np.float32(_PATCH_PX), drawn[..., 1] * np.float32(_PATCH_PX)
+    looked_up = cv2.remap(patch, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    texture = np.asarray(looked_up, np.float32)
+    confidence = np.asarray(drawn[..., 2] * covered, np.float32)
+    face, forehead = _skin(texture, confidence)
+    return _Reading(texture, np.asarray(confidence * face * forehead, np.float32), forehead)
 
 
-def _skin(texture: Floats, confidence: Floats) -> Floats:
-    """float32 (512, 512): 1 where the colour fits the person's cheeks and nose, 0 for hair; judged above the brows only."""
-    lab = cv2.cvtColor(texture.clip(0, 255).astype(np.uint8), cv2.COLOR_BGR2Lab).astype(np.float32)
-    lab = cv2.GaussianBlur(lab, (0, 0), 3)
+def _skin(texture: Floats, confidence: Floats) -> tuple[Floats, Floats]:
+    """Where the colour is that of the person's cheeks and nose.
+
+    Returns:
+        float32 (512, 512) for the whole face, by hue alone and never low on eyes, brows and lips (background that
+        slips in beside a profile is another hue, a shadow is not), and float32 (512, 512) for the forehead, by
+        brightness too: once hair begins, it goes on to the top.
+    """
+    codes = np.asarray(texture.clip(0, 255), np.uint8)
+    lab = np.asarray(cv2.GaussianBlur(cv2.cvtColor(codes, cv2.COLOR_BGR2Lab), (0, 0), 3), np.float32)
     cheeks = _cheeks() & (confidence > 0.5)
-    if cheeks.sum() < 200:
-        cheeks = _cheeks()
-    sample = lab[cheeks]
+    sample = lab[cheeks if cheeks.sum() >= 200 else _cheeks()]
     middle = np.median(sample, axis=0)
-    spread = np.maximum(np.median(np.abs(sample - middle), axis=0) * 1.4826, [10.0, 4.0, 4.0])
-    away = (lab - middle) / spread
-    away[..., 0] = np.minimum(away[..., 0], 0)  # a bright forehead is still skin; hair is darker or another hue
-    distance = np.sqrt(np.square(away).sum(axis=2))
-    fits = 1 - _smoothstep(2.0, 4.0, distance)
-    fits = cv2.erode(fits, np.ones((9, 9), np.uint8))
+    spread = np.maximum(np.median(np.abs(sample - middle), axis=0) * 1.4826, [11.0, 5.0, 5.0])
+    away = np.asarray((lab - middle) / spread, np.float32)
+    hue = np.asarray(np.sqrt(np.square(away[..., 1:]).sum(axis=2)), np.float32)
+    face = np.maximum(1 - _smoothstep(3.0, 5.0, hue), _features())
+    fits = 1 - _smoothstep(1.8, 3.2, np.asarray(np.sqrt(np.square(away).sum(axis=2)), np.float32))
+    fits = np.maximum(1 - _hair_zone() * (1 - fits), _features())
+    fits = np.asarray(cv2.erode(fits, np.ones((17, 17), np.uint8)), np.float32)
+    return face, np.asarray(np.minimum.accumulate(fits[::-1], axis=0)[::-1], np.float32)
+
+
+@lru_cache(maxsize=1)
+def _hair_zone() -> Floats:
+    """float32 (512, 512): 1 where hair may hang: the forehead and, above the mouth, a strip along the outline."""
+    points = atlas_points()[:, :2]
     above = 1 - _smoothstep(0.70, 0.95, _rows())
-    return np.asarray(1 - above * (1 - fits), np.float32)
+    edge = _distance_within(_polygon(points[list(OVAL)]))
+    down = np.arange(ATLAS_PX, dtype=np.float32)[:, None] / np.float32(points[INNER_LIPS[0], 1])
+    strip = (1 - _smoothstep(0.05, 0.10, edge)) * (1 - _smoothstep(0.7, 0.9, down))
+    return np.asarray(np.maximum(above, strip), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _features() -> Floats:
+    """float32 (512, 512): 1 over brows, eyes, lips and nostrils: not of the skin's colour, and part of the face."""
+    points = atlas_points()[:, :2]
+    mask = np.zeros((ATLAS_PX, ATLAS_PX), np.uint8)
+    half = len(BROWS) // 2
+    for group in (BROWS[:half], BROWS[half:], *HOLES, OUTER_LIPS, (48, 278, 2, 4)):
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[list(group)]).astype(np.int32)), 255)
+    wide = cv2.dilate(mask, np.ones((15, 15), np.uint8))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), 5), np.float32) / np.float32(255)
 
 
 @lru_cache(maxsize=1)
@@ -139,9 +183,10 @@ def _cheeks() -> NDArray[np.bool_]:
     return np.asarray(mask > 0)
 
 
-def _levelled(texture: Floats, confidence: Floats, model: Floats, model_confidence: Floats) -> Floats:
-    """`texture` with mean and spread of each channel brought to the model's, where both are seen."""
-    both = np.minimum(confidence, model_confidence)
+def _levelled(reading: _Reading, best: _Reading) -> Floats:
+    """The reading's texture with mean and spread of each channel brought to the best one's, where both are seen."""
+    texture, model = reading.texture, best.texture
+    both = np.minimum(reading.confidence, best.confidence)
     if both.sum() < 500:
         return texture
     weights = (both / both.sum())[..., None]
@@ -156,21 +201,28 @@ def _completed(texture: Floats, confidence: Floats) -> Picture:
     other, seen = texture[:, ::-1], confidence[:, ::-1]
     # The lamp stands on one side: the mirrored half is shaded like the half that it lands on.
     own_light, other_light = _light(texture, confidence), _light(other, seen)
-    mirrored = other * np.clip(own_light / np.maximum(other_light, 1), 0.6, 1.6)
+    mirrored = other * np.clip(own_light / np.maximum(other_light, 1), 0.75, 1.33)[..., None]
     take = (1 - confidence) * seen
     known = confidence + take
-    mixed = (texture * confidence[..., None] + mirrored * take[..., None]) / np.maximum(known, 1e-6)[..., None]
+    both = texture * confidence[..., None] + mirrored * take[..., None]
+    mixed = np.asarray(both / np.maximum(known, 1e-6)[..., None], np.float32)
     filled = _push_pull(mixed, known)
     sure = _smoothstep(0.05, 0.5, known)[..., None]
     return np.asarray((mixed * sure + filled * (1 - sure)).clip(0, 255).round(), np.uint8)
 
 
 def _light(texture: Floats, confidence: Floats) -> Floats:
-    """Low-frequency colour, spread from where the texture is known (normalised convolution)."""
-    weight = confidence[..., None] + np.float32(1e-4)
-    small = cv2.resize(texture * weight, (64, 64), interpolation=cv2.INTER_AREA)
-    small_weight = cv2.resize(weight, (64, 64), interpolation=cv2.INTER_AREA)[..., None]
-    light = cv2.GaussianBlur(small, (0, 0), 8) / cv2.GaussianBlur(small_weight, (0, 0), 8)[..., None]
+    """float32 (512, 512): low-frequency brightness of what is known; its mean where nothing near is.
+
+    Normalised convolution (Knutsson and Westin 1993).
+    """
+    luma = texture @ np.array([0.114, 0.587, 0.299], np.float32)
+    small = cv2.resize(luma * confidence, (64, 64), interpolation=cv2.INTER_AREA)
+    known = cv2.resize(confidence, (64, 64), interpolation=cv2.INTER_AREA)
+    mean = float(small.sum()) / max(1e-6, float(known.sum()))
+    floor = 0.05
+    spread = cv2.GaussianBlur(small, (0, 0), 8) + np.float32(mean * floor)
+    light = spread / (cv2.GaussianBlur(known, (0, 0), 8) + np.float32(floor))
     return np.asarray(cv2.resize(light, (ATLAS_PX, ATLAS_PX), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -181,16 +233,21 @@ def _push_pull(texture: Floats, weight: Floats) -> Floats:
         return np.asarray(np.broadcast_to(mean, texture.shape), np.float32)
     half = (texture.shape[1] // 2, texture.shape[0] // 2)
     coarse_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(texture * weight[..., None], half, interpolation=cv2.INTER_AREA)
-    coarse = coarse / np.maximum(coarse_weight, 1e-6)[..., None]
-    below = _push_pull(coarse, np.minimum(coarse_weight * 2, 1))
+    sum_below = cv2.resize(texture * weight[..., None], half, interpolation=cv2.INTER_AREA)
+    coarse = np.asarray(sum_below / np.maximum(coarse_weight, 1e-6)[..., None], np.float32)
+    below = _push_pull(coarse, np.asarray(np.minimum(coarse_weight * 2, 1), np.float32))
     spread = cv2.resize(below, (texture.shape[1], texture.shape[0]), interpolation=cv2.INTER_LINEAR)
     sure = np.minimum(weight, 1)[..., None]
     return np.asarray(texture * sure + spread * (1 - sure), np.float32)
 
 
+def _distance_within(mask: NDArray[np.uint8]) -> Floats:
+    """float32 (512, 512): distance from the nearest 0 of `mask`, in face heights."""
+    return np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32) / np.float32(_SCALE)
+
+
 def _polygon(points: Floats) -> NDArray[np.uint8]:
-    mask = np.zeros((ATLAS_PX, ATLAS_PX), np.uint8)
+    mask: NDArray[np.uint8] = np.zeros((ATLAS_PX, ATLAS_PX), np.uint8)
     cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 255)
     return mask
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas, coverage
+from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas
 from faceflow.vision.mesh_colour import colour_transfer, relit
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import facing
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 _MARGIN = 1.12
 """Crop side as a multiple of the face's longer side."""
 _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 64, 128, 512
-_STEEP = (0.10, 0.40)
+_STEEP = (-0.05, 0.25)
 """Cosine of the angle to the viewer at which the swap is gone, and from which it is whole."""
 _BORDER_PX = 2
 
@@ -76,8 +76,8 @@ class MeshSwapper:
         Raises:
             EngineError: `engine.landmarks_missing` when the analyser gave no dense landmarks.
         """
-        texture = build_atlas([(picture, _landmarks(face)) for picture, face in portraits])
-        cover = np.asarray(np.rint(coverage() * 255), np.uint8)
+        texture, shown = build_atlas([(picture, _landmarks(face)) for picture, face in portraits])
+        cover = np.asarray(np.rint(shown * 255), np.uint8)
         level = np.dstack([texture, cover])
         levels = [level]
         while level.shape[0] > _LEAST_SIDE:
@@ -118,9 +118,10 @@ class MeshSwapper:
             borderMode=cv2.BORDER_REPLICATE,
         )
         alpha = rendered[..., 3].astype(np.float32) * np.float32(1 / 255) * drawn[..., 2] * covered
-        texture = np.ascontiguousarray(rendered[..., :3])
+        texture = np.ascontiguousarray(rendered[..., :3], np.uint8)
         matrix, offset = colour_transfer(texture, crop.pixels, alpha)
-        coloured = cv2.transform(texture.astype(np.float32), np.column_stack([matrix, offset]))
+        moved = cv2.transform(texture.astype(np.float32), np.column_stack([matrix, offset]))
+        coloured = np.asarray(moved, np.float32)
         width = float(np.ptp(landmarks[:, 0]))
         lit = relit(coloured, crop.pixels, alpha, width)
         mask = cv2.GaussianBlur(alpha, (0, 0), max(0.6, width * 0.008)) * np.float32(255)

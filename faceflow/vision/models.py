@@ -14,6 +14,7 @@ import importlib.util
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class LiteModel:
         interpreter.invoke()
         return tuple(interpreter.get_tensor(index) for index in exits)
 
-    def _load(self) -> tuple[object, int, tuple[int, ...]]:
+    def _load(self) -> tuple[Any, int, tuple[int, ...]]:
         try:
             from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 (slow to import, needed late)
         except ImportError as error:
