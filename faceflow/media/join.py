@@ -25,6 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import av
+import av.error
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from faceflow.errors import ExactnessError, OutputError
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
+from faceflow.media.refusals import corrupt
 from faceflow.media.tracks import Track, add_tracks, language_tag
 from faceflow.media.verify import verify_times
 from faceflow.media.writer import nominal_rate
@@ -102,9 +104,12 @@ def join(
             picture = _add_picture(output, muxer, parts[0], stack, media, nominal_rate(media.video, index))
             tracks, track_notes = add_tracks(sound, output, media, muxer)
             _carry_header(sound, output, origin)
+            _begin(output, source)
             packets = _picture_packets(parts, picture, ranks, index, origin)
-            _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
+            damaged = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
+        if damaged:
+            notes += (f"{damaged} damaged packets of other tracks were left out",)
         notes += verify_times(temporary, index, origin, muxer)
     return notes
 
@@ -189,6 +194,13 @@ def _add_picture(
     return stream
 
 
+def _begin(output: OutputContainer, source: Path) -> None:
+    try:
+        output.start_encoding()
+    except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+        raise corrupt(source, "the description of one of its other tracks makes no sense") from error
+
+
 def _carry_header(sound: InputContainer, output: OutputContainer, origin: Fraction) -> None:
     output.metadata.update({name: sound.metadata[name] for name in _CARRIED_TAGS if name in sound.metadata})
     chapters = sound.chapters()
@@ -243,24 +255,36 @@ def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fract
 
 
 def _interleave(
-    output: OutputContainer,
-    picture: Iterator[Packet[Stream]],
-    sound: Iterator[Packet[Stream]],
-    progress: Progress,
-) -> None:
-    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other."""
+    output: OutputContainer, picture: Iterator[Packet[Stream]], sound: Iterator[Packet[Stream]], progress: Progress
+) -> int:
+    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other.
+
+    Returns:
+        How many packets of the other tracks were damaged beyond writing.
+    """
+    damaged = 0
     waiting = next(sound, None)
     for packet in picture:
         time_s = _time_s(packet)
         while waiting is not None and _time_s(waiting) <= time_s:
-            output.mux_one(waiting)
+            damaged += not _written(output, waiting)
             waiting = next(sound, None)
         output.mux_one(packet)
         progress.advance()
     while waiting is not None:
-        output.mux_one(waiting)
+        damaged += not _written(output, waiting)
         waiting = next(sound, None)
         progress.check()
+    return damaged
+
+
+def _written(output: OutputContainer, packet: Packet[Stream]) -> bool:
+    """Writes a packet of another track; False where the muxer cannot make sense of it (a damaged ADTS header)."""
+    try:
+        output.mux_one(packet)
+    except (av.error.InvalidDataError, av.error.ArgumentError):
+        return False
+    return True
 
 
 def _time_s(packet: Packet[Stream]) -> Fraction:

@@ -8,11 +8,12 @@ is a `MediaError` with its own code.
 
 from __future__ import annotations
 
+import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
 import av.error
-import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -20,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
+from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.formats import is_readable_format
 from faceflow.media.model import AudioInfo, MediaInfo, OtherStreamInfo, VideoInfo
 from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
@@ -61,8 +63,17 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
     _refuse_by_bytes(path, sniffed)
     max_pixels = decoder_pixels(limits.max_side_px)
     try:
-        with open_media(path, max_pixels=max_pixels, timeout_s=limits.probe_timeout_s) as container:
-            return _read(path, container, size, limits, max_pixels)
+        with ExitStack() as stack:
+            with heard_log(ERROR) as lines:
+                container = stack.enter_context(
+                    open_media(path, max_pixels=max_pixels, timeout_s=limits.probe_timeout_s)
+                )
+            try:
+                return _read(path, container, size, limits, max_pixels)
+            except MediaError as error:
+                if error.code in {"media.bad_dimensions", "media.corrupt"}:
+                    _refuse_by_log(path, lines, limits)
+                raise
     except MediaError:
         raise
     except av.error.FFmpegError as error:
@@ -105,6 +116,13 @@ def _refuse_by_bytes(path: Path, sniffed: Sniffed) -> None:
         raise truncated(path, f"its container announces {sniffed.missing_bytes} bytes that are not there")
     if sniffed.encrypted:
         raise encrypted(path)
+
+
+def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitSettings) -> None:
+    """A decoder that refuses a size leaves 0x0 behind; only its log still knows what the header said."""
+    for _, _, message in lines:
+        if found := re.search(r"Picture size (\d+)x(\d+)", message):
+            check_picture_size(path, int(found[1]), int(found[2]), limits)
 
 
 def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:

@@ -129,8 +129,8 @@ def _decode_from(
         except OSError as error:
             raise unreadable(path, error) from error
         stream = container.streams[media.video.stream_index]
-        if not isinstance(stream, VideoStream):
-            return
+        if not isinstance(stream, VideoStream) or stream.time_base != index.time_base:
+            return  # another file than the one that was indexed
         prepare_decoder(stream, max_pixels=max_pixels, threads=threads)
         if start is None:
             yield from enumerate(decode_stream(container, stream, Tally()))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 import struct
-import threading
 from fractions import Fraction
 from typing import Literal
 
 import av.filter
-import av.logging
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from faceflow.media.ffmpeg_log import INFO, heard_log
 from faceflow.media.model import ColourTags, HdrMetadata
 
 Rotation = Literal[0, 90, 180, 270]
@@ -26,7 +25,6 @@ Rotation = Literal[0, 90, 180, 270]
 _CHROMA_LOCATIONS = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
 # (column, row) of a chroma sample between the four luma samples that it belongs to, in half samples: 0, 1 or 2.
 _CHROMA_POSITIONS = {1: (0, 1), 2: (1, 1), 3: (0, 0), 4: (1, 0), 5: (0, 2), 6: (1, 2)}
-_log_level = threading.Lock()
 
 
 def orientation(frame: VideoFrame) -> tuple[Rotation, bool]:
@@ -86,15 +84,9 @@ def _chroma_location(frame: VideoFrame) -> int:
     source.link_to(show)
     show.link_to(sink)
     graph.configure()
-    with _log_level:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.INFO)
-        try:
-            with av.logging.Capture(local=True) as lines:
-                graph.push(frame)
-                graph.pull()
-        finally:
-            av.logging.set_level(level)
+    with heard_log(INFO) as lines:
+        graph.push(frame)
+        graph.pull()
     found = re.search(r"\bcl:(\w+)", " ".join(message for _, name, message in lines if name == "showinfo"))
     return _CHROMA_LOCATIONS.get(found[1], 0) if found else 0
 
