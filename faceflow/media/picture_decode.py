@@ -19,7 +19,7 @@ from PIL import Image, JpegImagePlugin
 
 from faceflow.errors import PictureError
 from faceflow.media.native import Plane
-from faceflow.media.picture_header import PictureHeader, corrupt, truncated
+from faceflow.media.picture_header import PictureHeader, corrupt
 from faceflow.media.picture_png import without_extras
 
 
@@ -57,7 +57,7 @@ def decode_picture(data: bytes, header: PictureHeader, path: Path) -> Decoded:
     """Decodes the file `data`, whose header was read and is within the limits.
 
     Raises:
-        PictureError: `picture.truncated` or `picture.corrupt`.
+        PictureError: `picture.corrupt`, or `picture.too_large` where Pillow's own guard says so.
     """
     try:
         decoded = _decode_16_bit(data, header, path) if header.bit_depth == 16 else _decode_8_bit(data, header)
@@ -70,8 +70,6 @@ def decode_picture(data: bytes, header: PictureHeader, path: Path) -> Decoded:
             "Scale it down.",
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, cv2.error) as error:
-        if "truncated" in str(error):
-            raise truncated(path) from error
         raise corrupt(path, "its pixels cannot be decoded") from error
     if decoded.samples.shape[:2] != (header.height_px, header.width_px):
         raise corrupt(path, "it does not have the size that it states")

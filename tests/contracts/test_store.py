@@ -209,7 +209,7 @@ def _hang(destination, started):
 def test_leftovers_of_a_killed_writer_are_removed_by_the_next(root):
     context = multiprocessing.get_context("fork")
     started = context.Event()
-    writer = context.Process(target=_hang, args=(str(root / "out.mp4"), started))
+    writer = context.Process(target=_hang, args=(str(root / "out.mp4"), started), daemon=True)
     writer.start()
     assert started.wait(20)
     with publishing(root / "out.mp4") as temporary:  # the other one lives: its file stays
