@@ -1,7 +1,7 @@
 """Makes the small clips that the tests work on, with the FFmpeg binary that imageio-ffmpeg ships and with PyAV.
 
-A clip is a row of a table: a name, how it is made, what is special about it. Nothing is stored in the repository; a session makes what
-it needs once, in its own temporary folder.
+A clip is a row of a table: a name, how it is made, what is special about it. Nothing is stored in the
+repository; a session makes what it needs once, in its own temporary folder.
 """
 
 from __future__ import annotations
@@ -124,11 +124,39 @@ def _edit_list(clips: Clips, path: Path) -> None:
 
 
 def _late_start(clips: Clips, path: Path) -> None:
-    ffmpeg("-itsoffset", "0.7", "-i", clips.path(PLAIN), "-i", clips.path(PLAIN), "-map", "0:v", "-map", "1:a", "-c", "copy", path)
+    ffmpeg(
+        "-itsoffset",
+        "0.7",
+        "-i",
+        clips.path(PLAIN),
+        "-i",
+        clips.path(PLAIN),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c",
+        "copy",
+        path,
+    )
 
 
 def _late_sound(clips: Clips, path: Path) -> None:
-    ffmpeg("-i", clips.path(PLAIN), "-itsoffset", "0.4", "-i", clips.path(PLAIN), "-map", "0:v", "-map", "1:a", "-c", "copy", path)
+    ffmpeg(
+        "-i",
+        clips.path(PLAIN),
+        "-itsoffset",
+        "0.4",
+        "-i",
+        clips.path(PLAIN),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c",
+        "copy",
+        path,
+    )
 
 
 def _late_key(clips: Clips, path: Path) -> None:
@@ -145,7 +173,9 @@ def _subtitles(clips: Clips, path: Path) -> None:
     text = clips.folder / "words.srt"
     text.write_text("1\n00:00:00,100 --> 00:00:00,600\nGuten Tag\n\n2\n00:00:00,700 --> 00:00:01,200\nÀ bientôt\n")
     chapters = clips.folder / "chapters.txt"
-    chapters.write_text(";FFMETADATA1\ntitle=Two tongues\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=800\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=800\nEND=1600\ntitle=Two\n")
+    chapters.write_text(
+        ";FFMETADATA1\ntitle=Two tongues\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=800\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=800\nEND=1600\ntitle=Two\n"
+    )
     ffmpeg(
         *picture(), *tone(), *tone(hertz=880), "-i", text, "-i", chapters,
         "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map_metadata", "4",
@@ -158,7 +188,21 @@ def _subtitles(clips: Clips, path: Path) -> None:
 def _attached_picture(clips: Clips, path: Path) -> None:
     cover = clips.folder / "cover.png"
     ffmpeg(*picture(0.04), "-frames:v", "1", cover)
-    ffmpeg("-i", clips.path(PLAIN), "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:1", "attached_pic", path)
+    ffmpeg(
+        "-i",
+        clips.path(PLAIN),
+        "-i",
+        cover,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v:1",
+        "attached_pic",
+        path,
+    )
 
 
 def _interlaced(clips: Clips, path: Path) -> None:
@@ -168,7 +212,14 @@ def _interlaced(clips: Clips, path: Path) -> None:
     )  # fmt: skip
 
 
-VFR = ["-vf", "settb=1/90000,setpts='floor((N*0.02+N*N*0.0007)/TB)'", "-fps_mode", "passthrough", "-enc_time_base", "1/90000"]
+VFR = [
+    "-vf",
+    "settb=1/90000,setpts='floor((N*0.02+N*N*0.0007)/TB)'",
+    "-fps_mode",
+    "passthrough",
+    "-enc_time_base",
+    "1/90000",
+]
 
 CLIPS: dict[str, Clip] = {
     clip.name: clip

@@ -1,17 +1,18 @@
 """The frame index: every frame that the decoder shows, with its exact time. The only truth that later stages compare with.
 
 It is made by decoding, not from packets: edit lists hide packets, a late first key frame makes the first ones
-unusable, damaged ones give no picture. The whole file is decoded once here, and whoever needs to look at every frame (the scan for
-cuts and faces) looks during this decode.
+unusable, damaged ones give no picture. The whole file is decoded once here, and whoever needs to look at every
+frame (the scan for cuts and faces) looks during this decode.
 
 Rules for files that are not as they should be:
 
-- A timestamp per frame that strictly increases is taken as it is. Where a container has no presentation times (AVI, some
-  old MKV), frame i is shown at the i-th packet's time, provided that every packet gave exactly one frame; anything else is
-  `media.timestamps`, because a guess would move the picture against the sound.
-- Up to one packet in twenty may be unreadable or concealed: reported in `left_out`. Beyond that the file is `media.corrupt`.
-- A container that cannot be read to its end, or whose picture ends more than a tenth and more than a second before
-  the time that its own track states, is `media.truncated`.
+- A timestamp per frame that strictly increases is taken as it is. Where a container has no presentation times
+  (AVI, some old MKV), frame i is shown at the i-th packet's time, provided that every packet gave exactly one
+  frame; anything else is `media.timestamps`, because a guess would move the picture against the sound.
+- Up to one packet in twenty may be unreadable or concealed: reported in `left_out`. Beyond that the file is
+  `media.corrupt`.
+- A container that cannot be read to its end, or whose picture ends more than a tenth and more than a second
+  before the time that its own track states, is `media.truncated`.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
 """Joins encoded parts into one file by copying packets, and puts the source's sound beside them.
 
-Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone. In each part the packets'
-presentation order is known from their own pts; packet k-th in that order is frame k-th of the part and gets that frame's pts. The encoder's
-dts are dropped: at the joins of VFR clips they run backwards and players lose frames. Instead
+Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone.
+In each part the packets' presentation order is known from their own pts; packet k-th in that order is frame
+k-th of the part and gets that frame's pts. The encoder's dts are dropped: at the joins of VFR clips they run
+backwards and players lose frames. Instead
 
     dts[i] = sorted_pts[i - delay]
 
-for the i-th packet in decoding order, with the smallest delay for which no packet is shown before it is decoded; the first
-`delay` packets go as many ticks before the first frame. Sound is copied with its own times, so the offset between
-picture and sound stays what it was.
+for the i-th packet in decoding order, with the smallest delay for which no packet is shown before it is
+decoded; the first `delay` packets go as many ticks before the first frame. Sound is copied with its own times,
+so the offset between picture and sound stays what it was.
 
-Two clocks cannot be kept: MPEG-TS and its kind start at any time of day, so there the earliest track becomes zero; and where a picture
-starts before zero, everything is moved to zero. Both move all tracks together and are noted. Matroska rounds times to 1 ms; this is
-noted too. The finished file is read once more and every frame's time is compared before it gets its name.
+Two clocks cannot be kept: MPEG-TS and its kind start at any time of day, so there the earliest track becomes
+zero; and where a picture starts before zero, everything is moved to zero. Both move all tracks together and are
+noted. Matroska rounds times to 1 ms; this is noted too. The finished file is read once more and every frame's
+time is compared before it gets its name.
 """
 
 from __future__ import annotations

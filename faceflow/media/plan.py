@@ -1,8 +1,8 @@
 """Cuts the work into segments: ranges of frames, decided by the index and the options alone.
 
-Every worker that plans gets the same plan, so a resumed or distributed run agrees on what is done. A border lies on a key
-frame where one is near the wanted length (then its reader decodes nothing twice), else on a cut of the picture (then smoothing
-has nothing to bridge), else exactly at the wanted length.
+Every worker that plans gets the same plan, so a resumed or distributed run agrees on what is done. A border
+lies on a key frame where one is near the wanted length (then its reader decodes nothing twice), else on a cut
+of the picture (then smoothing has nothing to bridge), else exactly at the wanted length.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Between FFmpeg's frames and native planes: bit by bit in both directions.
 
-A decoded frame has padded rows and may lie on its side; a `NativeFrame` is tight, upright and even. The order matters
-for subsampled chroma: first the last row and column are repeated until every chroma sample has its full block of luma
-samples, then the planes are turned and mirrored. The other way round, chroma would lie half a block off.
+A decoded frame has padded rows and may lie on its side; a `NativeFrame` is tight, upright and even. The order
+matters for subsampled chroma: first the last row and column are repeated until every chroma sample has its full
+block of luma samples, then the planes are turned and mirrored. The other way round, chroma would lie half a
+block off.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reads what a video file is, and refuses what cannot become an exact result.
 
 The order matters, because the file is not trusted: first the file system's answer, then the file's own bytes
-(`sniff`), then the demuxer's headers, and the size limits before anything is decoded; only then one picture is decoded,
-because rotation, HDR metadata, interlacing and chroma location are told by frames more reliably than by headers. Every refusal
-is a `MediaError` with its own code.
+(`sniff`), then the demuxer's headers, and the size limits before anything is decoded; only then one picture is
+decoded, because rotation, HDR metadata, interlacing and chroma location are told by frames more reliably than
+by headers. Every refusal is a `MediaError` with its own code.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Reads ranges of frames, exactly those of the index, upright and in their own pixel format.
 
-A range is found by seeking to a key frame at or before it and dropping decoded frames until the range begins; packets are never cut,
-because frames of open GOPs are lost that way. Demuxers seek by decoding time and may land late, and some streams
-need more than one key frame to recover: then the reader goes back further, in the end to the start of the file. Containers without an
-exact index (MPEG-TS, AVI) are always decoded from the start, frame i being the i-th that the decoder shows.
+A range is found by seeking to a key frame at or before it and dropping decoded frames until the range begins;
+packets are never cut, because frames of open GOPs are lost that way. Demuxers seek by decoding time and may
+land late, and some streams need more than one key frame to recover: then the reader goes back further, in the
+end to the start of the file. Containers without an exact index (MPEG-TS, AVI) are always decoded from the
+start, frame i being the i-th that the decoder shows.
 """
 
 from __future__ import annotations

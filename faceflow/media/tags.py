@@ -1,7 +1,8 @@
 """What a decoded frame says about how it is to be shown: orientation, colour, HDR metadata.
 
-Re-encoding drops all of this, so it is read here once and written back by `writer`. Rotation is different: it is not carried
-but applied to the planes, so whatever depends on the direction (the chroma location, the sample aspect ratio) is turned with them.
+Re-encoding drops all of this, so it is read here once and written back by `writer`. Rotation is different: it
+is not carried but applied to the planes, so whatever depends on the direction (the chroma location, the sample
+aspect ratio) is turned with them.
 """
 
 from __future__ import annotations

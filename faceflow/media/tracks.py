@@ -1,8 +1,9 @@
 """The tracks beside the picture: which of them the output's container carries, and how they get there.
 
-Audio packets are copied byte by byte wherever the container knows the codec. Where it does not, the track is decoded and encoded as AAC
-with the same times, and a note says so. Subtitles are copied where the container knows them, else left out and noted. Data tracks,
-cover pictures and further video tracks are left out and noted; nothing disappears silently.
+Audio packets are copied byte by byte wherever the container knows the codec. Where it does not, the track is
+decoded and encoded as AAC with the same times, and a note says so. Subtitles are copied where the container
+knows them, else left out and noted. Data tracks, cover pictures and further video tracks are left out and
+noted; nothing disappears silently.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Discard, Stream
 
 from faceflow.media.model import MediaInfo
 
@@ -179,6 +180,7 @@ def add_tracks(
     notes: list[str] = []
     for stream in source.streams:
         if stream.index == media.video.stream_index:
+            stream.discard = Discard.all  # its bytes need not even be read
             continue
         name = codec_name(stream)
         if isinstance(stream, AudioStream) and name != "unknown":
@@ -186,6 +188,7 @@ def add_tracks(
         elif stream.type == "subtitle" and name in SUBTITLE_CODECS[muxer]:
             tracks.append(Track(stream, output.add_stream_from_template(stream)))
         else:
+            stream.discard = Discard.all
             notes.append(f"{_label(stream)} was left out: the container cannot carry it")
     for track in tracks:
         _carry_tags(track.source, track.target, muxer)

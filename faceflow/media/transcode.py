@@ -1,10 +1,11 @@
 """Normalises a video at the entrance, once and only where it has to be: the mezzanine.
 
-It has to be where the picture is larger than wanted, interlaced, damaged, in a pixel format that the encoders do not take, or in a container
-in which single frames cannot be found again. Frame by frame through PyAV rather than by one ffmpeg command: the index was made with this
-decoder, so frame i here is frame i there, whereas the command line has another FFmpeg version with its own idea of damaged
-packets, and its frame-rate and timestamp options round. So every picture keeps the exact time of the index whatever
-the filters do to it, and the written file is indexed again and compared.
+It has to be where the picture is larger than wanted, interlaced, damaged, in a pixel format that the encoders
+do not take, or in a container in which single frames cannot be found again. Frame by frame through PyAV rather
+than by one ffmpeg command: the index was made with this decoder, so frame i here is frame i there, whereas the
+command line has another FFmpeg version with its own idea of damaged packets, and its frame-rate and timestamp
+options round. So every picture keeps the exact time of the index whatever the filters do to it, and the written
+file is indexed again and compared.
 
 The mezzanine is upright and has no sound; sound is always copied from the input.
 """

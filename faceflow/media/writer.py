@@ -1,14 +1,17 @@
 """Encodes native frames into one part file that can be joined with its neighbours by copying packets.
 
-What makes that possible: the same fixed settings and thread numbers for every part, so that all parts have equal parameter sets;
-closed groups of pictures, so that nothing refers across a border; a key frame first. x264 and x265 give the same
-bytes for the same input and the same numbers of threads, so a part can also be compared by its hash.
+What makes that possible: the same fixed settings and thread numbers for every part, so that all parts have
+equal parameter sets; closed groups of pictures, so that nothing refers across a border; a key frame first. x264
+and x265 give the same bytes for the same input and the same numbers of threads, so a part can also be compared
+by its hash.
 
-8-bit frames become H.264 High (High 4:2:2 and High 4:4:4 for those samplings), 10-bit ones HEVC Main 10 and its variants. Everything
-that re-encoding drops is written back: colour description, range, chroma location, sample aspect ratio, HDR10 metadata.
+8-bit frames become H.264 High (High 4:2:2 and High 4:4:4 for those samplings), 10-bit ones HEVC Main 10 and its
+variants. Everything that re-encoding drops is written back: colour description, range, chroma location, sample
+aspect ratio, HDR10 metadata.
 
-Timestamps are those of the index, absolute. The MP4 muxer keeps edit lists in `movie_timescale`, which is 1/1000 s by default and moves frames
-by up to 2 ms, so both of its clocks are set to the denominator of the index's time base.
+Timestamps are those of the index, absolute. The MP4 muxer keeps edit lists in `movie_timescale`, which is
+1/1000 s by default and moves frames by up to 2 ms, so both of its clocks are set to the denominator of the
+index's time base.
 """
 
 from __future__ import annotations

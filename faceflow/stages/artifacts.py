@@ -1,8 +1,9 @@
 """Finished files and how to see that they are still whole.
 
-A stage publishes a file by writing it under a temporary name and renaming it; then it makes an `Artifact` of it: path,
-size and SHA-256. A later run that finds the record checks the file against it before it builds on it, because a
-result may outlive its file (scratch was emptied) or the file may be cut (the disk was full, the machine was lost).
+A stage publishes a file by writing it under a temporary name and renaming it; then it makes an `Artifact` of
+it: path, size and SHA-256. A later run that finds the record checks the file against it before it builds on it,
+because a result may outlive its file (scratch was emptied) or the file may be cut (the disk was full, the
+machine was lost).
 """
 
 from __future__ import annotations

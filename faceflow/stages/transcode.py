@@ -9,6 +9,7 @@ from faceflow.job import SwapJob
 from faceflow.media.model import FrameIndex
 from faceflow.media.transcode import transcode, transcode_reasons
 from faceflow.progress import Progress
+from faceflow.publish import output_error
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact, sha256_of
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
@@ -48,7 +49,10 @@ def run_transcode(
         validated.target, validated.media, index, job.encoding, settings.encode, video, progress=progress
     )
     index_path = directory / "mezzanine.index.npz"
-    mezzanine_index.save(index_path)
+    try:
+        mezzanine_index.save(index_path)
+    except OSError as error:
+        raise output_error(error, index_path) from error
     return Mezzanine(
         video=video,
         video_sha256=sha256_of(video),

@@ -97,7 +97,14 @@ def test_empty_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello\n" * 400, b"\0" * 5000, random.Random(1).randbytes(9000), b"<html><body>404</body></html>", b"%PDF-1.7\n" * 99]
+    "content",
+    [
+        b"hello\n" * 400,
+        b"\0" * 5000,
+        random.Random(1).randbytes(9000),
+        b"<html><body>404</body></html>",
+        b"%PDF-1.7\n" * 99,
+    ],
 )
 def test_what_never_was_a_video(tmp_path, content):
     (tmp_path / "text.mp4").write_bytes(content)
@@ -137,7 +144,11 @@ def test_the_demuxer_itself_refuses_playlists_too(clips, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("clip", [PLAIN, FAST_START, CLIPS["vfr_mkv"], CLIPS["webm_vp9_opus"], CLIPS["avi_mpeg4_mp3"], CLIPS["mov_prores"]], ids=lambda clip: clip.name)
+@pytest.mark.parametrize(
+    "clip",
+    [PLAIN, FAST_START, CLIPS["vfr_mkv"], CLIPS["webm_vp9_opus"], CLIPS["avi_mpeg4_mp3"], CLIPS["mov_prores"]],
+    ids=lambda clip: clip.name,
+)
 def test_truncated(clips, tmp_path, clip, share):
     path = copied(clips, clip, tmp_path)
     os.truncate(path, int(path.stat().st_size * share))
@@ -203,14 +214,40 @@ def test_a_cover_picture_is_not_a_video(clips, tmp_path):
     cover = clips.folder / "only_cover.png"
     ffmpeg(*picture(0.04), "-frames:v", "1", cover)
     path = tmp_path / "song.m4a"
-    ffmpeg("-i", clips.path(SOUND_ONLY), "-i", cover, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic", path)
+    ffmpeg(
+        "-i",
+        clips.path(SOUND_ONLY),
+        "-i",
+        cover,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v:0",
+        "attached_pic",
+        path,
+    )
     assert code_of(path) == "media.no_video"
 
 
 def test_encrypted(clips, tmp_path):
     key = "00112233445566778899aabbccddeeff"
     path = tmp_path / "drm.mp4"
-    ffmpeg("-i", clips.path(PLAIN), "-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key, path)
+    ffmpeg(
+        "-i",
+        clips.path(PLAIN),
+        "-c",
+        "copy",
+        "-encryption_scheme",
+        "cenc-aes-ctr",
+        "-encryption_key",
+        key,
+        "-encryption_kid",
+        key,
+        path,
+    )
     assert code_of(path) == "media.encrypted"
 
 
@@ -221,7 +258,9 @@ def test_zero_by_zero(clips, tmp_path):
 
 
 def _in_a_process(script, *arguments):
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     return done
@@ -285,7 +324,7 @@ def test_times_that_repeat(clips, tmp_path):
 
 NAMES = [
     "with space.mp4",
-    "it's \"quoted\".mp4",
+    'it\'s "quoted".mp4',
     "new\nline.mp4",
     "ünïcødé 影.mp4",
     "-vf.mp4",

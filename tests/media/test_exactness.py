@@ -16,7 +16,21 @@ MOVED = {"mpegts", "mpegts_mp2", "mpegts_hevc", "mpeg2_ps"}
 ROWS = [(name, ".mp4") for name in CLIPS] + [
     (name, suffix)
     for suffix in (".mkv", ".mov")
-    for name in ("plain", "vfr", "edit_list", "hdr10", "mov_h264_pcm", "tongues_mkv", "tongues_mp4", "cfr_30000_1001", "mkv_h264_opus", "late_sound", "avi_mpeg4_pcm", "mpegts", "one_frame")
+    for name in (
+        "plain",
+        "vfr",
+        "edit_list",
+        "hdr10",
+        "mov_h264_pcm",
+        "tongues_mkv",
+        "tongues_mp4",
+        "cfr_30000_1001",
+        "mkv_h264_opus",
+        "late_sound",
+        "avi_mpeg4_pcm",
+        "mpegts",
+        "one_frame",
+    )
 ]
 
 

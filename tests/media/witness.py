@@ -104,6 +104,15 @@ def chroma_location(path: Path) -> str:
 
     from tests.clips import ffmpeg_binary
 
-    log = subprocess.run([ffmpeg_binary(), "-hide_banner", "-v", "verbose", "-i", str(path)], capture_output=True, text=True, check=False).stderr
+    log = subprocess.run(
+        [ffmpeg_binary(), "-hide_banner", "-v", "verbose", "-i", str(path)], capture_output=True, text=True, check=False
+    ).stderr
     line = next(line for line in log.splitlines() if "Video:" in line)
-    return next((name for name in ("topleft", "bottomleft", "left", "center", "top", "bottom") if f" {name})" in line or f" {name}," in line), "unknown")
+    return next(
+        (
+            name
+            for name in ("topleft", "bottomleft", "left", "center", "top", "bottom")
+            if f" {name})" in line or f" {name}," in line
+        ),
+        "unknown",
+    )

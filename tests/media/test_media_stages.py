@@ -1,0 +1,113 @@
+"""The transcode, segment and join stages: files and frozen models in, files and frozen models out."""
+
+from __future__ import annotations
+
+import pytest
+
+from faceflow.job import Consent, OutputOptions, Source, SpeedPreset, SwapJob
+from faceflow.media.index import index_frames
+from faceflow.media.model import FrameIndex
+from faceflow.media.probe import probe
+from faceflow.media.reader import FrameReader
+from faceflow.media.writer import PartWriter
+from faceflow.progress import SILENT, Progress
+from faceflow.settings import EncodeSettings, Settings
+from faceflow.stages.artifacts import artifact_is_whole, make_artifact, sha256_of
+from faceflow.stages.join import run_join
+from faceflow.stages.model import Part, TargetKind, ValidatedJob
+from faceflow.stages.segment import run_segment
+from faceflow.stages.transcode import run_transcode
+from tests.clips import CLIPS
+from tests.media import witness
+from tests.media.pipeline import LIMITS
+
+SETTINGS = Settings(encode=EncodeSettings(threads=1))
+CONSENT = Consent(subject="Ada", scope="a test")
+
+
+def job_of(target, output, **encoding):
+    options = OutputOptions(preset=SpeedPreset.ULTRAFAST, segment_s=0.4, **encoding)
+    return SwapJob(sources=(Source(portraits=("a.png",)),), target=str(target), output=str(output), encoding=options)
+
+
+def validated_of(path, folder, kind=TargetKind.VIDEO, **more):
+    media = artifact = None
+    frames = 1
+    if kind is TargetKind.VIDEO:
+        media = probe(path, LIMITS)
+        index = index_frames(path, media, LIMITS)
+        frames = index.frames
+        index.save(folder / "index.npz")
+        artifact = make_artifact(folder / "index.npz")
+    return ValidatedJob(
+        job_id="1", kind=kind, target=path, target_sha256=sha256_of(path), media=media, index=artifact,
+        frames=frames, sources=(), people=(), cuts=(), consent=CONSENT, **more,
+    )  # fmt: skip
+
+
+def write_parts(job, mezzanine, plan, folder):
+    index = FrameIndex.load(mezzanine.index.path)
+    for segment in plan.segments:
+        path = folder / f"{segment.number}.mp4"
+        reader = FrameReader(mezzanine.video, mezzanine.media, index)
+        with PartWriter(path, mezzanine.media, index, job.encoding, SETTINGS.encode) as writer:
+            for frame in reader.read(segment.first, segment.frames):
+                writer.write(frame)
+        yield Part(segment=segment, file=make_artifact(path), faces=segment.frames)
+
+
+@pytest.mark.parametrize(("name", "longest"), [("plain", 1920), ("plain", 64), ("interlaced", 1920)])
+def test_a_video_through_the_stages(clips, tmp_path, name, longest):
+    source = clips.path(CLIPS[name])
+    job = job_of(source, tmp_path / "Result.MP4", max_long_side_px=longest)
+    validated = validated_of(source, tmp_path, notes=("a note of validate",))
+    done = []
+    mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, Progress(done.append))
+    if name == "plain" and longest == 1920:
+        assert (mezzanine.video, mezzanine.index, mezzanine.transcoded, done) == (source, validated.index, (), [])
+    else:
+        assert mezzanine.transcoded
+        assert mezzanine.video == tmp_path / "mezzanine.mp4"
+        assert mezzanine.video_sha256 == sha256_of(mezzanine.video)
+        assert artifact_is_whole(mezzanine.index)
+        assert sum(done) == validated.frames
+        assert max(mezzanine.media.video.width_px, mezzanine.media.video.height_px) <= longest
+    plan = run_segment(job, validated, mezzanine, SETTINGS)
+    assert len(plan.segments) > 2
+    parts = list(write_parts(job, mezzanine, plan, tmp_path))
+    output = run_join(job, validated, mezzanine, parts[::-1], SETTINGS, tmp_path, SILENT)
+    assert output.file.path == tmp_path / "output.mp4"
+    assert artifact_is_whole(output.file)
+    assert (output.frames, output.faces) == (validated.frames, validated.frames)
+    assert output.notes[0] == "a note of validate"
+    assert witness.shown_times(output.file.path) == witness.shown_times(source)
+
+
+def test_a_picture_passes_through_as_one_frame(clips, tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"not looked at here")
+    job = job_of(picture, tmp_path / "out.png")
+    validated = validated_of(picture, tmp_path, TargetKind.PICTURE)
+    mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, SILENT)
+    assert (mezzanine.video, mezzanine.media, mezzanine.index, mezzanine.transcoded) == (picture, None, None, ())
+    plan = run_segment(job, validated, mezzanine, SETTINGS)
+    (segment,) = plan.segments
+    assert (segment.first, segment.frames, segment.context_before, segment.context_after) == (0, 1, 0, 0)
+    part = Part(segment=segment, file=make_artifact(picture), faces=2)
+    output = run_join(job, validated, mezzanine, (part,), SETTINGS, tmp_path, SILENT)
+    assert (output.file, output.frames, output.faces) == (part.file, 1, 2)
+
+
+def test_a_damaged_artifact_is_seen(tmp_path):
+    path = tmp_path / "part.mp4"
+    path.write_bytes(b"12345")
+    artifact = make_artifact(path)
+    assert artifact_is_whole(artifact)
+    path.write_bytes(b"1234")
+    assert not artifact_is_whole(artifact)
+    path.write_bytes(b"12346")
+    assert not artifact_is_whole(artifact)
+    path.unlink()
+    assert not artifact_is_whole(artifact)
+    path.mkdir()
+    assert not artifact_is_whole(artifact)
