@@ -41,7 +41,7 @@ test-full: develop  ## the tests with the long matrices
 	@$(python) -m pytest $(ARGS)
 
 lint: develop  ## style, types, import rules
-	@echo "==> ruff check" && $(python) -m ruff check --quiet .
+	@echo "==> ruff check" && $(python) -m ruff check --quiet --output-format concise .
 	@echo "==> ruff format" && $(python) -m ruff format --quiet --check .
 	@echo "==> mypy" && $(python) -m mypy --strict
 	@echo "==> import rules" && .venv/bin/lint-imports
