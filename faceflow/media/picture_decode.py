@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from faceflow.errors import PictureError
 from faceflow.media.native import Plane
 from faceflow.media.picture_header import PictureHeader, corrupt
 from faceflow.media.picture_png import without_extras
+
+# Sizes were checked by our own limits, and a damaged EXIF block is left out: nothing to tell the user about.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ def test_alpha_is_turned_with_the_picture(tmp_path):
     np.testing.assert_array_equal(picture.alpha, np.rot90(ALPHA, -1))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_exif_is_left_out(tmp_path):
     for block in (b"II*\0\xff\xff\xff\x7f", b"nonsense", b"MM\0*\0\0\0\x08\xff\xff", b"II"):
         picture = read(tmp_path, samples.encoded(Image.fromarray(RGB), "JPEG", exif=b"Exif\0\0" + block))
