@@ -63,12 +63,19 @@ class Recogniser:
 
     def embedding(self, picture: Picture, face: Face) -> NDArray[np.float64]:
         """float64 (128,) of the face at this place of a BGR picture."""
+        colours = np.ascontiguousarray(picture[..., ::-1])
+        return np.array(self._network.compute_face_descriptor(colours, self._shape(colours, self._box(face))))
+
+    def points(self, picture: Picture, face: Face) -> NDArray[np.float64]:
+        """float64 (5, 2): outer and inner corner of the eye right in the picture, of the left one, base of the nose."""
+        found = self._shape(np.ascontiguousarray(picture[..., ::-1]), self._box(face))
+        return np.array([(found.part(number).x, found.part(number).y) for number in range(5)], np.float64)
+
+    def _box(self, face: Face) -> Any:
         left, top, right, bottom = (float(value) for value in face.box)
         # dlib's detector frames a face from the brows to the chin; the mesh begins at the hairline.
         top += 0.2 * (bottom - top)
-        box = self._rectangle(round(left), round(top), round(right), round(bottom))
-        colours = np.ascontiguousarray(picture[..., ::-1])
-        return np.array(self._network.compute_face_descriptor(colours, self._shape(colours, box)))
+        return self._rectangle(round(left), round(top), round(right), round(bottom))
 
 
 @cache

@@ -1,0 +1,94 @@
+"""The faces file: what is written is read, and damage is always seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from faceflow.errors import FaultError
+from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter
+from faceflow.vision.model import SwappedCrop
+
+
+def face(frame: int, person: int = 0, side: int = 8, seed: int = 0) -> FaceFrame:
+    noise = np.random.default_rng([seed, frame, side])
+    crop = SwappedCrop(
+        noise.integers(0, 256, (side, side, 3), np.uint8), noise.integers(0, 256, (side, side), np.uint8)
+    )
+    return FaceFrame(frame, person, noise.normal(size=(2, 3)).astype(np.float32), crop)
+
+
+def write(path, faces):
+    with FacesWriter(path, {"engine": "mesh", "engine_version": "1"}) as writer:
+        for one in faces:
+            writer.write(one)
+    return path
+
+
+def read(path):
+    with FacesReader(path) as reader:
+        return list(reader)
+
+
+def same(one: FaceFrame, other: FaceFrame) -> bool:
+    return (one.frame, one.person) == (other.frame, other.person) and all(
+        np.array_equal(a, b)
+        for a, b in (
+            (one.matrix, other.matrix),
+            (one.crop.pixels, other.crop.pixels),
+            (one.crop.mask, other.crop.mask),
+        )
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**40), st.integers(-1, 2**31 - 1), st.integers(1, 24)), max_size=8),
+    st.integers(0, 2**32 - 1),
+)
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_faces_survive_and_any_cut_or_changed_byte_is_seen(tmp_path, rows, seed):
+    faces = [face(frame, person, side, seed) for frame, person, side in sorted(rows)]
+    path = write(tmp_path / "any.faces", faces)
+    found = read(path)
+    assert len(found) == len(faces)
+    assert all(same(one, other) for one, other in zip(faces, found, strict=True))
+    data = path.read_bytes()
+    where = np.random.default_rng(seed)
+    for cut in {0, 1, len(data) - 1, int(where.integers(0, len(data)))}:
+        path.write_bytes(data[:cut])
+        with pytest.raises(FaultError, match="faces_file"):
+            read(path)
+    for place in where.integers(0, len(data), 6):
+        broken = bytearray(data)
+        broken[place] ^= 1 << int(where.integers(0, 8))
+        path.write_bytes(broken)
+        with pytest.raises(FaultError, match="faces_file"):
+            read(path)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(FaultError, match="faces_file_corrupt"):
+        read(path)
+
+
+def test_faces_are_grouped_by_frame_and_the_header_says_who_made_them(tmp_path):
+    path = write(tmp_path / "a.faces", [face(3), face(3, 1), face(9)])
+    with FacesReader(path) as reader:
+        assert reader.description == {"engine": "mesh", "engine_version": "1"}
+        assert [(frame, len(found)) for frame, found in reader.by_frame()] == [(3, 2), (9, 1)]
+
+
+def test_a_failed_writer_publishes_nothing(tmp_path):
+    path = tmp_path / "a.faces"
+    with pytest.raises(RuntimeError), FacesWriter(path, {}) as writer:
+        writer.write(face(1))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FaultError, match="faces_file_missing"):
+        FacesReader(path)
+
+
+def test_frames_must_not_run_backwards(tmp_path):
+    with pytest.raises(FaultError, match="faces_file_order"):
+        write(tmp_path / "a.faces", [face(5), face(4)])
