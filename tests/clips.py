@@ -4,6 +4,8 @@ A clip is a row of a table: a name, how it is made, what is special about it. No
 repository; a session makes what it needs once, in its own temporary folder.
 """
 
+# ruff: noqa: E501 - a table of command lines
+
 from __future__ import annotations
 
 import subprocess

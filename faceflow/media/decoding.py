@@ -1,7 +1,7 @@
 """One way of decoding a video track, shared by everything that must see the same frames.
 
-Index, reader and transcode must agree on which frames exist. So they share this loop: packets in file order, one decoder,
-damaged packets passed over and counted, never a different setting here and there.
+Index, reader and transcode must agree on which frames exist. So they share this loop: packets in file order,
+one decoder, damaged packets passed over and counted, never a different setting here and there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The frame index: every frame that the decoder shows, with its exact time. The only truth that later stages compare with.
+"""The frame index: every frame that the decoder shows, with its exact time. Later stages compare with nothing else.
 
 It is made by decoding, not from packets: edit lists hide packets, a late first key frame makes the first ones
 unusable, damaged ones give no picture. The whole file is decoded once here, and whoever needs to look at every
@@ -129,7 +129,7 @@ def _check_damage(path: Path, tally: Tally) -> None:
     if tally.frames == 0:
         raise corrupt(path, "no picture can be decoded")
     damaged = tally.undecodable + tally.concealed
-    if damaged > max(1, TOLERABLE_DAMAGE * (tally.packets + tally.discarded)):
+    if damaged > 1 and damaged > TOLERABLE_DAMAGE * (tally.packets + tally.discarded):
         raise corrupt(path, f"{damaged} of {tally.packets} pictures are damaged")
 
 

@@ -1,15 +1,7 @@
 """Joins encoded parts into one file by copying packets, and puts the source's sound beside them.
 
-Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone.
-In each part the packets' presentation order is known from their own pts; packet k-th in that order is frame
-k-th of the part and gets that frame's pts. The encoder's dts are dropped: at the joins of VFR clips they run
-backwards and players lose frames. Instead
-
-    dts[i] = sorted_pts[i - delay]
-
-for the i-th packet in decoding order, with the smallest delay for which no packet is shown before it is
-decoded; the first `delay` packets go as many ticks before the first frame. Sound is copied with its own times,
-so the offset between picture and sound stays what it was.
+Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone. (see
+`joints`). Sound is copied with its own times, so the offset between picture and sound stays what it was.
 
 Two clocks cannot be kept: MPEG-TS and its kind start at any time of day, so there the earliest track becomes
 zero; and where a picture starts before zero, everything is moved to zero. Both move all tracks together and are
@@ -28,14 +20,13 @@ from types import MappingProxyType
 
 import av
 import av.error
-import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-from faceflow.errors import ExactnessError, OutputError
+from faceflow.errors import OutputError
+from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
 from faceflow.media.refusals import corrupt
@@ -96,7 +87,7 @@ def join(
         CancelledError: the run was told to stop.
     """
     muxer = output_muxer(destination)
-    ranks = _ranks(parts, index)
+    ranks = frame_numbers(parts, index)
     with publishing(destination) as temporary:
         with ExitStack() as stack:
             sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
@@ -107,48 +98,13 @@ def join(
             tracks, track_notes = add_tracks(sound, output, media, muxer)
             _carry_header(sound, output, origin)
             _begin(output, source)
-            packets = _picture_packets(parts, picture, ranks, index, origin)
+            packets = timed_packets(parts, picture, ranks, index, origin)
             damaged = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
         if damaged:
             notes += (f"{damaged} damaged packets of other tracks were left out",)
         notes += verify_times(temporary, index, origin, muxer)
     return notes
-
-
-def _broken(what: str) -> ExactnessError:
-    return ExactnessError(
-        "fault.exactness", f"The parts cannot be joined exactly: {what}.", "Report this with the log; it is a bug."
-    )
-
-
-def _ranks(parts: Sequence[Path], index: FrameIndex) -> NDArray[np.int64]:
-    """Frame number of every packet of the parts, in decoding order: int64 (N,). Checks every time against the index."""
-    ranks: list[NDArray[np.int64]] = []
-    extradata: set[bytes | None] = set()
-    first = 0
-    for part in parts:
-        with open_media(part, max_pixels=_MAX_PIXELS) as container:
-            stream = container.streams.video[0]
-            extradata.add(stream.codec_context.extradata)
-            times = [packet.pts for packet in container.demux(stream) if packet.size]
-            if any(time is None for time in times) or stream.time_base is None:
-                raise _broken(f"{part.name} has packets without a time")
-            pts = np.array(times, np.int64)
-            ratio = index.time_base / stream.time_base
-        wanted = index.pts[first : first + len(pts)]
-        shown = np.argsort(pts, kind="stable")
-        if len(wanted) != len(pts) or not np.array_equal(pts[shown] * ratio.denominator, wanted * ratio.numerator):
-            raise _broken(f"{part.name} does not hold the frames from {first} on at the times of the index")
-        rank = np.empty_like(shown)
-        rank[shown] = np.arange(first, first + len(pts))
-        ranks.append(rank)
-        first += len(pts)
-    if first != index.frames:
-        raise _broken(f"the parts hold {first} frames, the index {index.frames}")
-    if len(extradata) != 1:
-        raise _broken("the parts were encoded with different parameter sets")
-    return np.concatenate(ranks)
 
 
 def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple[Fraction, tuple[str, ...]]:
@@ -212,31 +168,6 @@ def _carry_header(sound: InputContainer, output: OutputContainer, origin: Fracti
         chapter["end"] -= shift
     if chapters:
         output.set_chapters(chapters)
-
-
-def _picture_packets(
-    parts: Sequence[Path], stream: VideoStream, ranks: NDArray[np.int64], index: FrameIndex, origin: Fraction
-) -> Iterator[Packet[Stream]]:
-    """Yields the parts' packets with the times of the index, in ticks of the denominator of its time base."""
-    numerator, denominator = index.time_base.numerator, index.time_base.denominator
-    shift = int(origin * denominator)
-    pts = index.pts * numerator - shift
-    delay = max(0, int(np.max(np.arange(len(ranks)) - ranks)))
-    step = int(index.durations[0]) * numerator
-    number = 0
-    for part in parts:
-        with open_media(part, max_pixels=_MAX_PIXELS) as container:
-            for packet in container.demux(container.streams.video[0]):
-                if not packet.size:
-                    continue
-                rank = int(ranks[number])
-                packet.time_base = Fraction(1, denominator)
-                packet.pts = int(pts[rank])
-                packet.dts = int(pts[number - delay]) if number >= delay else int(pts[0]) - (delay - number) * step
-                packet.duration = int(index.durations[rank]) * numerator
-                packet.stream = stream
-                number += 1
-                yield packet
 
 
 def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fraction) -> Iterator[Packet[Stream]]:

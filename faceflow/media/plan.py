@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceflow.media.model import FrameIndex, Segment
 
@@ -50,7 +53,7 @@ def plan_segments(
             context_before=min(context_frames, first),
             context_after=min(context_frames, index.frames - end),
         )
-        for number, (first, end) in enumerate(zip(borders[:-1], borders[1:], strict=True))
+        for number, (first, end) in enumerate(pairwise(borders))
     )
 
 
@@ -58,7 +61,7 @@ def _next_border(
     index: FrameIndex,
     first: int,
     wanted_ticks: Fraction,
-    preferred: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]],
+    preferred: Sequence[NDArray[np.integer[Any]]],
 ) -> int:
     begin = int(index.pts[first])
     end = int(index.pts[-1]) + int(index.durations[-1])
@@ -67,8 +70,8 @@ def _next_border(
     aim = begin + wanted_ticks
     for candidates in preferred:
         times = index.pts[candidates[candidates > first]]
-        near = times[(times >= aim - wanted_ticks * _NEAR) & (times <= aim + wanted_ticks * _NEAR)]
-        if len(near):
-            best = min((int(time) for time in near), key=lambda time: (abs(time - aim), time))
+        near = [int(time) for time in times if abs(int(time) - aim) <= wanted_ticks * _NEAR]
+        if near:
+            best = min(near, key=lambda time: (abs(time - aim), time))
             return int(np.searchsorted(index.pts, best))
     return max(first + 1, int(np.searchsorted(index.pts, int(aim))))

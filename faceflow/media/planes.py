@@ -65,7 +65,7 @@ def native_frame(frame: VideoFrame, number: int, pts: int, video: VideoInfo) -> 
 
 
 def video_frame(native: NativeFrame) -> VideoFrame:
-    """A frame for an encoder or filter with exactly the planes of `native`; pts and time base are left to the caller."""
+    """A frame for an encoder or filter with exactly the planes of `native`; its time is left to the caller."""
     frame = VideoFrame(native.width_px, native.height_px, plane_format(native.pixel_format))
     for index, plane in enumerate(native.planes):
         rows = _rows(frame, index, native.bit_depth)
@@ -80,24 +80,26 @@ def _even(size: int, shift: int) -> int:
 def _rows(frame: VideoFrame, index: int, depth: int) -> Plane:
     """A view (rows, padded columns) of one plane of an FFmpeg frame."""
     plane = frame.planes[index]
-    sample = np.uint8 if depth == 8 else np.uint16
-    flat: Plane = np.frombuffer(plane, sample)
-    stride = plane.line_size // np.dtype(sample).itemsize
+    raw = memoryview(plane)
+    flat: Plane = np.frombuffer(raw, np.uint8) if depth == 8 else np.frombuffer(raw, np.uint16)
+    stride = plane.line_size // flat.itemsize
     return flat[: stride * plane.height].reshape(plane.height, stride)
 
 
 def _copy_plane(frame: VideoFrame, index: int, depth: int) -> Plane:
-    return np.array(_rows(frame, index, depth)[:, : frame.planes[index].width], order="C")
+    return _rows(frame, index, depth)[:, : frame.planes[index].width].copy(order="C")
 
 
 def _pad(plane: Plane, rows: int, columns: int) -> Plane:
     if plane.shape == (rows, columns):
         return plane
-    return np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), mode="edge")
+    rows_more, columns_more = rows - plane.shape[0], columns - plane.shape[1]
+    taller: Plane = np.concatenate([plane, plane[-1:].repeat(rows_more, axis=0)], axis=0)
+    return np.concatenate([taller, taller[:, -1:].repeat(columns_more, axis=1)], axis=1)
 
 
 def _upright(plane: Plane, video: VideoInfo) -> Plane:
-    turned = np.rot90(plane, -(video.rotation_degrees // 90))
+    turned: Plane = np.rot90(plane, -(video.rotation_degrees // 90))
     if video.mirrored:
         turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
+    return turned.copy(order="C")

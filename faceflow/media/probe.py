@@ -14,20 +14,18 @@ from pathlib import Path
 
 import av
 import av.error
-from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
+from faceflow.media.describe import audio_info, is_carried, other_info, video_info
 from faceflow.media.ffmpeg_log import ERROR, heard_log
-from faceflow.media.formats import is_readable_format
-from faceflow.media.model import AudioInfo, MediaInfo, OtherStreamInfo, VideoInfo
+from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
 from faceflow.media.refusals import check_picture_size, corrupt, encrypted, too_long, truncated
 from faceflow.media.sniff import Sniffed, sniff
-from faceflow.media.tags import colour_tags, hdr_metadata, orientation, sample_aspect_ratio
 from faceflow.settings import LimitSettings
 
 CODECS = frozenset(
@@ -126,14 +124,14 @@ def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitS
 
 
 def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:
-    if isinstance(error, OSError) and not isinstance(error, av.error.TimeoutError | av.error.EOFError):
-        return unreadable(path, error)
     if isinstance(error, av.error.TimeoutError | av.error.ExitError):
         return MediaError(
             "media.timeout",
             f"{path} took too long to read.",
             "Copy the file to a faster disk, or raise FACEFLOW_LIMITS__PROBE_TIMEOUT_S.",
         )
+    if isinstance(error, OSError):
+        return unreadable(path, error)
     if sniffed.container is None:
         return MediaError(
             "media.not_media",
@@ -154,9 +152,9 @@ def _read(path: Path, container: InputContainer, size: int, limits: LimitSetting
         container=container.format.name,
         size_bytes=size,
         duration_s=duration_s,
-        video=_video_info(path, stream, frame),
-        audio=tuple(_audio_info(track) for track in container.streams.audio if track.codec_context is not None),
-        other=tuple(_other_info(track) for track in container.streams if not _is_carried(track, stream)),
+        video=video_info(path, stream, frame),
+        audio=tuple(audio_info(track) for track in container.streams.audio if track.codec_context is not None),
+        other=tuple(other_info(track) for track in container.streams if not is_carried(track, stream)),
     )
 
 
@@ -207,65 +205,3 @@ def _first_frame(path: Path, container: InputContainer, stream: VideoStream, max
     except av.error.InvalidDataError:
         failed += 1
     raise corrupt(path, f"no picture can be decoded ({failed} packets are unreadable)")
-
-
-def _video_info(path: Path, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
-    context = stream.codec_context
-    pixel_format = frame.format.name
-    if not is_readable_format(pixel_format):
-        raise MediaError(
-            "media.codec_unsupported",
-            f"{path} stores its pictures as {pixel_format}, which is not read.",
-            "Convert the video to H.264, HEVC, VP9 or AV1 first.",
-            pixel_format=pixel_format,
-        )
-    rotation, mirrored = orientation(frame)
-    width, height = (frame.height, frame.width) if rotation in {90, 270} else (frame.width, frame.height)
-    if stream.time_base is None:
-        raise corrupt(path, "the video track has no time base")
-    return VideoInfo(
-        stream_index=stream.index,
-        codec=context.name if context.name != "libdav1d" else "av1",
-        width_px=width,
-        height_px=height,
-        coded_width_px=frame.width,
-        coded_height_px=frame.height,
-        pixel_format=pixel_format,
-        bit_depth=max(component.bits for component in frame.format.components),
-        time_base=stream.time_base,
-        average_rate=stream.average_rate or stream.guessed_rate or None,
-        rotation_degrees=rotation,
-        mirrored=mirrored,
-        sample_aspect_ratio=sample_aspect_ratio(stream, rotation),
-        colour=colour_tags(frame, context, rotation, mirrored),
-        hdr=hdr_metadata(frame),
-        interlaced=frame.interlaced_frame or context.field_order > 1,
-        language=stream.language,
-    )
-
-
-def _is_carried(track: Stream, video: VideoStream) -> bool:
-    return track.index == video.index or (isinstance(track, AudioStream) and track.codec_context is not None)
-
-
-def _audio_info(stream: AudioStream) -> AudioInfo:
-    context = stream.codec_context
-    return AudioInfo(
-        stream_index=stream.index,
-        codec=context.name,
-        sample_rate_hz=context.sample_rate,
-        channels=context.channels,
-        layout=context.layout.name,
-        time_base=stream.time_base,
-        language=stream.language,
-    )
-
-
-def _other_info(stream: Stream) -> OtherStreamInfo:
-    context = stream.codec_context
-    return OtherStreamInfo(
-        stream_index=stream.index,
-        kind=stream.type,
-        codec="unknown" if context is None else context.name,
-        language=stream.language,
-    )

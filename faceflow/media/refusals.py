@@ -1,4 +1,4 @@
-"""The words in which damaged, protected and oversized media are refused. One function for each, used by probe and index."""
+"""The words in which damaged, protected and oversized media are refused, shared by probe and index."""
 
 from __future__ import annotations
 

@@ -27,6 +27,14 @@ _PLAYLIST_STARTS = (
     b"rtsptext",
     b"smptext",
 )
+_MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"pnot", b"uuid"})
+_SIGNATURES = {
+    b"\x1a\x45\xdf\xa3": "matroska",
+    b"\x00\x00\x01\xba": "mpeg",
+    b"\x00\x00\x01\xb3": "mpeg",
+    b"FLV\x01": "flv",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
+}
 _PARENT_BOXES = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _ENCRYPTED_ENTRIES = frozenset({b"encv", b"enca", b"enct", b"drmi", b"drms"})
 _EBML_SEGMENT = 0x18538067
@@ -77,21 +85,13 @@ def _is_playlist(head: bytes) -> bool:
 
 
 def _container(head: bytes) -> str | None:
-    if head[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"pnot", b"uuid"}:
+    if head[4:8] in _MP4_FIRST_BOXES:
         return "mp4"
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "matroska"
-    if head.startswith(b"RIFF") and head[8:12] in {b"AVI ", b"AVIX"}:
-        return "avi"
+    if head.startswith(b"RIFF"):
+        return "avi" if head[8:12] in {b"AVI ", b"AVIX"} else None
     if any(len(head) > step and head[first] == head[first + step] == 0x47 for first, step in ((0, 188), (4, 192))):
         return "mpegts"
-    if head.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")):
-        return "mpeg"
-    if head.startswith(b"FLV\x01"):
-        return "flv"
-    if head.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"):
-        return "asf"
-    return None
+    return next((name for start, name in _SIGNATURES.items() if head.startswith(start)), None)
 
 
 def _sniff_mp4(file: BinaryIO, size: int) -> Sniffed:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 import av.filter
+from av.buffer import Buffer
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -34,10 +36,10 @@ def orientation(frame: VideoFrame) -> tuple[Rotation, bool]:
     Read from the display matrix [a b u; c d v; x y w], which sends (x, y) to (a x + c y, b x + d y), y downwards.
     Angles between the quarter turns are taken as the nearest one.
     """
-    side_data = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data = _side_data(frame, Type.DISPLAYMATRIX)
     if side_data is None:
         return 0, False
-    a, b, _, c, d = struct.unpack_from("<5i", bytes(side_data))
+    a, b, _, c, d = struct.unpack_from("<5i", side_data)
     mirrored = a * d - b * c < 0
     if mirrored:
         a, c = -a, -c
@@ -106,12 +108,17 @@ def turned_location(location: int, rotation: Rotation, mirrored: bool) -> int:
 
 def hdr_metadata(frame: VideoFrame) -> HdrMetadata:
     """HDR10 static metadata of a frame in x265's notation: 0.00002 for chromaticities, 0.0001 cd/m2 for luminance."""
-    mastering = frame.side_data.get(Type.MASTERING_DISPLAY_METADATA)
-    light = frame.side_data.get(Type.CONTENT_LIGHT_LEVEL)
+    mastering = _side_data(frame, Type.MASTERING_DISPLAY_METADATA)
+    light = _side_data(frame, Type.CONTENT_LIGHT_LEVEL)
     return HdrMetadata(
-        mastering_display=None if mastering is None else _mastering_display(bytes(mastering)),
-        content_light=None if light is None else "{},{}".format(*struct.unpack_from("<2I", bytes(light))),
+        mastering_display=None if mastering is None else _mastering_display(mastering),
+        content_light=None if light is None else "{},{}".format(*struct.unpack_from("<2I", light)),
     )
+
+
+def _side_data(frame: VideoFrame, kind: Type) -> bytes | None:
+    found = cast("Mapping[Type, Buffer]", frame.side_data).get(kind)
+    return None if found is None else bytes(found)
 
 
 def _mastering_display(data: bytes) -> str | None:

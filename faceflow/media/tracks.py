@@ -95,7 +95,7 @@ class Track:
 
 
 class _WithoutHidden(Track):
-    """Copies to a container that cannot hide packets: those that the source's edit list hides are not heard there either.
+    """Copies to a container that cannot hide packets: what the source's edit list hides is not heard there either.
 
     A decoder needs a little before the first sound that is heard, so the last hidden packets before it are kept.
     """

@@ -42,9 +42,8 @@ def verify_times(path: Path, index: FrameIndex, origin: Fraction, muxer: str) ->
     if worst_s > rounding_s / 2:
         raise _mismatch(path, f"a frame is {float(worst_s):.6f} s away from its time")
     if worst_s:
-        return (
-            f"{muxer} rounds times to {float(rounding_s) * 1000:g} ms; largest difference {float(worst_s) * 1000:.3f} ms",
-        )
+        step, worst = float(rounding_s) * 1000, float(worst_s) * 1000
+        return (f"{muxer} rounds times to {step:g} ms; largest difference {worst:.3f} ms",)
     return ()
 
 

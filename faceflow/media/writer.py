@@ -125,7 +125,7 @@ class PartWriter:
         if not follows or frame.pts != int(self._index.pts[frame.number]):
             raise ExactnessError(
                 "fault.exactness",
-                f"Frame {frame.number} at {frame.pts} was written after frame {self._last}; that is not the index's order.",
+                f"Frame {frame.number} at {frame.pts} was written after frame {self._last}, unlike in the index.",
                 "Report this; frames must be written in the order of the index.",
                 frame=frame.number,
             )

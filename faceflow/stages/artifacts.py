@@ -26,12 +26,12 @@ def sha256_of(path: Path) -> str:
 
 
 def make_artifact(path: Path) -> Artifact:
-    """Describes a finished file so that its loss or damage can be seen later. Raises OSError where it cannot be read."""
+    """Describes a finished file so that its loss or damage can be seen later. Raises OSError."""
     return Artifact(path=path, size_bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 def artifact_is_whole(artifact: Artifact) -> bool:
-    """Whether the file is there with the size and SHA-256 that were recorded. A file that cannot be read is not whole."""
+    """Whether the file is there with the size and SHA-256 that were recorded; False if it cannot be read."""
     try:
         return (
             artifact.path.is_file()

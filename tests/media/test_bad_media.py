@@ -1,4 +1,4 @@
-"""Show item E's videos: each ends in seconds, with its own code and a resolution, in bounded memory, without a traceback."""
+"""Bad videos: each ends in seconds, with its own code and a resolution, in bounded memory, without a traceback."""
 
 from __future__ import annotations
 
@@ -268,9 +268,14 @@ def _in_a_process(script, *arguments):
 
 @pytest.mark.parametrize(
     ("clip", "kind", "code"),
-    [(HUFFYUV, None, "media.too_large_picture"), (CLIPS["mov_mjpeg"], b"jpeg", None), (CLIPS["plain"], b"avc1", None), (PNG_VIDEO, b"IHDR", "media.too_large_picture")],
+    [
+        (HUFFYUV, None, "media.too_large_picture"),
+        (CLIPS["mov_mjpeg"], b"jpeg", None),
+        (CLIPS["plain"], b"avc1", None),
+        (PNG_VIDEO, b"IHDR", "media.too_large_picture"),
+    ],
     ids=["avi_header", "mov_header_of_jpeg", "mp4_header_of_h264", "inside_the_picture"],
-)  # fmt: skip
+)
 def test_thirty_thousand_pixels_a_side_never_reach_an_allocation(clips, tmp_path, clip, kind, code):
     path = copied(clips, clip, tmp_path)
     if kind is None:

@@ -1,4 +1,4 @@
-"""Show item B: what the decoder shows of the input is what the output shows, row by row."""
+"""What the decoder shows of the input is what the output shows, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show item C's ground: frames reach the encoder bit by bit as an independent decoder gives them."""
+"""Frames reach the encoder bit by bit as an independent decoder gives them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,22 @@ def decoded_by_ffmpeg(path, media):
     """Every frame's bytes, turned upright by ffmpeg itself, in the native format."""
     video = media.video
     done = subprocess.run(
-        [ffmpeg_binary(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
-        + ["-pix_fmt", video.pixel_format, "-f", "rawvideo", "-"],
+        [
+            ffmpeg_binary(),
+            "-v",
+            "error",
+            "-i",
+            str(path),
+            "-map",
+            "0:v:0",
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            video.pixel_format,
+            "-f",
+            "rawvideo",
+            "-",
+        ],
         capture_output=True,
         check=True,
     )

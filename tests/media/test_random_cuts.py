@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import tempfile
 from fractions import Fraction
@@ -75,7 +76,8 @@ def frames_of(index, seed, depth):
 def media_of(depth):
     video = VideoInfo(
         stream_index=0, codec="h264", width_px=64, height_px=48, coded_width_px=64, coded_height_px=48,
-        pixel_format="yuv420p" if depth == 8 else "yuv420p10le", bit_depth=depth, time_base=Fraction(1, 25), average_rate=None,
+        pixel_format="yuv420p" if depth == 8 else "yuv420p10le", bit_depth=depth,
+        time_base=Fraction(1, 25), average_rate=None,
     )  # fmt: skip
     return MediaInfo(container="mov", size_bytes=1, duration_s=None, video=video)
 
@@ -101,7 +103,7 @@ def test_parts_of_any_length_join_exactly(clips, clip, seed, depth, preset, suff
     folder = Path(tempfile.mkdtemp(dir=clips.folder))
     frames = list(frames_of(index, seed, depth))
     parts = []
-    for first, end in zip(borders[:-1], borders[1:], strict=True):
+    for first, end in itertools.pairwise(borders):
         parts.append(folder / f"{first}.mp4")
         with PartWriter(parts[-1], MEDIA[depth], index, OutputOptions(preset=preset), ENCODE) as writer:
             for frame in frames[first:end]:

@@ -1,4 +1,4 @@
-"""What re-encoding would drop: colour, aspect, HDR metadata, languages, chapters, titles; and the fate of every track."""
+"""What re-encoding would drop: colour, aspect, HDR metadata, languages, chapters; and the fate of every track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file shows, found out without faceflow: the FFmpeg binary decodes pictures, plain PyAV reads packets and tags."""
+"""What a file shows, found out without faceflow: the FFmpeg binary decodes, plain PyAV reads packets and tags."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decoded_frames(path: Path) -> list[tuple[Fraction, av.VideoFrame]]:
 
 @dataclass(frozen=True)
 class Sound:
-    """One audio track: MD5 of every packet's payload, time of the first packet and of the first sample heard, a tick."""
+    """One audio track: MD5 of every packet, time of the first packet and of the first sample heard, a tick."""
 
     packets: list[str]
     first_packet_s: Fraction
