@@ -2,8 +2,9 @@
 
 `EmbeddedAnalyser` looks at one picture by itself. `EmbeddedTracker` goes through consecutive frames: it detects at
 cuts, on every 15th frame number and when a face was lost, and otherwise looks where the face was a frame ago (one
-small network instead of a dozen). Frame numbers, not counts since the start, decide when to detect, so that
-overlapping segments detect on the same frames.
+small network instead of a dozen). Frame numbers, not counts since the start, decide when to detect, and what is
+detected replaces what was followed: segments that share such a frame follow the same faces from there on, to the
+bit. With a context of `DETECT_EVERY` frames and the smoothing's radius, no frame depends on where a segment begins.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ class EmbeddedTracker:
         lost = not cut and len(followed) < len(self._last)
         if cut or lost or self._look_again or number % DETECT_EVERY == 0:
             found = self._analyser.look(view, TRACK_OVERVIEW_PX)
-            # A face that is followed keeps its landmarks: they come from the window nearest to the last frame's.
-            followed = _distinct([*followed, *found], keep_order=True)
+            # What is found goes before what was followed: it depends on this frame alone, so from here on every
+            # segment that reads this frame sees the same, whatever it saw before.
+            followed = _distinct([*found, *followed], keep_order=True)
         else:
             followed = _distinct(followed, keep_order=True)
         self._last = followed

@@ -41,31 +41,23 @@ def atlas_points() -> Floats:
     return scaled + np.array([(ATLAS_PX - 1) / 2, _TOP, 0], np.float32)
 
 
-def build_atlas(portraits: Sequence[tuple[Picture, Floats]]) -> tuple[Picture, Floats]:
-    """The atlas of one person.
+def build_atlas(portraits: Sequence[tuple[Picture, Floats]]) -> Picture:
+    """The atlas of one person: uint8 (512, 512, 3), BGR, filled everywhere.
 
     Args:
         portraits: pictures (uint8 (H, W, 3), BGR) and the face's landmarks (float32 (468, 3)) in each.
-
-    Returns:
-        uint8 (512, 512, 3), BGR, filled everywhere, and float32 (512, 512), 0 to 1: how much of it shows on a target.
     """
     readings = [_read(picture, landmarks) for picture, landmarks in portraits]
     # Portraits differ in exposure and white balance: all are brought to the one that shows most.
     best = max(range(len(readings)), key=lambda number: float(readings[number].confidence.sum()))
     total = np.zeros((ATLAS_PX, ATLAS_PX, 3), np.float32)
     weight = np.zeros((ATLAS_PX, ATLAS_PX), np.float32)
-    forehead = np.zeros((ATLAS_PX, ATLAS_PX), np.float32)
     for number, reading in enumerate(readings):
         even = reading.texture if number == best else _levelled(reading, readings[best])
         total += even * reading.confidence[..., None]
         weight += reading.confidence
-        forehead = np.maximum(forehead, reading.forehead)
     texture = np.asarray(total / np.maximum(weight, 1e-6)[..., None], np.float32)
-    # What shows ends a little before what is known: hair casts shadows and shines at its edge.
-    clear = cv2.erode(forehead, np.ones((19, 19), np.uint8))
-    shown = coverage() * np.asarray(cv2.GaussianBlur(clear, (0, 0), 0.032 * _SCALE), np.float32)
-    return _completed(texture, np.minimum(weight, 1.0)), np.asarray(shown, np.float32)
+    return _completed(texture, np.minimum(weight, 1.0))
 
 
 @lru_cache(maxsize=1)
@@ -73,15 +65,16 @@ def coverage() -> Floats:
     """float32 (512, 512), 0 to 1: how much of the swap shows at each texel.
 
     Fades to 0 at the face's outline, more slowly on the forehead (hairlines differ), and at the rings of the eyes
-    and of the mouth's opening, inside which the target stays.
+    and of the mouth's opening, inside which the target stays. Brows and eyelids carry most of a likeness, so the
+    swap reaches close to the eyes.
     """
     points = atlas_points()[:, :2]
     edge = _distance_within(_polygon(points[list(OVAL)]))
-    alpha = _smoothstep(0.010, 0.095, edge)
-    alpha = alpha * _smoothstep(0.20, 0.90, _rows())
+    alpha = _smoothstep(0.008, 0.080, edge)
+    alpha = alpha * _smoothstep(0.0, 0.50, rows_above_brows())
     for ring in HOLES:
         distance = _distance_within(np.asarray(255 - _polygon(points[list(ring)]), np.uint8))
-        reach = 0.018 if ring is INNER_LIPS else 0.03
+        reach = 0.010 if ring is INNER_LIPS else 0.012
         alpha = alpha * _smoothstep(0.0, reach, distance)
     return np.asarray(alpha, np.float32)
 
@@ -93,12 +86,10 @@ class _Reading:
     Attributes:
         texture: float32 (512, 512, 3), BGR.
         confidence: float32 (512, 512), 0 to 1.
-        forehead: float32 (512, 512), 0 where the forehead is under hair, 1 elsewhere.
     """
 
     texture: Floats
     confidence: Floats
-    forehead: Floats
 
 
 def _read(picture: Picture, landmarks: Floats) -> _Reading:
@@ -115,17 +106,14 @@ def _read(picture: Picture, landmarks: Floats) -> _Reading:
     looked_up = cv2.remap(patch, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     texture = np.asarray(looked_up, np.float32)
     confidence = np.asarray(drawn[..., 2] * covered, np.float32)
-    face, forehead = _skin(texture, confidence)
-    return _Reading(texture, np.asarray(confidence * face * forehead, np.float32), forehead)
+    return _Reading(texture, confidence * _skin(texture, confidence))
 
 
-def _skin(texture: Floats, confidence: Floats) -> tuple[Floats, Floats]:
-    """Where the colour is that of the person's cheeks and nose.
+def _skin(texture: Floats, confidence: Floats) -> Floats:
+    """float32 (512, 512): 1 where the colour is that of the person's cheeks and nose, or a brow, an eye or a lip is.
 
-    Returns:
-        float32 (512, 512) for the whole face, by hue alone and never low on eyes, brows and lips (background that
-        slips in beside a profile is another hue, a shadow is not), and float32 (512, 512) for the forehead, by
-        brightness too: once hair begins, it goes on to the top.
+    On the whole face by hue alone (background that slips in beside a profile is another hue, a shadow is not), where
+    hair may hang by brightness too; on the forehead hair goes on to the top once it begins.
     """
     codes = np.asarray(texture.clip(0, 255), np.uint8)
     lab = np.asarray(cv2.GaussianBlur(cv2.cvtColor(codes, cv2.COLOR_BGR2Lab), (0, 0), 3), np.float32)
@@ -136,17 +124,17 @@ def _skin(texture: Floats, confidence: Floats) -> tuple[Floats, Floats]:
     away = np.asarray((lab - middle) / spread, np.float32)
     hue = np.asarray(np.sqrt(np.square(away[..., 1:]).sum(axis=2)), np.float32)
     face = np.maximum(1 - _smoothstep(3.0, 5.0, hue), _features())
-    fits = 1 - _smoothstep(1.8, 3.2, np.asarray(np.sqrt(np.square(away).sum(axis=2)), np.float32))
-    fits = np.maximum(1 - _hair_zone() * (1 - fits), _features())
-    fits = np.asarray(cv2.erode(fits, np.ones((17, 17), np.uint8)), np.float32)
-    return face, np.asarray(np.minimum.accumulate(fits[::-1], axis=0)[::-1], np.float32)
+    fits = 1 - _smoothstep(1.6, 2.6, np.asarray(np.sqrt(np.square(away).sum(axis=2)), np.float32))
+    fits = np.asarray(cv2.erode(1 - _hair_zone() * (1 - fits), np.ones((27, 27), np.uint8)), np.float32)
+    bare = np.minimum.accumulate(np.maximum(fits, _features())[::-1], axis=0)[::-1]
+    return np.asarray(face * cv2.GaussianBlur(bare, (0, 0), 4), np.float32)
 
 
 @lru_cache(maxsize=1)
 def _hair_zone() -> Floats:
     """float32 (512, 512): 1 where hair may hang: the forehead and, above the mouth, a strip along the outline."""
     points = atlas_points()[:, :2]
-    above = 1 - _smoothstep(0.70, 0.95, _rows())
+    above = 1 - _smoothstep(0.70, 0.95, rows_above_brows())
     edge = _distance_within(_polygon(points[list(OVAL)]))
     down = np.arange(ATLAS_PX, dtype=np.float32)[:, None] / np.float32(points[INNER_LIPS[0], 1])
     strip = (1 - _smoothstep(0.05, 0.10, edge)) * (1 - _smoothstep(0.7, 0.9, down))
@@ -161,12 +149,12 @@ def _features() -> Floats:
     half = len(BROWS) // 2
     for group in (BROWS[:half], BROWS[half:], *HOLES, OUTER_LIPS, (48, 278, 2, 4)):
         cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[list(group)]).astype(np.int32)), 255)
-    wide = cv2.dilate(mask, np.ones((15, 15), np.uint8))
-    return np.asarray(cv2.GaussianBlur(wide, (0, 0), 5), np.float32) / np.float32(255)
+    wide = cv2.dilate(mask, np.ones((7, 7), np.uint8))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), 3), np.float32) / np.float32(255)
 
 
 @lru_cache(maxsize=1)
-def _rows() -> Floats:
+def rows_above_brows() -> Floats:
     """float32 (512, 1): 0 at the top of the forehead, 1 at the upper edge of the brows."""
     brow = float(atlas_points()[list(BROWS), 1].min())
     return np.asarray((np.arange(ATLAS_PX, dtype=np.float32)[:, None] - _TOP) / (brow - _TOP), np.float32)
@@ -206,7 +194,9 @@ def _completed(texture: Floats, confidence: Floats) -> Picture:
     known = confidence + take
     both = texture * confidence[..., None] + mirrored * take[..., None]
     mixed = np.asarray(both / np.maximum(known, 1e-6)[..., None], np.float32)
-    filled = _push_pull(mixed, known)
+    # Bare skin well inside the face is what a hidden forehead is made of, not brows, lips or the shade of the jaw.
+    inner = _smoothstep(0.03, 0.08, _distance_within(_polygon(atlas_points()[list(OVAL), :2])))
+    filled = _push_pull(mixed, np.asarray(known * (1 - _features()) * inner, np.float32))
     sure = _smoothstep(0.05, 0.5, known)[..., None]
     return np.asarray((mixed * sure + filled * (1 - sure)).clip(0, 255).round(), np.uint8)
 

@@ -16,14 +16,15 @@ from faceflow.vision.model import Picture
 
 Floats = NDArray[np.float32]
 
-_GAINS = (0.55, 1.35)
+_GAINS = (0.8, 1.35)
 """Least and largest gain along any direction of colour space."""
 _SMALL_PX = 64
 """Side at which low frequencies are computed."""
 _REACH = 0.09
 """Sigma of the light's blur as a share of the face's width."""
-_LIGHT = 0.65
-"""How much of the target's light is taken over."""
+_LIGHT, _TINT = 0.55, 0.9
+"""How much of the target's low-frequency brightness and of its tint is taken over: a face must fit its neck."""
+_LUMA = np.array([0.114, 0.587, 0.299], np.float32)
 _FEWEST = 40
 
 
@@ -59,6 +60,29 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
     return matrix.astype(np.float32), (their_mean - matrix @ own_mean).astype(np.float32)
 
 
+def hair_over(target: Picture, skin: Floats, zone: Floats) -> Floats:
+    """float32 (S, S), 0 to 1: where hair of the target hangs over the face, which must stay in front.
+
+    Args:
+        target: uint8 (S, S, 3), BGR.
+        skin: float32 (S, S), above 0.5 where the target's face is seen, and most of it is skin.
+        zone: float32 (S, S), 0 to 1, where hair may be: the forehead.
+    """
+    lab = cv2.cvtColor(cv2.GaussianBlur(target, (0, 0), max(0.8, target.shape[0] / 200)), cv2.COLOR_BGR2Lab)
+    step = max(1, target.shape[0] // 128)
+    sample = lab[::step, ::step][(skin[::step, ::step] > 0.5) & (zone[::step, ::step] < 0.1)].astype(np.float32)
+    if len(sample) < _FEWEST:
+        return np.zeros(zone.shape, np.float32)
+    middle = np.median(sample, axis=0)
+    spread = np.maximum(np.median(np.abs(sample - middle), axis=0) * 1.4826, [12.0, 5.0, 5.0]).astype(np.float32)
+    away = (lab - middle.astype(np.float32)) / spread
+    # A light forehead is skin in a highlight, so brightness counts downwards only.
+    distance = np.sqrt(np.square(np.minimum(away[..., 0], 0)) + np.square(away[..., 1:]).sum(axis=2))
+    share = ((distance - np.float32(2.0)) / np.float32(1.6)).clip(0, 1)
+    over = np.asarray(cv2.GaussianBlur(share * zone, (0, 0), max(1.0, target.shape[0] / 128)), np.float32)
+    return np.asarray((over * np.float32(1.2)).clip(0, 1), np.float32)
+
+
 def relit(source: Floats, target: Picture, weight: Floats, face_width_px: float) -> Floats:
     """`source` (float32 (S, S, 3), BGR) under the target's low-frequency light.
 
@@ -76,7 +100,9 @@ def relit(source: Floats, target: Picture, weight: Floats, face_width_px: float)
     sigma = max(0.8, _REACH * face_width_px * _SMALL_PX / side)
     spread = cv2.GaussianBlur((theirs - ours) * known[..., None], (0, 0), sigma)
     total = cv2.GaussianBlur(known, (0, 0), sigma)
-    light = spread / np.maximum(total, 1e-3)[..., None] * np.float32(_LIGHT)
+    change = spread / np.maximum(total, 1e-3)[..., None]
+    brightness = (change @ _LUMA)[..., None]
+    light = np.asarray(brightness * np.float32(_LIGHT) + (change - brightness) * np.float32(_TINT), np.float32)
     return np.asarray(source + cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas
-from faceflow.vision.mesh_colour import colour_transfer, relit
+from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas, coverage, rows_above_brows
+from faceflow.vision.mesh_colour import colour_transfer, hair_over, relit
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
@@ -29,6 +29,8 @@ _MARGIN = 1.12
 _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 64, 128, 512
 _STEEP = (-0.05, 0.25)
 """Cosine of the angle to the viewer at which the swap is gone, and from which it is whole."""
+_FOREHEAD = (0.55, 0.85)
+"""Rows of the forehead (0 top, 1 brows) between which hair of the target stops being looked for."""
 _BORDER_PX = 2
 
 
@@ -76,8 +78,8 @@ class MeshSwapper:
         Raises:
             EngineError: `engine.landmarks_missing` when the analyser gave no dense landmarks.
         """
-        texture, shown = build_atlas([(picture, _landmarks(face)) for picture, face in portraits])
-        cover = np.asarray(np.rint(shown * 255), np.uint8)
+        texture = build_atlas([(picture, _landmarks(face)) for picture, face in portraits])
+        cover = np.asarray(np.rint(coverage() * 255), np.uint8)
         level = np.dstack([texture, cover])
         levels = [level]
         while level.shape[0] > _LEAST_SIDE:
@@ -118,6 +120,7 @@ class MeshSwapper:
             borderMode=cv2.BORDER_REPLICATE,
         )
         alpha = rendered[..., 3].astype(np.float32) * np.float32(1 / 255) * drawn[..., 2] * covered
+        alpha *= 1 - hair_over(crop.pixels, alpha, _forehead(drawn[..., 1]) * covered)
         texture = np.ascontiguousarray(rendered[..., :3], np.uint8)
         matrix, offset = colour_transfer(texture, crop.pixels, alpha)
         moved = cv2.transform(texture.astype(np.float32), np.column_stack([matrix, offset]))
@@ -131,6 +134,13 @@ class MeshSwapper:
         whole = np.asarray(np.rint(mask), np.uint8)
         pixels = np.where(whole[..., None] > 0, np.rint(lit).clip(0, 255), crop.pixels).astype(np.uint8)
         return SwappedCrop(pixels=pixels, mask=whole)
+
+
+def _forehead(v: Floats) -> Floats:
+    """float32: 1 above the brows, 0 from the brows down, by the atlas row (0 to 1) that is drawn at each pixel."""
+    table = (1 - _smoothstep(*_FOREHEAD, rows_above_brows()[:, 0])).astype(np.float32)
+    rows = np.minimum((v * np.float32(ATLAS_PX)).astype(np.int32), ATLAS_PX - 1)
+    return np.asarray(table[rows], np.float32)
 
 
 def _level(identity: MeshIdentity, face_px: float) -> NDArray[np.uint8]:

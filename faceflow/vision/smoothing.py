@@ -31,8 +31,9 @@ SHAPE_SIGMA = 2.0
 """Frames; the form of the face at rest."""
 LIVELY_SIGMA = 0.8
 """Frames; eyes and mouth, which move fast."""
-LARGEST_RADIUS = 6
-"""Frames on either side that are looked at, three times the largest sigma."""
+LARGEST_RADIUS = 5
+"""Frames on either side that are looked at, 2.5 times the largest sigma; the rest of a segment's context is for the
+tracker to come to the same windows as its neighbour's."""
 
 _SAME_FACE = 0.3
 _LIVELY_REACH = 0.06

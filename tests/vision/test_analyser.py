@@ -28,7 +28,7 @@ def test_points_are_where_another_model_sees_them(analyser, recogniser, astronau
     for picture, face in faces:
         corners = recogniser.points(picture, face)
         eyes = np.stack([corners[2:4].mean(0), corners[:2].mean(0)])
-        assert np.linalg.norm(face.points[:2] - eyes, axis=1).max() < 0.1 * face.height_px
+        assert np.linalg.norm(face.points[:2] - eyes, axis=1).max() < 0.12 * face.height_px
         assert (face.points[2:, 1] > face.points[:2, 1].min()).all()
         assert face.landmarks.shape == (468, 3)
         assert face.score > 0.9

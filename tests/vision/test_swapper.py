@@ -32,8 +32,8 @@ def test_identity_moves_from_the_target_to_the_source(faces, recogniser):
         rows.append(distances(recogniser, faces[source], faces[target], swapped))
     before, to_source, to_target = np.array(rows).T
     assert (to_source < before - 0.05).all()
-    assert to_source.mean() < before.mean() - 0.15
-    assert to_target.min() > 0.3
+    assert to_source.mean() < before.mean() - 0.2
+    assert to_target.min() > 0.4
     assert (to_source < to_target).sum() >= 6
 
 
@@ -41,7 +41,7 @@ def test_identity_moves_in_a_clip(faces, recogniser, analyser, carphone):
     for frame in carphone[1:4]:
         target = (frame, analyser.analyse(frame)[0])
         before, to_source, _ = distances(recogniser, faces[0], target, swapped_picture(target, [faces[0]]))
-        assert to_source < before - 0.1
+        assert to_source < before - 0.2
 
 
 def test_swapping_a_face_with_itself_changes_little(faces):
@@ -69,13 +69,14 @@ def test_it_is_deterministic(faces):
 def test_portraits_are_fused(faces, recogniser):
     picture, face = faces[0]
     half = picture.copy()
-    half[:, round(float(face.points[2][0])) :] //= 6  # one side in darkness
-    dark, _ = build_atlas([(half, face.landmarks)])
-    fused, _ = build_atlas([(half, face.landmarks), (picture, face.landmarks), (picture, face.landmarks)])
-    whole, _ = build_atlas([(picture, face.landmarks)])
+    half[:, round(float(face.points[1][0])) :] = (200, 90, 30)  # one side behind something blue
+    covered = build_atlas([(half, face.landmarks)])
+    fused = build_atlas([(half, face.landmarks), (picture, face.landmarks)])
+    whole = build_atlas([(picture, face.landmarks)])
     shown = coverage() > 0.5
-    errors = [np.abs(atlas.astype(int) - whole)[shown].mean() for atlas in (dark, fused)]
-    assert errors[1] < 0.6 * errors[0]
+    hidden, both = (np.abs(atlas.astype(int) - whole)[shown].mean() for atlas in (covered, fused))
+    assert hidden < 40  # the mirror image stands in
+    assert both < 0.5 * hidden
 
 
 def test_masks_end_before_the_border_and_pixels_outside_are_the_targets(faces):
