@@ -150,3 +150,8 @@ class ServerError(FaultError):
 
 class CancelledError(FaultError):
     """The run was told to stop and stopped."""
+
+
+def stopped() -> CancelledError:
+    """`fault.cancelled`, for every way in which a run is told to stop."""
+    return CancelledError("fault.cancelled", "The run was stopped.", "Give the same command again to go on from here.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from faceflow.errors import CancelledError
+from faceflow.errors import stopped
 
 
 class Progress:
@@ -35,9 +35,7 @@ class Progress:
     def check(self) -> None:
         """Raises `CancelledError` once the run was told to stop."""
         if self._stop.is_set():
-            raise CancelledError(
-                "fault.cancelled", "The run was told to stop.", "Give the same command again to go on from here."
-            )
+            raise stopped()
 
 
 SILENT = Progress()

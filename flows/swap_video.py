@@ -165,7 +165,7 @@ async def _part(
     structlog.contextvars.bind_contextvars(segment=number)
     common = {"job": job, "segment": segment}
     media = {"validated": validated, "mezzanine": mezzanine}
-    kept = await kept_result("compose", identity, number)
+    kept = await kept_result(compose, identity, number)
     if isinstance(kept, Part):
         for stage in ("swap", "restore", "compose"):
             progress.resumed(stage, segment.frames)

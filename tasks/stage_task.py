@@ -19,7 +19,7 @@ from faceflow.vision.registry import engine_versions
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import TaskRunContext
 from prefect.results import ResultStore
 from pydantic import BaseModel
 
@@ -89,11 +89,11 @@ def stage_task(stage: str, description: str) -> Callable[[Callable[..., Awaitabl
     return decorate
 
 
-async def kept_result(stage: str, identity: JobIdentity, piece: int | None = None) -> BaseModel | None:
-    """The kept result of a stage whose files are all whole, or None."""
-    context = FlowRunContext.get()
-    store = context.result_store if context is not None else ResultStore()
-    key = stage_key(stage, identity, piece)
+async def kept_result(stage: Any, identity: JobIdentity, piece: int | None = None) -> BaseModel | None:
+    """The kept result of a stage's task whose files are all whole, or None."""
+    # The task's own store: that of a flow which keeps no result says that nothing exists.
+    store = await ResultStore().aupdate_for_task(stage)
+    key = stage_key(stage.name, identity, piece)
     if not await store.aexists(key):
         return None
     try:
@@ -116,7 +116,7 @@ def artifacts_of(value: Any) -> list[Artifact]:
 
 async def call(stage: Any, identity: JobIdentity, piece: int | None = None, **parameters: Any) -> Any:
     """Calls a stage's task: its kept result where the files are whole, else run anew."""
-    kept = await kept_result(stage.name, identity, piece)
+    kept = await kept_result(stage, identity, piece)
     task = stage if kept is not None else stage.with_options(refresh_cache=True)
     name = stage.name if piece is None else f"{stage.name}-{piece:05d}"
     return await task.with_options(task_run_name=name)(identity=identity, **parameters)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from faceflow.errors import stopped
 from faceflow.job import SwapJob
 from faceflow.settings import Settings
 from faceflow.stages.preflight import preflight
@@ -32,4 +33,7 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         from flows.swap_video import swap_video
 
         with progress_bar() as move, observed(move):
-            return asyncio.run(swap_video(job))
+            try:
+                return asyncio.run(swap_video(job))
+            except KeyboardInterrupt:
+                raise stopped() from None

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Annotated
 
 import click
 import typer
 
 import faceflow
-from faceflow.errors import CancelledError, FaceflowError, FaultError, JobError
+from faceflow.errors import FaceflowError, FaultError, JobError, stopped
 from faceflow.log import configure_logging, events
 from faceflow.settings import LogSettings, Settings, current_settings
 from gateway.cli import demo, doctor, swap, up
 from gateway.cli.screen import show_error
+
+EXIT_TIMEOUT_S = 15.0
 
 app = typer.Typer(
     name="faceflow",
@@ -49,8 +52,12 @@ def _options(
 
 def run() -> None:
     """Entry point of the `faceflow` program."""
-    arguments = sys.argv[1:]
-    sys.exit(main(arguments))
+    exit_code = main(sys.argv[1:])
+    # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait for ever.
+    last_resort = threading.Timer(EXIT_TIMEOUT_S, os._exit, [exit_code])
+    last_resort.daemon = True
+    last_resort.start()
+    sys.exit(exit_code)
 
 
 def main(arguments: list[str]) -> int:
@@ -98,7 +105,7 @@ def _reason(error: BaseException) -> FaceflowError:
         return error
     if isinstance(error, click.ClickException):
         return JobError("job.usage", error.format_message(), "See `faceflow --help` and `faceflow COMMAND --help`.")
-    return CancelledError("fault.cancelled", "Stopped.", "Give the same command again to go on from here.")
+    return stopped()
 
 
 if __name__ == "__main__":
