@@ -100,9 +100,11 @@ def cfr(rate: str) -> Clip:
     return Clip(name, ".mp4", [*picture(rate=rate), *tone(), *X264_B, *AAC])
 
 
-def simple(name: str, suffix: str, *video: str, rate: str = "25", size: str = "96x64", seconds: float = 1.6) -> Clip:
-    """A clip without sound."""
-    return Clip(name, suffix, [*picture(seconds, rate, size), *video])
+def simple(
+    name: str, suffix: str, *video: str, rate: str = "25", size: str = "96x64", seconds: float = 1.6, odd: bool = False
+) -> Clip:
+    """A clip without sound; odd ones are 97 by 63 pixels (the source itself makes even sizes only)."""
+    return Clip(name, suffix, [*picture(seconds, rate, size), *(["-vf", "scale=97:63"] if odd else []), *video])
 
 
 def sounding(name: str, suffix: str, *codecs: str) -> Clip:
@@ -252,9 +254,9 @@ CLIPS: dict[str, Clip] = {
         simple("yuv422", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv422p"),
         simple("yuv444", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p"),
         simple("gray", ".mkv", "-c:v", "ffv1", "-pix_fmt", "gray"),
-        simple("odd_444", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", size="97x63"),
-        simple("odd_vp9", ".webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "12", size="97x63"),
-        simple("odd_mjpeg", ".mov", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", size="97x63"),
+        simple("odd_444", ".mp4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", odd=True),
+        simple("odd_vp9", ".webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "12", odd=True),
+        simple("odd_mjpeg", ".mov", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", odd=True),
         Clip("interlaced", ".mp4", maker=_interlaced),
         sounding("five_one", ".mp4", *X264_B, "-af", "pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0", *AAC),
         sounding("five_one_ac3", ".mkv", *X264_B, "-af", "pan=5.1|c0=c0|c1=c0|c2=c0|c3=c0|c4=c0|c5=c0", "-c:a", "ac3"),

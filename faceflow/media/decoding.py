@@ -54,7 +54,9 @@ def decode_stream(
     while True:
         try:
             packet = next(packets, None)
-        except av.error.InvalidDataError as error:
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):  # the disk, not the data
+                raise
             tally.cut_short = error.strerror or "invalid data"
             packet = None
         if packet is None:
@@ -70,8 +72,10 @@ def decode_stream(
                 tally.before_first_key += not tally._key_seen
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
-            tally.undecodable += 1
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            tally.undecodable += 1  # invalid, not implemented, or of a size that is not allocated
             continue
         for frame in frames:
             tally.frames += 1

@@ -30,8 +30,15 @@ from numpy.typing import NDArray
 from faceflow.errors import MediaError
 from faceflow.media.decoding import Tally, decode_stream
 from faceflow.media.model import FrameIndex, MediaInfo
-from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
-from faceflow.media.refusals import corrupt, too_many_frames, truncated
+from faceflow.media.opening import (
+    SEEKABLE_CONTAINERS,
+    container_family,
+    decoder_pixels,
+    open_media,
+    prepare_decoder,
+    unreadable,
+)
+from faceflow.media.refusals import corrupt, too_long, too_many_frames, truncated
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import LimitSettings
 
@@ -93,7 +100,7 @@ def index_frames(
             raise unreadable(path, error) from error
         raise corrupt(path, error.strerror or str(error)) from error
     _check_damage(path, tally)
-    times = _times(path, pts, slots, tally)
+    times = _times(path, pts, slots, tally, exact=container_family(info.container) in SEEKABLE_CONTAINERS)
     index = FrameIndex(
         pts=times,
         durations=_durations(times, durations[-1], info),
@@ -101,7 +108,9 @@ def index_frames(
         time_base=info.video.time_base,
         left_out=_left_out(tally),
     )
-    _check_end(path, index, stated_s)
+    _check_start_and_length(path, index, limits)
+    if not tally.discarded:  # else an edit list may end the picture early
+        _check_end(path, index, stated_s)
     return index
 
 
@@ -145,20 +154,17 @@ def _left_out(tally: Tally) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _times(path: Path, pts: list[int | None], slots: list[int], tally: Tally) -> NDArray[np.int64]:
+def _times(path: Path, pts: list[int | None], slots: list[int], tally: Tally, *, exact: bool) -> NDArray[np.int64]:
     if all(value is not None for value in pts):
         times = np.array(pts, np.int64)
         if bool(np.all(np.diff(times) > 0)):
             return times
-    if len(slots) == tally.packets == len(pts):
+    without_times = not exact or all(value is None for value in pts)
+    if without_times and len(slots) == tally.packets == len(pts):
         times = np.array(sorted(slots), np.int64)
         if bool(np.all(np.diff(times) > 0)):
             return times
-    raise MediaError(
-        "media.timestamps",
-        f"The frames of {path} have no unambiguous times: some are missing, repeated or run backwards.",
-        "Rewrite the file once with a video converter, so that every frame gets its own time.",
-    )
+    raise _bad_times(path, "are missing, repeated or run backwards")
 
 
 def _durations(times: NDArray[np.int64], last: int, info: MediaInfo) -> NDArray[np.int64]:
@@ -167,6 +173,22 @@ def _durations(times: NDArray[np.int64], last: int, info: MediaInfo) -> NDArray[
     elif last <= 0 and info.video.average_rate:
         last = round(1 / (info.video.average_rate * info.video.time_base))
     return np.append(np.diff(times), max(1, last)).astype(np.int64)
+
+
+def _check_start_and_length(path: Path, index: FrameIndex, limits: LimitSettings) -> None:
+    if index.pts[0] < 0:
+        raise _bad_times(path, "begin before zero")
+    length_s = float(index.time_s(index.frames - 1) - index.time_s(0))
+    if length_s > limits.max_duration_s:
+        raise too_long(path, length_s, limits)
+
+
+def _bad_times(path: Path, what: str) -> MediaError:
+    return MediaError(
+        "media.timestamps",
+        f"The frames of {path} have no unambiguous times: some {what}.",
+        "Rewrite the file once with a video converter, so that every frame gets its own time.",
+    )
 
 
 def _check_end(path: Path, index: FrameIndex, stated_s: Fraction | None) -> None:

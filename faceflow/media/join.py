@@ -3,10 +3,9 @@
 Nothing is encoded here, so the only thing that can go wrong is time, and time comes from the frame index alone. (see
 `joints`). Sound is copied with its own times, so the offset between picture and sound stays what it was.
 
-Two clocks cannot be kept: MPEG-TS and its kind start at any time of day, so there the earliest track becomes
-zero; and where a picture starts before zero, everything is moved to zero. Both move all tracks together and are
-noted. Matroska rounds times to 1 ms; this is noted too. The finished file is read once more and every frame's
-time is compared before it gets its name.
+One clock cannot be kept: MPEG-TS and its kind start at any time of day, so there all tracks are moved together
+until the earliest begins at zero; this is noted. Matroska rounds times to 1 ms; this is noted too. The finished
+file is read once more and every frame's time is compared before it gets its name.
 """
 
 from __future__ import annotations
@@ -109,17 +108,16 @@ def join(
 
 def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple[Fraction, tuple[str, ...]]:
     """The time that becomes zero in the output, in seconds, and a note where it is not zero in the source."""
+    if container_family(media.container) not in _FLOATING_CLOCKS:
+        return Fraction(0), ()
     starts = [index.time_s(0)]
-    if container_family(media.container) in _FLOATING_CLOCKS:
-        starts += [
-            stream.start_time * stream.time_base
-            for stream in sound.streams.audio
-            if stream.start_time is not None and stream.time_base is not None
-        ]
-        # Only whole ticks of the picture's clock can be written.
-        origin = min(starts) // index.time_base * index.time_base
-    else:
-        origin = min(starts[0], Fraction(0))
+    starts += [
+        stream.start_time * stream.time_base
+        for stream in sound.streams.audio
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    # Only whole ticks of the picture's clock can be written.
+    origin = min(starts) // index.time_base * index.time_base
     if origin == 0:
         return origin, ()
     return origin, (f"all tracks were moved together by {float(-origin):+.6f} s so that the first begins at zero",)

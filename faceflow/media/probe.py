@@ -9,6 +9,7 @@ by headers. Every refusal is a `MediaError` with its own code.
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from faceflow.media.describe import audio_info, is_carried, other_info, video_in
 from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
-from faceflow.media.refusals import check_picture_size, corrupt, encrypted, too_long, truncated
+from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
 from faceflow.media.sniff import Sniffed, sniff
 from faceflow.settings import LimitSettings
 
@@ -37,8 +38,6 @@ CODECS = frozenset(
     }
 )  # fmt: skip
 """Video codecs that are decoded. A short list: every decoder is code that an untrusted file can reach."""
-
-_PACKETS_TO_FIRST_FRAME = 2000
 
 
 def probe(path: Path, limits: LimitSettings) -> MediaInfo:
@@ -125,11 +124,7 @@ def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitS
 
 def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:
     if isinstance(error, av.error.TimeoutError | av.error.ExitError):
-        return MediaError(
-            "media.timeout",
-            f"{path} took too long to read.",
-            "Copy the file to a faster disk, or raise FACEFLOW_LIMITS__PROBE_TIMEOUT_S.",
-        )
+        return timed_out(path)
     if isinstance(error, OSError):
         return unreadable(path, error)
     if sniffed.container is None:
@@ -147,7 +142,7 @@ def _read(path: Path, container: InputContainer, size: int, limits: LimitSetting
     _check_codec_and_size(path, stream, limits)
     if duration_s is not None and duration_s > limits.max_duration_s:
         raise too_long(path, duration_s, limits)
-    frame = _first_frame(path, container, stream, max_pixels)
+    frame = _first_frame(path, container, stream, max_pixels, limits)
     return MediaInfo(
         container=container.format.name,
         size_bytes=size,
@@ -186,22 +181,27 @@ def _check_codec_and_size(path: Path, stream: VideoStream, limits: LimitSettings
     check_picture_size(path, context.width, context.height, limits)
 
 
-def _first_frame(path: Path, container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
+def _first_frame(
+    path: Path, container: InputContainer, stream: VideoStream, max_pixels: int, limits: LimitSettings
+) -> VideoFrame:
     prepare_decoder(stream, max_pixels=max_pixels, threads=1)
     failed = 0
+    deadline_s = time.monotonic() + limits.probe_timeout_s
     try:
-        for number, packet in enumerate(container.demux(stream)):
+        for packet in container.demux(stream):
             if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
                 raise encrypted(path)
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError as error:
+                if isinstance(error, OSError):
+                    raise
                 failed += 1
                 frames = []
             if frames:
                 return frames[0]
-            if number >= _PACKETS_TO_FIRST_FRAME:
-                break
+            if time.monotonic() > deadline_s:
+                raise timed_out(path)
     except av.error.InvalidDataError:
         failed += 1
     raise corrupt(path, f"no picture can be decoded ({failed} packets are unreadable)")

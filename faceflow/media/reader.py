@@ -134,13 +134,24 @@ def _decode_from(
             return  # another file than the one that was indexed
         prepare_decoder(stream, max_pixels=max_pixels, threads=threads)
         if start is None:
-            yield from enumerate(decode_stream(container, stream, Tally()))
+            yield from _from_the_start(container, stream, media, index)
             return
         try:
             container.seek(int(index.pts[start]), stream=stream)
         except av.error.FFmpegError:
             return  # this start is no use; the caller takes the next one
         yield from _after_seek(container, stream, index)
+
+
+def _from_the_start(
+    container: InputContainer, stream: VideoStream, media: MediaInfo, index: FrameIndex
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Numbers frames by their order; ends where an exact container shows one at another time than the index."""
+    exact = container_family(media.container) in SEEKABLE_CONTAINERS
+    for number, frame in enumerate(decode_stream(container, stream, Tally())):
+        if number >= index.frames or (exact and frame.pts not in {None, int(index.pts[number])}):
+            return
+        yield number, frame
 
 
 def _after_seek(container: InputContainer, stream: VideoStream, index: FrameIndex) -> Iterator[tuple[int, VideoFrame]]:

@@ -32,6 +32,15 @@ def truncated(path: Path, what: str) -> MediaError:
     )
 
 
+def timed_out(path: Path) -> MediaError:
+    """`media.timeout`: reading took too long."""
+    return MediaError(
+        "media.timeout",
+        f"{path} took too long to read.",
+        "Copy the file to a faster disk, or raise FACEFLOW_LIMITS__PROBE_TIMEOUT_S.",
+    )
+
+
 def too_long(path: Path, duration_s: float, limits: LimitSettings) -> MediaError:
     """`media.too_long`: beyond the longest duration."""
     return MediaError(

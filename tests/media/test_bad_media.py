@@ -12,10 +12,12 @@ import zipfile
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from faceflow.errors import FaceflowError, MediaError
 from faceflow.media.index import index_frames
+from faceflow.media.model import FrameIndex
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.settings import LimitSettings
@@ -138,7 +140,8 @@ def test_the_demuxer_itself_refuses_playlists_too(clips, tmp_path):
     from faceflow.media.opening import open_media
 
     path = tmp_path / "list.mp4"
-    path.write_text(f"ffconcat version 1.0\nfile '{clips.path(PLAIN)}'\n")
+    copied(clips, PLAIN, tmp_path, "other.mp4")
+    path.write_text("ffconcat version 1.0\nfile 'other.mp4'\n")
     with pytest.raises(av.error.FFmpegError), open_media(path, max_pixels=10**6):
         pass
 
@@ -352,6 +355,19 @@ def test_names_mean_nothing(clips, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     carried = carry(Path(name), tmp_path / "out.mp4")
     assert carried.index.frames == 40
+
+
+def test_a_frame_that_is_not_there_is_missed_not_skipped(clips):
+    path = clips.path(PLAIN)
+    media = probe(path, LIMITS)
+    index = index_frames(path, media, LIMITS)
+    pts = np.insert(index.pts, 17, index.pts[16] + 1)
+    lying = FrameIndex(pts, np.ones_like(pts), np.insert(index.key, 17, False), index.time_base, {})
+    reader = FrameReader(path, media, lying)
+    assert len(list(reader.read(5, 12))) == 12
+    with pytest.raises(FaceflowError) as caught:
+        list(reader.read(5, 20))
+    assert caught.value.code == "fault.exactness"
 
 
 def test_a_file_that_changed_under_its_index_is_noticed(clips, tmp_path):

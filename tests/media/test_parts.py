@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from faceflow.media.join import OUTPUT_CONTAINERS, join
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.media.transcode import transcode
+from faceflow.media.verify import verify_times
 from faceflow.media.writer import PartWriter
 from faceflow.progress import Progress
 from faceflow.settings import EncodeSettings
@@ -117,6 +119,18 @@ def test_parts_that_do_not_belong_together_are_not_joined(plain, tmp_path, wrong
     with pytest.raises(ExactnessError):
         join(parts, source, media, index, tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("muxer", ["mp4", "matroska"])
+def test_a_finished_file_with_a_frame_too_few_or_at_another_time_is_not_accepted(plain, muxer):
+    path, _, index = plain
+    assert verify_times(path, index, Fraction(0), muxer) == ()
+    late = index.pts.copy()
+    late[7] += 7  # 0.55 ms
+    short = dataclasses.replace(index, pts=index.pts[:-1])
+    for wrong in (dataclasses.replace(index, pts=late), short):
+        with pytest.raises(ExactnessError):
+            verify_times(path, wrong, Fraction(0), muxer)
 
 
 @pytest.mark.parametrize("ending", [".webm", ".avi", ".txt", ""])

@@ -79,6 +79,9 @@ def test_odd_sides_are_made_even_by_repeating_the_last_row_and_column(clips, nam
     media, _, reader = open_reader(clips.path(CLIPS[name]))
     frame = next(iter(reader.read(0, 1)))
     assert (frame.width_px, frame.height_px) == presented_size(media.video)
+    if name.startswith("odd"):
+        assert (media.video.width_px, media.video.height_px) == (97, 63)
+        assert presented_size(media.video) == ((97, 63) if name == "odd_444" else (98, 64))
     if frame.width_px > media.video.width_px:
         assert np.array_equal(frame.planes[0][:, -1], frame.planes[0][:, -2])
         assert np.array_equal(frame.planes[0][-1], frame.planes[0][-2])
