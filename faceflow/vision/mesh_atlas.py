@@ -127,7 +127,9 @@ def _skin(texture: Floats, confidence: Floats) -> Floats:
     fits = 1 - _smoothstep(1.6, 2.6, np.asarray(np.sqrt(np.square(away).sum(axis=2)), np.float32))
     fits = np.asarray(cv2.erode(1 - _hair_zone() * (1 - fits), np.ones((27, 27), np.uint8)), np.float32)
     bare = np.minimum.accumulate(np.maximum(fits, _features())[::-1], axis=0)[::-1]
-    return np.asarray(face * cv2.GaussianBlur(bare, (0, 0), 4), np.float32)
+    # A wide seam between seen and filled skin that stays below the hair, which throws a shadow; brows stay whole.
+    below = cv2.GaussianBlur(cv2.erode(bare, np.ones((31, 31), np.uint8)), (0, 0), 8)
+    return np.asarray(face * np.maximum(below, bare * _features()), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -197,7 +199,11 @@ def _completed(texture: Floats, confidence: Floats) -> Picture:
     # Bare skin well inside the face is what a hidden forehead is made of, not brows, lips or the shade of the jaw.
     inner = _smoothstep(0.03, 0.08, _distance_within(_polygon(atlas_points()[list(OVAL), :2])))
     filled = _push_pull(mixed, np.asarray(known * (1 - _features()) * inner, np.float32))
-    sure = _smoothstep(0.05, 0.5, known)[..., None]
+    cheeks = mixed[_cheeks() & (known > 0.5)]
+    if len(cheeks):  # a hidden forehead is about as light as the cheeks
+        above = (1 - _smoothstep(0.7, 1.2, rows_above_brows()))[..., None] * np.float32(0.75)
+        filled = np.asarray(filled * (1 - above) + np.median(cheeks, axis=0) * above, np.float32)
+    sure = _smoothstep(0.05, 0.95, known)[..., None]
     return np.asarray((mixed * sure + filled * (1 - sure)).clip(0, 255).round(), np.uint8)
 
 
