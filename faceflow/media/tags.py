@@ -25,6 +25,12 @@ from faceflow.media.model import ColourTags, HdrMetadata
 
 Rotation = Literal[0, 90, 180, 270]
 
+_NOT_STATED = 2
+_RGB = 0
+# What ITU-T H.273 defines for YCbCr and the encoders write; a damaged header may say anything.
+_MATRICES = frozenset({1, 2, *range(4, 15)})
+_PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
+_TRANSFERS = frozenset({1, 2, *range(4, 19)})
 _CHROMA_LOCATIONS = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
 # (column, row) of a chroma sample between the four luma samples that it belongs to, in half samples: 0, 1 or 2.
 _CHROMA_POSITIONS = {1: (0, 1), 2: (1, 1), 3: (0, 0), 4: (1, 0), 5: (0, 2), 6: (1, 2)}
@@ -63,19 +69,27 @@ def colour_tags(frame: VideoFrame, context: VideoCodecContext, rotation: Rotatio
         colour_range = 2
     location = turned_location(_chroma_location(frame), rotation, mirrored)
     return ColourTags(
-        matrix=_stated(frame.colorspace, context.colorspace),
-        primaries=_stated(frame.color_primaries, context.color_primaries),
-        transfer=_stated(frame.color_trc, context.color_trc),
+        matrix=_stated(frame.colorspace, context.colorspace, _MATRICES),
+        primaries=_stated(frame.color_primaries, context.color_primaries, _PRIMARIES),
+        transfer=_stated(frame.color_trc, context.color_trc, _TRANSFERS),
         colour_range=colour_range,
         chroma_location=location,
     )
 
 
-def _stated(of_frame: int, of_track: int) -> int:
-    return int(of_track) if int(of_frame) == 2 else int(of_frame)
+def _stated(of_frame: int, of_track: int, known: frozenset[int]) -> int:
+    stated = int(of_track) if int(of_frame) == _NOT_STATED else int(of_frame)
+    return stated if stated in known else _NOT_STATED
+
+
+def forget_undefined_matrix(frame: VideoFrame) -> None:
+    """Makes a colour matrix that nobody defined "not stated", because filters refuse to be built with it."""
+    if int(frame.colorspace) not in _MATRICES | {_RGB}:
+        frame.colorspace = _NOT_STATED
 
 
 def _chroma_location(frame: VideoFrame) -> int:
+    forget_undefined_matrix(frame)
     # PyAV does not expose this field; the showinfo filter prints it (`cl:topleft`) on FFmpeg's log.
     graph = av.filter.Graph()
     source = graph.add(

@@ -31,6 +31,7 @@ from faceflow.media.opening import SEEKABLE_CONTAINERS, container_family
 from faceflow.media.planes import native_frame, presented_size
 from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
+from faceflow.media.tags import forget_undefined_matrix
 from faceflow.media.writer import PartWriter
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import EncodeSettings, LimitSettings
@@ -220,6 +221,7 @@ def _filtered(filters: _Filters, source: Path, media: MediaInfo, index: FrameInd
     for number, frame in read_decoded(source, media, index, 0, index.frames):
         frame.pts = number  # filters only need an order; the real times come from the index
         frame.time_base = Fraction(1)
+        forget_undefined_matrix(frame)
         yield from filters.push(frame)
     yield from filters.push(None)
 

@@ -184,6 +184,20 @@ def test_bit_flips_end_with_a_code_or_with_an_exact_result(clips, tmp_path, name
         assert carried.index.frames > 0
 
 
+def test_colour_codes_that_nobody_defined_count_as_not_stated(clips, tmp_path):
+    path = copied(clips, CLIPS["mov_prores"], tmp_path)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    header = bytearray(data)
+    for place in places:
+        header[place + 22 : place + 25] = b"\xfe\xfe\xfe"  # primaries, transfer, matrix in a ProRes frame header
+    path.write_bytes(header)
+    carried = carry(path, tmp_path / "out.mp4")
+    colour = carried.media.video.colour
+    assert (colour.primaries, colour.transfer, colour.matrix) == (2, 2, 2)
+
+
 def test_small_damage_is_counted_and_repaired_at_the_entrance(clips, tmp_path):
     path = copied(clips, CLIPS["mov_mjpeg"], tmp_path)
     with av.open(str(path)) as container:
