@@ -10,6 +10,7 @@ from benchmarks.material import package_file
 from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.settings import LimitSettings
 from faceflow.vision import models
+from faceflow.vision.embedded_analyser import DETECT_EVERY
 from faceflow.vision.portraits import load_identity, portrait_face
 from faceflow.vision.registry import engine_versions, make_analyser, make_restorer, make_swapper
 from faceflow.vision.scan import TargetScan
@@ -126,3 +127,13 @@ def test_the_scan_finds_people_and_cuts(analyser, astronaut, six_people):
     assert scan.people[0].first_seen_s == 0
     assert scan.people[1].first_seen_s == 0.8
     assert scan.best_frame == 20
+
+
+def test_from_a_frame_of_detection_on_the_past_does_not_count(analyser, astronaut):
+    fresh = analyser.tracker(cuts=(), first=DETECT_EVERY)
+    old = analyser.tracker(cuts=(), first=DETECT_EVERY - 2)
+    for step in (9, 5):
+        old.track(PictureView(np.roll(astronaut, step, axis=1)))
+    for _ in range(3):
+        one, other = (tracker.track(PictureView(astronaut)) for tracker in (fresh, old))
+        assert np.array_equal(one[0].landmarks, other[0].landmarks)
