@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory [--size 1920x1080] [--short 10] [--long 60] [--json FILE]
 
-Both must stay bounded: the long clip may not cost more than the short one. The job runs as a user runs it; the process is
-read from the kernel's own account when it ends (ru_maxrss), scratch is looked at ten times a second.
+Both must stay bounded: the long clip may not cost more than the short one. The job runs as a user runs it; the
+process is read from the kernel's own account when it ends (ru_maxrss), scratch is looked at ten times a second.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes docs/errors.md: every error code in the source, with what it says and what to do, read from the code itself.
 
-    python docs/make_errors.py            writes the page
-    python docs/make_errors.py --check    exit code 1 where the page is not what the code says
+python docs/make_errors.py            writes the page
+python docs/make_errors.py --check    exit code 1 where the page is not what the code says
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from faceflow.errors import FaceflowError
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
 LAYERS = ("faceflow", "infrastructure", "tasks", "flows", "gateway")
-CLASSES = {
-    name: kind
-    for name, kind in inspect.getmembers(faceflow.errors, inspect.isclass)
-    if issubclass(kind, FaceflowError)
-}
+CLASSES = dict(
+    inspect.getmembers(faceflow.errors, lambda kind: inspect.isclass(kind) and issubclass(kind, FaceflowError))
+)
 HEAD = """# Error codes
 
 Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 is bad

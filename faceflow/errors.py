@@ -66,7 +66,9 @@ class FaceflowError(Exception):
         }
 
 
-def _rebuild(kind: type[FaceflowError], code: str, message: str, resolution: str, fields: dict[str, Any]) -> FaceflowError:
+def _rebuild(
+    kind: type[FaceflowError], code: str, message: str, resolution: str, fields: dict[str, Any]
+) -> FaceflowError:
     return kind(code, message, resolution, **fields)
 
 

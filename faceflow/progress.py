@@ -20,9 +20,7 @@ class Progress:
         stop: set from outside to make the stage end with `CancelledError` at its next frame.
     """
 
-    def __init__(
-        self, on_advance: Callable[[int], None] | None = None, stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, on_advance: Callable[[int], None] | None = None, stop: threading.Event | None = None) -> None:
         self._on_advance = on_advance
         self._stop = stop or threading.Event()
 

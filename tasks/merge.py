@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from faceflow.stages.compose import run_compose
-from faceflow.stages.join import run_join
-
 from faceflow.job import SwapJob
 from faceflow.media.model import Segment
+from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import JobIdentity
+from faceflow.stages.join import run_join
 from faceflow.stages.model import FacesArtifact, Mezzanine, Output, Part, ValidatedJob
 from tasks.context import current_run
 from tasks.stage_task import stage_task

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from faceflow.stages.restore import run_restore
-
 from faceflow.job import SwapJob
 from faceflow.media.model import Segment
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import FacesArtifact
+from faceflow.stages.restore import run_restore
 from tasks.context import current_run
 from tasks.stage_task import stage_task
 

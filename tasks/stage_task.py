@@ -15,7 +15,6 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from faceflow.vision.registry import engine_versions
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
@@ -29,6 +28,7 @@ from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact
+from faceflow.vision.registry import engine_versions
 from tasks.context import current_run
 
 R = TypeVar("R", bound=BaseModel)
@@ -44,7 +44,7 @@ def version_digest(encode: EncodeSettings) -> str:
     versions = {
         "faceflow": faceflow.__version__,
         "engines": engine_versions(),
-        "packages": {name: version(name) for name in ("av", "imageio-ffmpeg", "numpy", "opencv-python-headless")},
+        "packages": {name: version(name) for name in ("ai-edge-litert", "av", "numpy", "opencv-python-headless")},
         "encode": encode.model_dump(),
     }
     return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:8]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from faceflow.stages.swap import run_swap
-
 from faceflow.job import SwapJob
 from faceflow.media.model import Segment
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, ValidatedJob
+from faceflow.stages.swap import run_swap
 from tasks.context import current_run
 from tasks.stage_task import stage_task
 

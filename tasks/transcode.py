@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from faceflow.stages.transcode import run_transcode
-
 from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, ValidatedJob
+from faceflow.stages.transcode import run_transcode
 from tasks.context import current_run
 from tasks.stage_task import stage_task
 

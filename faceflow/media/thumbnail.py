@@ -23,7 +23,7 @@ def luma_thumbnail(frame: VideoFrame) -> NDArray[np.uint8]:
     """uint8 (27, 48), gray, of a decoded frame as it lies (not turned upright)."""
     if frame.format.name in {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}:
         plane = frame.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
         step = max(1, min(frame.width // (THUMBNAIL_SIZE_PX[0] * 4), frame.height // (THUMBNAIL_SIZE_PX[1] * 4)))
         small = cv2.resize(np.ascontiguousarray(rows[::step, ::step]), THUMBNAIL_SIZE_PX, interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.uint8)

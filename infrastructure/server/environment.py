@@ -6,6 +6,7 @@ itself and in every process it starts.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from infrastructure.server.record import ServerFiles
@@ -41,3 +42,9 @@ def server_environment(state: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_EVENTS_WEBSOCKET_BACKFILL_PAGE_SIZE": "50",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     }
+
+
+def python_path() -> str:
+    """PYTHONPATH for our child processes, so that they import this very faceflow wherever they run."""
+    ours = str(Path(__file__).parents[2])
+    return os.pathsep.join([ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])

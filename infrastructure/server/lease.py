@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import httpx
 
 from faceflow.errors import ServerError
 from faceflow.settings import Settings
+from infrastructure.server.environment import python_path
 from infrastructure.server.record import ServerFiles, ServerRecord
 
 POLL_S = 0.2
@@ -104,21 +104,46 @@ def end_if_unused(settings: Settings, timeout_s: float = 30.0) -> bool:
     return files.read() is None
 
 
+@contextmanager
+def only_up(settings: Settings) -> Iterator[None]:
+    """Holds the place of the one `faceflow up` of this state folder; two would fight over its worker.
+
+    Raises:
+        ServerError: `server.already_up`.
+    """
+    files = ServerFiles(settings.paths.state)
+    files.create()
+    with files.up_lock.open("ab") as lock:
+        if not _try_exclusive(lock):
+            record = files.read()
+            where = f" at {record.ui_url}" if record is not None else ""
+            raise ServerError(
+                "server.already_up",
+                f"Another `faceflow up` is running{where}, with the same state folder {str(settings.paths.state)!r}.",
+                "Use that one, or end it with Ctrl-C first.",
+            )
+        yield
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether a `faceflow up` of this state folder is running."""
+    try:
+        with ServerFiles(settings.paths.state).up_lock.open("rb") as lock:
+            return not _try_shared(lock)
+    except FileNotFoundError:
+        return False
+
+
 def _take_shared(lease: IO[bytes], deadline: float) -> None:
     # The keeper holds the lock alone while it ends its server, for seconds at most.
-    while True:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ServerError(
-                    "server.start_timeout",
-                    "The previous local Prefect server did not end in time.",
-                    "Wait a moment and give the same command again; `faceflow doctor` shows the server's state.",
-                ) from None
-            time.sleep(POLL_S)
-        else:
-            return
+    while not _try_shared(lease):
+        if time.monotonic() > deadline:
+            raise ServerError(
+                "server.start_timeout",
+                "The previous local Prefect server did not end in time.",
+                "Wait a moment and give the same command again; `faceflow doctor` shows the server's state.",
+            )
+        time.sleep(POLL_S)
 
 
 def _find_or_start(
@@ -152,8 +177,16 @@ def _find_or_start(
 
 
 def _try_exclusive(lock: IO[bytes]) -> bool:
+    return _try(lock, fcntl.LOCK_EX)
+
+
+def _try_shared(lock: IO[bytes]) -> bool:
+    return _try(lock, fcntl.LOCK_SH)
+
+
+def _try(lock: IO[bytes], kind: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -176,7 +209,7 @@ def _start_keeper(files: ServerFiles, settings: Settings, deadline: float) -> No
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd=files.directory,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()])},
+        env={**os.environ, "PYTHONPATH": python_path()},
     )
     while time.monotonic() < deadline:
         record = files.read()
@@ -194,11 +227,6 @@ def _start_failed(files: ServerFiles, what: str) -> ServerError:
         f"Look at {files.log}, and check with `faceflow doctor`.",
         log=str(files.log),
     )
-
-
-def _python_path() -> list[str]:
-    value = os.environ.get("PYTHONPATH")
-    return value.split(os.pathsep) if value else []
 
 
 def _free_port(wished: int) -> int:

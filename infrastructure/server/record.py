@@ -1,7 +1,8 @@
 """The files by which leases and the keeper know each other, all in `<state>/server/`.
 
 `lease.lock` is held shared by every user of the server; `start.lock` exclusively by the one command that is starting a
-keeper; `server.json` says where the server answers and which processes are whose; `server.log` is what it printed.
+keeper, `up.lock` by the one `faceflow up`; `server.json` says where the server answers and which processes are whose;
+`server.log` is what it printed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class ServerFiles:
         self.directory = state / "server"
         self.lease_lock = self.directory / "lease.lock"
         self.start_lock = self.directory / "start.lock"
+        self.up_lock = self.directory / "up.lock"
         self.record = self.directory / "server.json"
         self.log = self.directory / "server.log"
         self.database = self.directory / "prefect.db"

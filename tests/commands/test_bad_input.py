@@ -66,7 +66,9 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+    )
 
 
 @case("media.empty")
@@ -155,7 +157,9 @@ def hls_named_mp4(request: Request) -> None:
 
 @case("media.playlist")
 def sdp_named_mp4(request: Request) -> None:
-    write_target(request, b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n")
+    write_target(
+        request, b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 9 RTP/AVP 96\r\n"
+    )
 
 
 @case("media.not_media")
@@ -166,7 +170,9 @@ def noise_named_mp4(request: Request) -> None:
 @case("media.too_large_picture")
 def video_header_of_30000_pixels(request: Request) -> None:
     # A raw AVI header that promises 30000x30000 pixels and holds one small frame.
-    ffmpeg("-f", "lavfi", "-i", "color=s=64x64:d=0.1:r=10", "-c:v", "rawvideo", "-pix_fmt", "bgr24", request.path("v.avi"))
+    ffmpeg(
+        "-f", "lavfi", "-i", "color=s=64x64:d=0.1:r=10", "-c:v", "rawvideo", "-pix_fmt", "bgr24", request.path("v.avi")
+    )
     data = request.path("v.avi").read_bytes()
     write_target(request, data.replace(struct.pack("<ii", 64, 64), struct.pack("<ii", 30000, 30000)), "bad.avi")
 
@@ -390,9 +396,11 @@ def test_wrong_values_are_named(offline_program: Program, usual: tuple[Path, Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.mp4", "it's \"quoted\".mp4", "line\nbreak.mp4", "ünï-面.mp4", "-vf.mp4", "http:x.mp4", "%04d.mp4"]
+    "name", ["a b.mp4", 'it\'s "quoted".mp4', "line\nbreak.mp4", "ünï-面.mp4", "-vf.mp4", "http:x.mp4", "%04d.mp4"]
 )
-def test_odd_names_are_ordinary_names(offline_program: Program, usual: tuple[Path, Path], tmp_path: Path, name: str) -> None:
+def test_odd_names_are_ordinary_names(
+    offline_program: Program, usual: tuple[Path, Path], tmp_path: Path, name: str
+) -> None:
     # The output's ending is refused after the inputs were found and read: so the name itself was no obstacle.
     odd = tmp_path / name
     odd.write_bytes(usual[1].read_bytes())
@@ -403,9 +411,7 @@ def test_odd_names_are_ordinary_names(offline_program: Program, usual: tuple[Pat
 def test_no_space_left_ends_the_job_before_it_begins(
     program: Program, usual: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    done = program(
-        "swap", *usual, "-o", tmp_path / "out.mp4", "--json", FACEFLOW_PIPELINE__KEEP_FREE_BYTES=str(2**60)
-    )
+    done = program("swap", *usual, "-o", tmp_path / "out.mp4", "--json", FACEFLOW_PIPELINE__KEEP_FREE_BYTES=str(2**60))
     assert (done.exit_code, done.answer["code"]) == (1, "fault.disk_full")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.mp4").exists()

@@ -27,7 +27,14 @@ def settings(tmp_path: Path) -> Settings:
 def record() -> JobRecord:
     delivery = Delivery(uri="file:///x.mp4", link="/x.mp4", size_bytes=1, sha256="0" * 64)
     return JobRecord(
-        job_id="a" * 24, project="film", delivery=delivery, frames=3, faces=2, seconds=1.5, stages={"swap": 1.0}, notes=()
+        job_id="a" * 24,
+        project="film",
+        delivery=delivery,
+        frames=3,
+        faces=2,
+        seconds=1.5,
+        stages={"swap": 1.0},
+        notes=(),
     )
 
 
@@ -60,7 +67,9 @@ async def test_a_second_claim_waits_for_the_first(settings: Settings) -> None:
 async def test_a_killed_process_gives_its_claim_back(settings: Settings) -> None:
     place = JobPlace(settings, IDENTITY)
     place.create()
-    code = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(place.lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:

@@ -80,9 +80,7 @@ def clip(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 def segments_of(done: Finished, stage: str) -> list[int]:
-    return [
-        event["segment"] for event in done.events if event["event"] == "stage.finished" and event["stage"] == stage
-    ]
+    return [event["segment"] for event in done.events if event["event"] == "stage.finished" and event["stage"] == stage]
 
 
 def run_until(program: Program, moment: Moment, arguments: list[str | Path]) -> tuple[list[dict[str, Any]], bool]:
@@ -160,9 +158,7 @@ def test_scratch_that_vanished_costs_time_and_nothing_else(program: Program, cli
     assert digest(output) == clip.sha256
 
 
-def test_a_finished_job_is_found_and_a_lost_output_is_made_again(
-    program: Program, clip: Clip, tmp_path: Path
-) -> None:
+def test_a_finished_job_is_found_and_a_lost_output_is_made_again(program: Program, clip: Clip, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     arguments = swap_arguments(clip.source, clip.target, output)
     first = program(*arguments)

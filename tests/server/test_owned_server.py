@@ -16,7 +16,7 @@ import pytest
 from faceflow.errors import ServerError
 from faceflow.settings import PathSettings, ServerSettings, Settings
 from infrastructure.server.lease import answers, end_if_unused, lease_server, running_server
-from infrastructure.server.record import ServerFiles
+from infrastructure.server.record import ServerFiles, ServerRecord
 
 HOLD_A_LEASE = """
 import sys
@@ -88,7 +88,9 @@ def test_users_share_one_server_and_a_killed_user_leaves_nothing_behind(
     assert record is not None
     server, keeper = psutil.Process(record.server_pid), psutil.Process(record.keeper_pid)
     assert answers(api_url)
-    assert [sockets.laddr.ip for sockets in server.net_connections("tcp") if sockets.status == "LISTEN"] == ["127.0.0.1"]
+    assert [sockets.laddr.ip for sockets in server.net_connections("tcp") if sockets.status == "LISTEN"] == [
+        "127.0.0.1"
+    ]
 
     one.kill()
     one.wait()
@@ -145,8 +147,13 @@ def test_a_server_that_cannot_start_is_said_at_once(
 def test_a_reused_pid_is_not_taken_for_the_keeper(tmp_path: Path) -> None:
     files = ServerFiles(tmp_path)
     files.create()
-    files.record.write_text(
-        '{"api_url": "http://127.0.0.1:9/api", "ui_url": "", "keeper_pid": %d, "keeper_started_ticks": 1,'
-        ' "server_pid": 1, "prefect_version": ""}' % os.getpid()
+    record = ServerRecord(
+        api_url="http://127.0.0.1:9/api",
+        ui_url="",
+        keeper_pid=os.getpid(),
+        keeper_started_ticks=1,
+        server_pid=1,
+        prefect_version="",
     )
+    files.write(record)
     assert files.read() is None
