@@ -18,9 +18,11 @@ from faceflow.errors import FaceflowError
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
 LAYERS = ("faceflow", "infrastructure", "tasks", "flows", "gateway")
-CLASSES = dict(
-    inspect.getmembers(faceflow.errors, lambda kind: inspect.isclass(kind) and issubclass(kind, FaceflowError))
-)
+CLASSES = {
+    name: kind
+    for name, kind in vars(faceflow.errors).items()
+    if inspect.isclass(kind) and issubclass(kind, FaceflowError)
+}
 HEAD = """# Error codes
 
 Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 is bad

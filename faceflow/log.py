@@ -37,7 +37,11 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     if settings.format == "json":
         processors += [_require_fields, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        processors += [structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())]
+        processors += [
+            structlog.dev.ConsoleRenderer(
+                colors=(stream or sys.stderr).isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),

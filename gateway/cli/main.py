@@ -10,8 +10,8 @@ import sys
 import threading
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 import faceflow
 from faceflow.errors import FaceflowError, FaultError, JobError, stopped
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     try:
         configure_logging(_log_settings(_settings()))
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
-    except (FaceflowError, click.ClickException, KeyboardInterrupt, click.Abort) as error:
+    except (FaceflowError, TyperException, KeyboardInterrupt, typer.Abort) as error:
         reason = _reason(error)
     except Exception as error:  # noqa: BLE001 - the last place where a fault gets its words
         events().error("program.unexpected", exc_info=error)
@@ -103,7 +103,7 @@ def _log_settings(settings: Settings) -> LogSettings:
 def _reason(error: BaseException) -> FaceflowError:
     if isinstance(error, FaceflowError):
         return error
-    if isinstance(error, click.ClickException):
+    if isinstance(error, TyperException):
         return JobError("job.usage", error.format_message(), "See `faceflow --help` and `faceflow COMMAND --help`.")
     return stopped()
 

@@ -38,14 +38,14 @@ class Request:
 
 
 Case = Callable[[Request], None]
-CASES: dict[str, tuple[Case, str, bool]] = {}
+CASES: dict[str, tuple[Case, str, bool, dict[str, str]]] = {}
 
 
-def case(code: str, *, server: bool = False) -> Callable[[Case], Case]:
+def case(code: str, *, server: bool = False, **environment: str) -> Callable[[Case], Case]:
     """Registers a case with the code that it must end in; `server`: it takes a look at every frame to be seen."""
 
     def register(function: Case) -> Case:
-        CASES[function.__name__] = (function, code, server)
+        CASES[function.__name__] = (function, code, server, environment)
         return function
 
     return register
@@ -171,7 +171,15 @@ def noise_named_mp4(request: Request) -> None:
 def video_header_of_30000_pixels(request: Request) -> None:
     # A raw AVI header that promises 30000x30000 pixels and holds one small frame.
     ffmpeg(
-        "-f", "lavfi", "-i", "color=s=64x64:d=0.1:r=10", "-c:v", "rawvideo", "-pix_fmt", "bgr24", request.path("v.avi")
+        "-f",
+        "lavfi",
+        "-i",
+        "color=s=64x64:d=0.1:r=10",
+        "-c:v",
+        "rawvideo",
+        "-pix_fmt",
+        "yuv420p",
+        request.path("v.avi"),
     )
     data = request.path("v.avi").read_bytes()
     write_target(request, data.replace(struct.pack("<ii", 64, 64), struct.pack("<ii", 30000, 30000)), "bad.avi")
@@ -206,12 +214,9 @@ def several_faces_in_source(request: Request) -> None:
     request.sources = [str(SIX_PEOPLE)]
 
 
-@case("face.too_small_in_source")
-def tiny_face_in_source(request: Request) -> None:
-    paper = Image.new("RGB", (640, 640), (200, 200, 200))
-    paper.paste(Image.open(ASTRONAUT).resize((64, 64), Image.Resampling.LANCZOS), (300, 300))
-    paper.save(request.path("far.png"))
-    request.sources = [str(request.path("far.png"))]
+@case("face.too_small_in_source", FACEFLOW_LIMITS__MIN_FACE_PX="300")
+def small_face_in_source(request: Request) -> None:
+    request.sources = [str(ASTRONAUT)]
 
 
 @case("picture.missing")
@@ -342,7 +347,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_bad_input_ends_in_its_own_error(
     name: str, usual: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    change, code, needs_server = CASES[name]
+    change, code, needs_server, environment = CASES[name]
     program: Program = request.getfixturevalue("program" if needs_server else "offline_program")
     folder = tmp_path / "input"
     folder.mkdir()
@@ -350,7 +355,7 @@ def test_bad_input_ends_in_its_own_error(
     change(wish)
     before = snapshot(tmp_path)
 
-    done = program("swap", *wish.sources, wish.target, "-o", wish.output, "--json", timeout_s=100)
+    done = program("swap", *wish.sources, wish.target, "-o", wish.output, "--json", timeout_s=100, **environment)
 
     assert done.exit_code == 2, done.stdout + done.stderr
     assert done.answer["code"] == code, done.answer
