@@ -26,8 +26,8 @@ CLASSES = {
 HEAD = """# Error codes
 
 Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 is bad
-input, which trying again cannot help; 1 is a fault of the machine, a server or faceflow. Retryable faults are tried again
-by the task they happened in. This page is made from the source by `python docs/make_errors.py`.
+input, which trying again cannot help; 1 is a fault of the machine, a server or faceflow. Retryable faults are tried
+again by the task they happened in. This page is made from the source by `python docs/make_errors.py`.
 
 """
 
