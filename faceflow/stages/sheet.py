@@ -81,14 +81,19 @@ def _frames(path: Path, media: MediaInfo, index: FrameIndex, numbers: Sequence[i
 
 
 def _cell(frame: VideoFrame, media: MediaInfo) -> Picture:
-    return upright_bgr(frame, media.video, CELL_LONG_SIDE_PX)[0]
+    return _sized(upright_bgr(frame, media.video, CELL_LONG_SIDE_PX)[0], CELL_LONG_SIDE_PX)
 
 
 def _picture_cell(path: Path, limits: LimitSettings) -> Picture:
-    picture = read_picture(path, limits).bgr()
-    scale = min(1.0, 2 * CELL_LONG_SIDE_PX / max(picture.shape[:2]))
+    return _sized(read_picture(path, limits).bgr(), 2 * CELL_LONG_SIDE_PX)
+
+
+def _sized(picture: Picture, long_side_px: int) -> Picture:
+    """The picture with this long side; small clips are enlarged, so that there is something to see."""
+    scale = long_side_px / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation), np.uint8)
 
 
 def _sheet(before: Sequence[Picture], after: Sequence[Picture], captions: Sequence[str]) -> Picture:
