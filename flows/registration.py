@@ -1,21 +1,41 @@
-"""Makes the local process pool and the deployments on it known to the server. Doing it again changes nothing."""
+"""Makes the local process pool and the deployments on it known to the server. Doing it again brings them up to date.
+
+Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
+fill the pool's limit, so that no other run starts.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import shlex
+import sys
+from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.swap_video import swap_video
 
 POOL_TYPE = "process"
+POOL_DESCRIPTION = "Jobs as processes on this machine."
+WORKER_LABEL = "prefect.worker.name"
+_TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 async def register_local(pool: str, concurrency: int) -> str:
     """Creates the process pool `pool` and the deployment `swap-video/<pool>` on it.
+
+    Jobs run with this Python, and relative paths count from this process's working directory.
 
     Args:
         pool: name of the work pool and of the deployment.
@@ -25,21 +45,55 @@ async def register_local(pool: str, concurrency: int) -> str:
         The deployment's full name.
     """
     async with get_client() as client:
-        with suppress(ObjectAlreadyExists):  # from an earlier `faceflow up`
+        try:
             await client.create_work_pool(
-                WorkPoolCreate(
-                    name=pool,
-                    type=POOL_TYPE,
-                    description="Jobs as processes on this machine.",
-                    concurrency_limit=concurrency,
-                )
+                WorkPoolCreate(name=pool, type=POOL_TYPE, description=POOL_DESCRIPTION, concurrency_limit=concurrency)
             )
+        except ObjectAlreadyExists:  # from an earlier `faceflow up`
+            await client.update_work_pool(
+                pool, WorkPoolUpdate(description=POOL_DESCRIPTION, is_paused=False, concurrency_limit=concurrency)
+            )
+    directory = Path.cwd()
     deployment = await swap_video.ato_deployment(
         name=pool,
         work_pool_name=pool,
-        description="Swaps a face in one video or picture. Paths are those of the machine the worker runs on.",
+        description=(
+            "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
+            f"relative ones count from `{directory}`."
+        ),
         tags=["faceflow"],
         entrypoint_type=EntrypointType.MODULE_PATH,
+        # With a command of its own the worker starts the job at once, where it would look for a project to install.
+        job_variables={
+            "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+            "working_dir": str(directory),
+        },
     )
     await deployment.aapply()
     return f"{swap_video.name}/{pool}"
+
+
+async def end_abandoned_runs(pool: str, worker: str, *, only_worker: bool) -> int:
+    """Marks runs as crashed that `worker`, which is not running now, had taken and did not finish.
+
+    Args:
+        pool: name of the work pool.
+        worker: name of the worker.
+        only_worker: whether no other worker takes runs from this server's pool, so that runs without a worker's
+            name are this worker's too.
+
+    Returns:
+        How many there were.
+    """
+    ended = 0
+    async with get_client() as client:
+        taken = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_TAKEN)))
+        runs = await client.read_flow_runs(
+            flow_run_filter=taken, work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        )
+        for run in runs:
+            if run.labels.get(WORKER_LABEL, worker if only_worker else None) == worker:
+                reason = "The worker ended while the run was in work. Start it again: it goes on where it was."
+                await client.set_flow_run_state(run.id, Crashed(message=reason), force=True)
+                ended += 1
+    return ended

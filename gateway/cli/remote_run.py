@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from faceflow.errors import FaceflowError, FaultError, InputError, ServerError
 from faceflow.job import SwapJob
+from faceflow.log import events
 from faceflow.settings import Settings
 from faceflow.stages.preflight import preflight
 from gateway.cli.screen import console, progress_bar
 from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import lease_server, running_server
+from infrastructure.server.lease import is_up, lease_server, running_server
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -26,14 +31,16 @@ if TYPE_CHECKING:
 
     from infrastructure.ledger import JobRecord
 
-FOLLOW_S = 1.0
+FOLLOW_S = 0.5
+SILENCE_S = 60.0
+"""How long the server may be silent before the run is given up as unreachable."""
 
 
 def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
     """Runs the job on `swap-video/<pool>` and gives what it produced.
 
     Raises:
-        ServerError: `server.not_running`, `server.deployment_missing`.
+        ServerError: `server.not_running`, `server.deployment_missing`, `server.worker_missing`, `server.unreachable`.
         FaceflowError: what the job itself failed with.
     """
     preflight(job, settings)
@@ -45,10 +52,12 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
         )
     with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
-        return asyncio.run(_start_and_follow(job, pool))
+        # Of our own server's worker we know whether it is there; a company's workers may come later.
+        working = (lambda: is_up(settings)) if address.owned and pool == settings.pool.name else lambda: True
+        return asyncio.run(_start_and_follow(job, pool, working))
 
 
-async def _start_and_follow(job: SwapJob, pool: str) -> JobRecord:
+async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]) -> JobRecord:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
@@ -62,28 +71,57 @@ async def _start_and_follow(job: SwapJob, pool: str) -> JobRecord:
                 f"The server has no deployment {name!r}.",
                 "Start the pool's worker with `faceflow up`, or name another one with --pool.",
             ) from error
+        if not working():
+            raise _worker_missing(pool)
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"job": job.model_dump(mode="json")}
         )
         console().print(f"run {run.name}  [dim]{run.id}[/]")
-        final = await _follow(client, run.id)
+        final = await _follow(client, run.id, pool, working)
         return await _result(client, final)
 
 
-async def _follow(client: PrefectClient, run_id: UUID) -> FlowRun:
+async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Callable[[], bool]) -> FlowRun:
+    """Looks until the run has ended, its worker is gone, or the server is silent for too long."""
     from flows.artifacts import PROGRESS_KEY
     from flows.progress import Snapshot
 
+    heard = time.monotonic()
+    said: tuple[str, float] | None = None
     with progress_bar() as move:
-        while True:
-            run = await client.read_flow_run(run_id)
+        while time.monotonic() - heard < SILENCE_S:
+            orphaned = not working()
+            try:
+                run = await client.read_flow_run(run_id)
+                percent = float(await _artifact(client, run_id, PROGRESS_KEY) or 0.0)
+            except httpx.TransportError:
+                await asyncio.sleep(FOLLOW_S)
+                continue
+            heard = time.monotonic()
+            state = str(run.state.name).lower() if run.state is not None else "waiting"
+            if said != (state, percent):
+                said = (state, percent)
+                events().info("run.followed", flow_run_id=str(run_id), state=state, percent=percent)
             if run.state is not None and run.state.is_final():
                 return run
-            progress = await _artifact(client, run_id, PROGRESS_KEY)
-            fraction = float(progress) / 100 if progress is not None else 0.0
-            stage = str(run.state.name).lower() if run.state is not None else "waiting"
-            move(Snapshot(stage, fraction, 0, 0.0, None, None))
+            if orphaned:
+                raise _worker_missing(pool)
+            move(Snapshot(state, percent / 100, 0, 0.0, None, None))
             await asyncio.sleep(FOLLOW_S)
+    raise ServerError(
+        "server.unreachable",
+        f"The Prefect server has not answered for {SILENCE_S:.0f} s while run {run_id} was being followed.",
+        "Give the same command again when the server is back: it attaches to the job or finds it finished.",
+        flow_run_id=str(run_id),
+    )
+
+
+def _worker_missing(pool: str) -> ServerError:
+    return ServerError(
+        "server.worker_missing",
+        f"No worker of pool {pool!r} is running here.",
+        "Start it with `faceflow up`, then give the same command again.",
+    )
 
 
 async def _result(client: PrefectClient, run: FlowRun) -> JobRecord:
@@ -107,14 +145,15 @@ async def _result(client: PrefectClient, run: FlowRun) -> JobRecord:
 
 
 async def _artifact(client: PrefectClient, run_id: UUID, key: str) -> Any:
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-
-    found = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]), key=ArtifactFilterKey(any_=[key])
-        )
+    """The data of the run's artifact `key`, None while there is none."""
+    # `read_artifacts` of the 3.8 client sends nulls that the 3.8 server refuses.
+    response = await client.request(
+        "POST",
+        "/artifacts/filter",
+        json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "key": {"any_": [key]}}, "limit": 1},
     )
-    return found[-1].data if found else None
+    found = response.json()
+    return found[0]["data"] if found else None
 
 
 def _rows(table: Any) -> dict[str, str]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
+import time
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from faceflow.settings import Settings, current_settings
 from gateway.cli.screen import console, waiting
 from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import end_if_unused, lease_server
+from infrastructure.server.lease import end_if_unused, lease_server, only_up
 from infrastructure.server.record import ServerFiles
-from infrastructure.worker import local_worker, require_running
+from infrastructure.worker import local_worker, require_running, worker_name
 
 CHECK_S = 1.0
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
@@ -26,33 +27,51 @@ def up(
 ) -> None:
     """Starts everything on this machine and stays until Ctrl-C: UI, server, local work pool, deployments, worker."""
     settings = current_settings()
-    stopping = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, _end) for number in _ENDINGS}
     try:
-        _run(settings, jobs, stopping)
+        with only_up(settings):
+            try:
+                _run(settings, jobs)
+            finally:
+                _ignore_endings()
+                end_if_unused(settings)
+    except KeyboardInterrupt:
+        console().print("Stopped.")
     finally:
-        end_if_unused(settings)
         for number, handler in previous.items():
             signal.signal(number, handler)
-    console().print("Stopped.")
 
 
-def _run(settings: Settings, jobs: int, stopping: threading.Event) -> None:
+def _run(settings: Settings, jobs: int) -> NoReturn:
+    pool, name = settings.pool.name, worker_name(settings.paths.state)
     log = ServerFiles(settings.paths.state).directory / "worker.log"
     with waiting("Starting the local Prefect server") as tick, lease_server(settings, tick) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
-        from flows.registration import register_local
+        from flows.registration import end_abandoned_runs, register_local
 
-        deployment = asyncio.run(register_local(settings.pool.name, jobs))
-        with local_worker(settings.pool.name, log) as worker:
-            screen = console()
-            screen.print(f"[bold]faceflow is up[/]  {address.ui_url}")
-            screen.print(f"  deployment  {deployment}   (start runs in the UI, or: faceflow swap --remote ...)")
-            screen.print(f"  worker log  {log}")
-            screen.print("  Ctrl-C ends all of it.")
-            while not stopping.wait(CHECK_S):
-                require_running(worker, log)
+        deployment = asyncio.run(register_local(pool, jobs))
+        # Those of an earlier `faceflow up` that could not do it itself.
+        asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+        try:
+            with local_worker(pool, name, log) as worker:
+                screen = console()
+                screen.print(f"[bold]faceflow is up[/]  {address.ui_url}")
+                screen.print(f"  deployment  {deployment}   (start runs in the UI, or: faceflow swap --remote ...)")
+                screen.print(f"  worker log  {log}")
+                screen.print("  Ctrl-C ends all of it.")
+                while True:
+                    require_running(worker, log)
+                    time.sleep(CHECK_S)
+        finally:
+            asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+
+
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Leaves every block from wherever the program is; what ends processes on the way out is not broken off again."""
+    _ignore_endings()
+    raise KeyboardInterrupt
+
+
+def _ignore_endings() -> None:
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
