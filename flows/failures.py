@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from prefect.exceptions import TerminationSignal
+
 from faceflow.errors import CancelledError, FaceflowError, FaultError, ResourceError, ServerError, StoreError
 from faceflow.log import events
 
@@ -38,6 +40,11 @@ def reason_of(error: BaseException) -> FaceflowError:
         f"Something failed that should not: {type(reason).__name__}: {reason}",
         "Please report it with the log; FACEFLOW_LOG__FORMAT=json shows where it happened.",
     )
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Whether Ctrl-C or SIGTERM (as Prefect passes it on) ended the run, however deep in a group it arrived."""
+    return any(isinstance(leaf, KeyboardInterrupt | TerminationSignal) for leaf in _leaves(error))
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

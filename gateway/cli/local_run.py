@@ -29,13 +29,14 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         # Prefect's own log lines go to the server, where the UI shows them; here the bar speaks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        from prefect.exceptions import TerminationSignal
-
+        from flows.failures import was_stopped
         from flows.progress import observed
         from flows.swap_video import swap_video
 
         with progress_bar() as move, observed(move):
             try:
                 return asyncio.run(swap_video(job))
-            except (KeyboardInterrupt, TerminationSignal):  # Ctrl-C; SIGTERM as Prefect passes it on
-                raise stopped() from None
+            except BaseException as error:
+                if was_stopped(error):
+                    raise stopped() from None
+                raise
