@@ -47,7 +47,7 @@ lint: develop  ## style, types, import rules
 	@echo "==> import rules" && .venv/bin/lint-imports
 
 bench: develop  ## how fast it is on this machine
-	@$(python) -m benchmarks.speed
+	@$(python) -m benchmarks.host_path
 
 quality: develop  ## how good the swap is
 	@$(python) -m benchmarks.quality

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from prefect.exceptions import TerminationSignal
+import httpx
+from prefect.exceptions import PrefectException, TerminationSignal
 
 from faceflow.errors import CancelledError, FaceflowError, FaultError, ResourceError, ServerError, StoreError
 from faceflow.log import events
@@ -27,6 +28,12 @@ def reason_of(error: BaseException) -> FaceflowError:
             "fault.disk_full",
             f"No space is left on the device that holds {reason.filename or 'the scratch folder'!r}.",
             "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
+        )
+    if isinstance(reason, httpx.HTTPError | PrefectException):
+        return ServerError(
+            "server.lost",
+            f"The Prefect server did not answer during the run: {type(reason).__name__}: {reason}",
+            "See that the server runs (`faceflow doctor`), and give the same command again to go on from here.",
         )
     if isinstance(reason, MemoryError):
         return ResourceError(

@@ -82,8 +82,14 @@ def run_validate(
         people=people,
         cuts=cuts,
         consent=require_consent(job, settings.trust),
-        notes=notes,
+        notes=(*notes, *_unenforced(job)),
     )
+
+
+def _unenforced(job: SwapJob) -> tuple[str, ...]:
+    """Wishes that are kept with the job, but that nothing on a single machine acts on."""
+    wishes = [name for name in ("budget", "deadline") if getattr(job, name) is not None]
+    return (f"{' and '.join(wishes)} of the job: recorded, not enforced on a single machine",) if wishes else ()
 
 
 def _require_room(directory: Path, settings: Settings) -> None:

@@ -1,0 +1,42 @@
+"""From whatever ended a run to the one error that the user is told."""
+
+from __future__ import annotations
+
+import errno
+
+import httpx
+import pytest
+from prefect.exceptions import TerminationSignal
+
+from faceflow.errors import MediaError, stopped
+from flows.failures import RESUMABLE, reason_of, was_stopped
+
+CORRUPT = MediaError("media.corrupt", "Broken.", "Copy it again.")
+
+
+def test_a_faceflow_error_is_itself_however_deep() -> None:
+    nested = ExceptionGroup("", [stopped(), ExceptionGroup("", [stopped(), CORRUPT])])
+    assert reason_of(nested) is CORRUPT
+    assert reason_of(ExceptionGroup("", [stopped()])).code == "fault.cancelled"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "resumable"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "part.mp4"), "fault.disk_full", True),
+        (httpx.ConnectError("refused"), "server.lost", True),
+        (MemoryError(), "fault.out_of_memory", True),
+        (ZeroDivisionError("a bug"), "fault.unexpected", False),
+    ],
+)
+def test_other_errors_get_a_code_and_a_resolution(error: Exception, code: str, resumable: bool) -> None:
+    reason = reason_of(error)
+    assert reason.code == code
+    assert reason.resolution
+    assert isinstance(reason, RESUMABLE) is resumable
+
+
+def test_a_stop_is_seen_inside_groups() -> None:
+    assert was_stopped(KeyboardInterrupt())
+    assert was_stopped(BaseExceptionGroup("", [stopped(), TerminationSignal(signal=15)]))
+    assert not was_stopped(ExceptionGroup("", [CORRUPT]))
