@@ -38,7 +38,7 @@ class Snapshot:
         stage: what was last heard of.
         fraction: 0 to 1 of all work.
         frames: frames of the target, 0 while they are not counted yet.
-        frames_done: `fraction` of them.
+        frames_done: `fraction` of them; while they are not counted yet, how many were.
         frames_a_second: over the run so far, without what was resumed; None in the beginning.
         left_s: estimated seconds to the end; None in the beginning.
     """
@@ -121,7 +121,7 @@ class RunProgress:
                 stage=self._stage,
                 fraction=fraction,
                 frames=self._frames,
-                frames_done=fraction * self._frames,
+                frames_done=fraction * self._frames if total else self._done["validate"],
                 frames_a_second=rate / total * self._frames if rate and total else None,
                 left_s=max(total - done, 0.0) / rate if rate and total else None,
             )

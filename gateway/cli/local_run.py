@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from faceflow.errors import stopped
@@ -25,7 +26,9 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         FaceflowError: whatever went wrong.
     """
     preflight(job, settings)
-    with waiting("Starting the local Prefect server") as tick, lease_server(settings, tick) as address:
+    with ExitStack() as stack:
+        with waiting("Starting the local Prefect server") as tick:
+            address = stack.enter_context(lease_server(settings, tick))
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         # Prefect's own log lines go to the server, where the UI shows them; here the bar speaks.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

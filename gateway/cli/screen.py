@@ -93,6 +93,8 @@ def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
             parts = []
             if snapshot.frames:
                 parts.append(f"{snapshot.frames_done:.0f}/{snapshot.frames} frames")
+            elif snapshot.frames_done:
+                parts.append(f"{snapshot.frames_done:.0f} frames counted")
             if snapshot.frames_a_second is not None:
                 parts.append(f"{snapshot.frames_a_second:.1f} fps")
             if snapshot.left_s is not None:
