@@ -24,6 +24,14 @@ def _location(value: str) -> str:
 Location = Annotated[str, AfterValidator(_location)]
 """A file path, or the URI of an object in a store (`s3://bucket/key`, ...)."""
 
+# Titles of the alternatives to "None" in the Prefect UI's form, which would read "str" and "date-time".
+_Path = Annotated[Location, Field(title="Path")]
+_Number = Annotated[str, Field(max_length=200, title="Number")]
+_Name = Annotated[str, Field(max_length=200, title="Name")]
+_Person = Annotated[int, Field(ge=0, title="Person")]
+_Moment = Annotated[datetime, Field(title="Date and time")]
+_Address = Annotated[str, Field(pattern=r"^https?://", title="Address")]
+
 
 class FrozenModel(BaseModel):
     """A value that flows between stages: immutable, unknown fields refused."""
@@ -92,11 +100,11 @@ class FaceMapping(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="Face mapping")
 
     source: str = Field(title="Source", description="Name of one of the job's sources.")
-    reference: Location | None = Field(
+    reference: _Path | None = Field(
         default=None, title="Reference picture", description="A picture of the person to replace."
     )
-    person: int | None = Field(
-        default=None, ge=0, title="Person number", description="The person's number in the list of people found."
+    person: _Person | None = Field(
+        default=None, title="Person number", description="The person's number in the list of people found."
     )
 
     @model_validator(mode="after")
@@ -117,16 +125,15 @@ class Consent(FrozenModel):
     scope: str = Field(
         min_length=1, max_length=1000, title="What was agreed", description="The use that was agreed to."
     )
-    reference: str | None = Field(
-        default=None, max_length=200, title="Consent reference", description="Number of the contract or record."
+    reference: _Number | None = Field(
+        default=None, title="Consent reference", description="Number of the contract or record."
     )
-    declared_by: str | None = Field(
+    declared_by: _Name | None = Field(
         default=None,
-        max_length=200,
         title="Declared by",
         description="Operator who states that consent exists, where no record is referenced.",
     )
-    expires_at: datetime | None = Field(
+    expires_at: _Moment | None = Field(
         default=None, title="Consent ends", description="After this moment the consent is void (with a UTC offset)."
     )
 
@@ -209,7 +216,8 @@ class SwapJob(FrozenModel):
     )
     target: Location = Field(title="Target", description="The video or picture whose faces are replaced.")
     output: Location = Field(
-        title="Output", description="Where the result is written; the ending chooses the container (mp4, mov, mkv, png, ...)."
+        title="Output",
+        description="Where the result is written; the ending chooses the container (mp4, mov, mkv, png, ...).",
     )
     face_map: tuple[FaceMapping, ...] = Field(
         default=(), max_length=64, title="Face map", description="Which person gets which source; empty for one source."
@@ -229,13 +237,12 @@ class SwapJob(FrozenModel):
         default=Sensitivity.PUBLIC, title="Sensitivity", description="Where the media may be processed and stored."
     )
     priority: Priority = Field(default=Priority.NORMAL, title="Priority", description="How soon it wants to run.")
-    deadline: datetime | None = Field(
+    deadline: _Moment | None = Field(
         default=None, title="Deadline", description="When the result is needed (with a UTC offset)."
     )
     budget: Budget | None = Field(default=None, title="Budget", description="The most the job may cost.")
-    callback: str | None = Field(
+    callback: _Address | None = Field(
         default=None,
-        pattern=r"^https?://",
         title="Callback",
         description="Address that is told when the job is done.",
     )

@@ -56,7 +56,7 @@ async def swap_video(job: SwapJob) -> JobRecord:
     """Runs one job and gives what it produced.
 
     Args:
-        job: the request.
+        job: Who goes into what, where the result goes, and under which conditions.
 
     Raises:
         FaceflowError: whatever went wrong, with a code, and a resolution that says what to do.
