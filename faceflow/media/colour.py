@@ -18,7 +18,7 @@ range as limited for YUV, full for `yuvj*`, RGB and gray.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from faceflow.media.native import NativeFrame, Plane
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 _WEIGHTS = {  # H.273 matrix code: (Kr, Kb)
     1: (0.2126, 0.0722),
@@ -61,25 +62,29 @@ def small_luma(frame: NativeFrame, size: tuple[int, int]) -> Bytes:
     return np.asarray(np.right_shift(small, frame.bit_depth - 8), np.uint8)
 
 
-def crop_bgr(frame: NativeFrame, matrix: Floats, side_px: int) -> Bytes:
-    """The crop that `matrix` (float32 (2, 3), frame -> crop) shows: uint8 (side, side, 3), BGR.
+def crop_bgr(frame: NativeFrame, matrix: Matrix, side_px: int) -> Bytes:
+    """The crop that `matrix` ((2, 3), frame -> crop) shows: uint8 (side, side, 3), BGR.
 
     Each plane is warped by itself (bilinear, area-averaged first where the crop shrinks it), chroma at its own
     position on the grid; beyond the frame its border goes on.
     """
+    return _cropped(frame, matrix, (side_px, side_px))
+
+
+def _cropped(frame: NativeFrame, matrix: Matrix, size: tuple[int, int]) -> Bytes:
     planes: list[Plane] = []
     for number, plane in enumerate(frame.planes):
         view = matrix if number == 0 or not _subsampled(frame) else _chroma_matrix(frame, matrix)
-        source, adjusted = decimated(plane, view, side_px)
-        warped = cv2.warpAffine(
-            source, adjusted, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        source, adjusted = decimated(plane, view, size)
+        warped = cv2.warpAffine(source, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         planes.append(cast(Plane, warped))
     return _to_bgr(frame, planes)
 
 
-def decimated(plane: Plane, matrix: Floats, side_px: int) -> tuple[Plane, NDArray[np.float64]]:
-    """The part of a plane that `matrix` shows, area-averaged by a whole factor where it will be shrunk by two or more.
+def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plane, NDArray[np.float64]]:
+    """The part of a plane that `matrix` shows in a picture of `size` (width, height).
+
+    It is area-averaged by a whole factor where it will be shrunk by two or more.
 
     Returns:
         The part (the plane itself when it is not shrunk) and the matrix that fits it: float64 (2, 3), part -> crop.
@@ -88,7 +93,8 @@ def decimated(plane: Plane, matrix: Floats, side_px: int) -> tuple[Plane, NDArra
     factor = int(1.0 / max(1e-6, float(np.sqrt(abs(np.linalg.det(full[:2, :2]))))))
     if factor < 2:
         return plane, full[:2]
-    corners = np.array([[0, 0, 1], [side_px, 0, 1], [0, side_px, 1], [side_px, side_px, 1]], np.float64)
+    width, height = size
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     seen = corners @ np.linalg.inv(full)[:2].T
     rows, columns = plane.shape[:2]
     left, top = (
@@ -99,15 +105,15 @@ def decimated(plane: Plane, matrix: Floats, side_px: int) -> tuple[Plane, NDArra
         int(np.clip(high, low + 1, limit))
         for high, low, limit in zip(np.ceil(seen.max(0)) + factor, (left, top), (columns, rows), strict=True)
     )
-    size = (max(1, (right - left) // factor), max(1, (bottom - top) // factor))
-    part = cast(Plane, cv2.resize(plane[top:bottom, left:right], size, interpolation=cv2.INTER_AREA))
+    few = (max(1, (right - left) // factor), max(1, (bottom - top) // factor))
+    part = cast(Plane, cv2.resize(plane[top:bottom, left:right], few, interpolation=cv2.INTER_AREA))
     # Pixel centres: part = (plane - corner + 0.5) / f - 0.5, so plane = f (part + 0.5) - 0.5 + corner.
-    fx, fy = (right - left) / size[0], (bottom - top) / size[1]
+    fx, fy = (right - left) / few[0], (bottom - top) / few[1]
     back = np.array([[fx, 0, 0.5 * fx - 0.5 + left], [0, fy, 0.5 * fy - 0.5 + top], [0, 0, 1]])
     return part, np.asarray((full @ back)[:2], np.float64)
 
 
-def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tuple[int, int, int, int]:
+def paste(frame: NativeFrame, matrix: Matrix, pixels: Bytes, mask: Bytes) -> tuple[int, int, int, int]:
     """Blends a crop into the frame's planes, in place.
 
     Args:
@@ -120,13 +126,16 @@ def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tup
     Returns:
         Left, top, right, bottom of the rectangle that may have changed, aligned to the chroma grid.
     """
-    support = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(support[0]):
+    x, y, columns, rows = cv2.boundingRect(mask)
+    if not columns:
         return 0, 0, 0, 0
-    to_frame = np.linalg.inv(np.vstack([np.asarray(matrix, np.float64), [0.0, 0.0, 1.0]]))
-    low = np.array([support[0][0], support[1][0]], np.float64) - 1
-    high = np.array([support[0][-1], support[1][-1]], np.float64) + 1
-    corners = np.array([[low[0], low[1], 1], [high[0], low[1], 1], [low[0], high[1], 1], [high[0], high[1], 1]])
+    # One more pixel on either side, where bilinear reading fades out.
+    x, y, end_x, end_y = max(0, x - 1), max(0, y - 1), x + columns + 1, y + rows + 1
+    pixels, mask = pixels[y:end_y, x:end_x], mask[y:end_y, x:end_x]
+    to_part = np.asarray(matrix, np.float64) - np.array([[0, 0, x], [0, 0, y]])
+    rows, columns = mask.shape
+    to_frame = np.linalg.inv(np.vstack([to_part, [0.0, 0.0, 1.0]]))
+    corners = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
     seen = corners @ to_frame[:2].T
     step_x, step_y = 1 << frame.chroma_shift_x, 1 << frame.chroma_shift_y
     left = max(0, int(np.floor(seen[:, 0].min())) // step_x * step_x)
@@ -136,36 +145,37 @@ def paste(frame: NativeFrame, matrix: Floats, pixels: Bytes, mask: Bytes) -> tup
     if right <= left or bottom <= top:
         return 0, 0, 0, 0
 
-    own = crop_bgr(frame, matrix, pixels.shape[0])
+    own = _cropped(frame, to_part, (columns, rows))
+    change = cv2.transform(cv2.subtract(pixels, own, dtype=cv2.CV_32F), _difference_matrix(frame))
     alpha = mask.astype(np.float32) * np.float32(1 / 255)
-    difference = cv2.transform(cv2.subtract(pixels, own, dtype=cv2.CV_32F), _difference_matrix(frame))
-    layers = np.dstack([np.asarray(difference, np.float32) * alpha[..., None], alpha])
+    layers = [cv2.multiply(layer, alpha) for layer in cv2.split(change)]
 
     # Whole chroma blocks, also where an odd frame's last block is half outside.
     blocks = (-(-(right - left) // step_x), -(-(bottom - top) // step_y))
     size = (blocks[0] * step_x, blocks[1] * step_y)
-    here = np.asarray(matrix, np.float64).copy()
+    here = to_part.copy()
     here[:, 2] += here[:, :2] @ (left, top)
-    warped = _pulled(layers, here, size)
     if not _subsampled(frame):
+        warped = _pulled(cv2.merge(layers[: len(frame.planes)]), here, size)
         for number, plane in enumerate(frame.planes):
-            _add(plane[top:bottom, left:right], warped[..., number], frame.bit_depth)
+            layer = warped if len(frame.planes) == 1 else cv2.extractChannel(warped, number)
+            _add(plane[top:bottom, left:right], layer, frame.bit_depth)
         return left, top, right, bottom
-    _add(frame.planes[0][top:bottom, left:right], warped[..., 0], frame.bit_depth)
+    luma, cover = cv2.split(_pulled(cv2.merge([layers[0], alpha]), here, size))
+    _add(frame.planes[0][top:bottom, left:right], luma, frame.bit_depth)
     offset_x, offset_y = _chroma_offset(frame)
     sited = here.copy()  # the mean of a block's samples must lie where the chroma sample is
     sited[:, 2] += sited[:, :2] @ (offset_x - (step_x - 1) / 2, offset_y - (step_y - 1) / 2)
-    chroma = _mean_of_blocks(_pulled(np.ascontiguousarray(layers[..., 1:3]), sited, size), blocks)
-    touched = warped[..., 3].reshape(blocks[1], step_y, blocks[0], step_x).max(axis=(1, 3)) > 0
-    chroma *= touched[..., None]
+    chroma = _mean_of_blocks(_pulled(cv2.merge(layers[1:]), sited, size), blocks)
+    touched = (_mean_of_blocks(cover, blocks) > 0).astype(np.float32)
     x, y = left // step_x, top // step_y
-    for number in (1, 2):
+    for number, layer in zip((1, 2), cv2.split(chroma), strict=True):
         plane = frame.planes[number][y : y + blocks[1], x : x + blocks[0]]
-        _add(plane, chroma[..., number - 1], frame.bit_depth)
+        _add(plane, cv2.multiply(layer, touched), frame.bit_depth)
     return left, top, right, bottom
 
 
-def _pulled(layers: Floats, frame_to_crop: NDArray[np.float64], size: tuple[int, int]) -> Floats:
+def _pulled(layers: NDArray[Any], frame_to_crop: NDArray[np.float64], size: tuple[int, int]) -> Floats:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # Warping in the other direction: the crop is the source now, so the matrix already maps output to input.
     return np.asarray(
@@ -173,14 +183,15 @@ def _pulled(layers: Floats, frame_to_crop: NDArray[np.float64], size: tuple[int,
     )
 
 
-def _mean_of_blocks(layers: Floats, blocks: tuple[int, int]) -> Floats:
+def _mean_of_blocks(layers: NDArray[Any], blocks: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(layers, blocks, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _add(plane: Plane, difference: Floats, bit_depth: int) -> None:
+def _add(plane: Plane, difference: NDArray[Any], bit_depth: int) -> None:
     rows, columns = plane.shape
-    total = plane + np.rint(difference[:rows, :columns])
-    plane[...] = np.clip(total, 0, (1 << bit_depth) - 1).astype(plane.dtype)
+    depth = cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U
+    total = cv2.add(plane, difference[:rows, :columns], dtype=depth)  # in float, rounded, saturated
+    plane[...] = total if bit_depth in (8, 16) else np.minimum(total, (1 << bit_depth) - 1)
 
 
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
@@ -212,7 +223,7 @@ def _chroma_offset(frame: NativeFrame) -> tuple[float, float]:
     return x, y
 
 
-def _chroma_matrix(frame: NativeFrame, matrix: Floats) -> Floats:
+def _chroma_matrix(frame: NativeFrame, matrix: Matrix) -> Floats:
     x, y = _chroma_offset(frame)
     to_luma = np.array([[1 << frame.chroma_shift_x, 0, x], [0, 1 << frame.chroma_shift_y, y], [0, 0, 1]], np.float64)
     return np.asarray(np.asarray(matrix, np.float64) @ to_luma, np.float32)

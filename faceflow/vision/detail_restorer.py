@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,49 +45,38 @@ class DetailRestorer:
     """Matches sharpness and grain. Holds no state; safe to share between threads."""
 
     name = "detail"
-    version = "1"
+    version = "2"
 
     def restore(self, crops: Sequence[SwappedCrop], blend: float) -> list[SwappedCrop]:
         """See `Restorer`. Pixels where the mask is 0 stay as they are."""
         if blend <= 0:
             return list(crops)
-        return [_restored(crop, np.float32(min(blend, 1.0))) for crop in crops]
+        return [_restored(crop, min(blend, 1.0)) for crop in crops]
 
 
 def measure(luma: Floats, region: NDArray[np.bool_]) -> Texture | None:
     """Sharpness and grain of `luma` (float32 (S, S), 0 to 255) in `region` (bool (S, S)); None if that is too small."""
-    if int(region.sum()) < _FEWEST_PIXELS:
-        return None
-    fine, middle = _bands(luma)
-    fine_energy = float(np.square(fine[region]).mean())
-    middle_energy = float(np.square(middle[region]).mean())
-    side = luma.shape[0] // _PATCH_PX * _PATCH_PX
-    shape = (side // _PATCH_PX, _PATCH_PX, side // _PATCH_PX, _PATCH_PX)
-    whole = region[:side, :side].reshape(shape).all(axis=(1, 3))
-    energies = np.square(fine[:side, :side]).reshape(shape).mean(axis=(1, 3))[whole]
-    if len(energies) < 4:
-        return Texture(float(np.sqrt(fine_energy / (middle_energy + 1.0))), 0.0)
-    quiet = np.sort(energies)[: max(1, int(len(energies) * _QUIET))]
-    return Texture(float(np.sqrt(fine_energy / (middle_energy + 1.0))), float(np.sqrt(quiet.mean())))
+    return _texture(*_bands(luma), region)
 
 
-def _restored(crop: SwappedCrop, blend: np.float32) -> SwappedCrop:
-    pixels = crop.pixels.astype(np.float32)
+def _restored(crop: SwappedCrop, blend: float) -> SwappedCrop:
     luma = cv2.cvtColor(crop.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    inside = crop.mask > 200
-    around = _clear_of(crop.mask)
-    own, wanted = measure(luma, inside), measure(luma, around)
+    bands = _bands(luma)
+    own, wanted = _texture(*bands, crop.mask > 200), _texture(*bands, _clear_of(crop.mask))
     if own is None or wanted is None:
         return crop
-    gain = np.float32(np.clip(wanted.sharpness / max(own.sharpness, 1e-3), *_GAINS))
-    fine = pixels - cv2.GaussianBlur(pixels, (0, 0), _FINE_SIGMA)
-    result = pixels + (gain - 1) * fine
-    missing = wanted.grain**2 - float(gain * own.grain) ** 2
+    gain = float(np.clip(wanted.sharpness / max(own.sharpness, 1e-3), *_GAINS))
+    x, y, columns, rows = cv2.boundingRect(crop.mask)
+    inside = (slice(y, y + rows), slice(x, x + columns))
+    pixels = np.ascontiguousarray(crop.pixels[inside])
+    more = blend * (gain - 1)
+    result = cv2.addWeighted(pixels, 1 + more, cv2.GaussianBlur(pixels, (0, 0), _FINE_SIGMA), -more, 0)
+    missing = wanted.grain**2 - (gain * own.grain) ** 2
     if missing > 0.05:
-        strength = min(_MOST_GRAIN, float(np.sqrt(missing)))
-        result += _grain(crop, strength)[..., None]
-    result = pixels + blend * (result - pixels)
-    restored = np.where(crop.mask[..., None] > 0, np.rint(result).clip(0, 255), pixels).astype(np.uint8)
+        noise = _grain(crop, blend * min(_MOST_GRAIN, float(np.sqrt(missing))))[inside]
+        result = cv2.add(result, cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+    restored = crop.pixels.copy()
+    restored[inside] = cv2.copyTo(result, crop.mask[inside], pixels)
     return SwappedCrop(pixels=restored, mask=crop.mask)
 
 
@@ -94,6 +84,28 @@ def _bands(luma: Floats) -> tuple[Floats, Floats]:
     soft = cv2.GaussianBlur(luma, (0, 0), _FINE_SIGMA)
     softer = cv2.GaussianBlur(luma, (0, 0), _MIDDLE_SIGMA)
     return np.asarray(luma - soft, np.float32), np.asarray(soft - softer, np.float32)
+
+
+def _texture(fine: Floats, middle: Floats, region: NDArray[np.bool_]) -> Texture | None:
+    shown = region.view(np.uint8)
+    if cv2.countNonZero(shown) < _FEWEST_PIXELS:
+        return None
+    squares = cv2.multiply(fine, fine)
+    sharpness = float(np.sqrt(_mean_in(squares, shown) / (_mean_in(cv2.multiply(middle, middle), shown) + 1.0)))
+    count = fine.shape[0] // _PATCH_PX
+    side = count * _PATCH_PX
+    # Means over whole patches; a patch counts when all of it lies in the region.
+    energies = cv2.resize(squares[:side, :side], (count, count), interpolation=cv2.INTER_AREA)
+    shares = cv2.resize(shown[:side, :side].astype(np.float32), (count, count), interpolation=cv2.INTER_AREA)
+    whole = np.asarray(energies[np.asarray(shares) > 0.999], np.float32)
+    if len(whole) < 4:
+        return Texture(sharpness, 0.0)
+    quiet = np.sort(whole)[: max(1, int(len(whole) * _QUIET))]
+    return Texture(sharpness, float(np.sqrt(quiet.mean())))
+
+
+def _mean_in(values: NDArray[Any], shown: NDArray[np.uint8]) -> float:
+    return float(cv2.mean(values, shown)[0])
 
 
 def _clear_of(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

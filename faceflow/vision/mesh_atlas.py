@@ -123,13 +123,13 @@ def _skin(texture: Floats, confidence: Floats) -> Floats:
     spread = np.maximum(np.median(np.abs(sample - middle), axis=0) * 1.4826, [11.0, 5.0, 5.0])
     away = np.asarray((lab - middle) / spread, np.float32)
     hue = np.asarray(np.sqrt(np.square(away[..., 1:]).sum(axis=2)), np.float32)
-    face = np.maximum(1 - _smoothstep(3.0, 5.0, hue), _features())
+    face = np.maximum(1 - _smoothstep(3.0, 5.0, hue), features())
     fits = 1 - _smoothstep(1.6, 2.6, np.asarray(np.sqrt(np.square(away).sum(axis=2)), np.float32))
     fits = np.asarray(cv2.erode(1 - _hair_zone() * (1 - fits), np.ones((27, 27), np.uint8)), np.float32)
-    bare = np.minimum.accumulate(np.maximum(fits, _features())[::-1], axis=0)[::-1]
+    bare = np.minimum.accumulate(np.maximum(fits, features())[::-1], axis=0)[::-1]
     # A wide seam between seen and filled skin that stays below the hair, which throws a shadow; brows stay whole.
     below = cv2.GaussianBlur(cv2.erode(bare, np.ones((31, 31), np.uint8)), (0, 0), 8)
-    return np.asarray(face * np.maximum(below, bare * _features()), np.float32)
+    return np.asarray(face * np.maximum(below, bare * features()), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +144,7 @@ def _hair_zone() -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _features() -> Floats:
+def features() -> Floats:
     """float32 (512, 512): 1 over brows, eyes, lips and nostrils: not of the skin's colour, and part of the face."""
     points = atlas_points()[:, :2]
     mask = np.zeros((ATLAS_PX, ATLAS_PX), np.uint8)
@@ -198,7 +198,7 @@ def _completed(texture: Floats, confidence: Floats) -> Picture:
     mixed = np.asarray(both / np.maximum(known, 1e-6)[..., None], np.float32)
     # Bare skin well inside the face is what a hidden forehead is made of, not brows, lips or the shade of the jaw.
     inner = _smoothstep(0.03, 0.08, _distance_within(_polygon(atlas_points()[list(OVAL), :2])))
-    filled = _push_pull(mixed, np.asarray(known * (1 - _features()) * inner, np.float32))
+    filled = _push_pull(mixed, np.asarray(known * (1 - features()) * inner, np.float32))
     cheeks = mixed[_cheeks() & (known > 0.5)]
     if len(cheeks):  # a hidden forehead is about as light as the cheeks
         above = (1 - _smoothstep(0.7, 1.2, rows_above_brows()))[..., None] * np.float32(0.75)

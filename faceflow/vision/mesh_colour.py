@@ -1,9 +1,13 @@
 """Makes the source's skin look lit and coloured like the target's.
 
-Two steps. `colour_transfer` is the linear Monge-Kantorovich map between the colour distributions of the rendered
-source and of the target (Pitie and Kokaram 2007): it moves the mean and the covariance with the least change. Its
-gains are clipped, since a flat grey target would wash the face out and a contrasty one would turn lips red.
-`relit` then lays the target's low-frequency light over the result, so that a shadow on the target's cheek stays.
+Both faces are compared where both show skin: on the mesh, away from brows, eyes, lips and nostrils, and without what
+hangs in front of the target (`skin_share`). `colour_transfer` is the linear Monge-Kantorovich map between the two
+colour distributions (Pitie and Kokaram 2007): it moves the mean and the covariance with the least change. Its gains
+are clipped, since a flat grey target would wash the face out and a contrasty one would turn lips red. `light_over`
+is what is then still missing of the target's low-frequency light, so that a shadow on the target's cheek stays; its
+mean is exact: over the compared skin the swapped face is as bright and as tinted as the target's own.
+
+All of it is low-frequency or statistics, and is computed on pictures of `WORK_PX` at most.
 """
 
 from __future__ import annotations
@@ -16,42 +20,68 @@ from faceflow.vision.model import Picture
 
 Floats = NDArray[np.float32]
 
+WORK_PX = 96
+"""Longest side of the pictures that are compared."""
 _GAINS = (0.8, 1.35)
 """Least and largest gain along any direction of colour space."""
-_SMALL_PX = 64
-"""Side at which low frequencies are computed."""
 _REACH = 0.09
 """Sigma of the light's blur as a share of the face's width."""
 _LIGHT, _TINT = 0.55, 0.9
 """How much of the target's low-frequency brightness and of its tint is taken over: a face must fit its neck."""
-_LUMA = np.array([0.114, 0.587, 0.299], np.float32)
+_LUMA = np.array([[0.114, 0.587, 0.299]] * 3, np.float32)
+_SPREAD = np.array([12.0, 5.0, 5.0], np.float32)
+"""Least deviation of a face's skin in 8-bit CIE Lab: more even skin is not trusted to be that even."""
+_ALIKE = (2.0, 3.6)
+"""Deviations from the skin's median within which a pixel is surely skin, and beyond which it surely is not."""
 _FEWEST = 40
 
 
-def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[Floats, Floats]:
-    """The map `colour @ matrix.T + offset` from the source's colours to the target's.
+def small(picture: Picture) -> Picture:
+    """A square picture (uint8 (S, S, 3)) at the size at which colours are compared."""
+    if picture.shape[0] <= WORK_PX:
+        return picture
+    return np.asarray(cv2.resize(picture, (WORK_PX, WORK_PX), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def skin_share(target: Picture, where: Floats) -> Floats:
+    """float32 (W, W), 0 to 1: how surely each pixel of the target is of the colour of its skin.
 
     Args:
-        source: uint8 (S, S, 3), BGR, the rendered source.
-        target: uint8 (S, S, 3), BGR, at the same place.
-        weight: float32 (S, S), where skin is compared.
+        target: uint8 (W, W, 3), BGR.
+        where: float32 (W, W), above 0.5 where most of what is seen is skin.
+
+    Returns:
+        All 1 when there is too little to tell.
+    """
+    lab = cv2.cvtColor(cv2.GaussianBlur(target, (3, 3), 0.8), cv2.COLOR_BGR2Lab)
+    sample = lab[where > 0.5].astype(np.float32)
+    if len(sample) < _FEWEST:
+        return np.ones(where.shape, np.float32)
+    middle = np.median(sample, axis=0).astype(np.float32)
+    spread = np.maximum(np.median(np.abs(sample - middle), axis=0).astype(np.float32) * np.float32(1.4826), _SPREAD)
+    away = (lab - middle) / spread
+    # Light skin is skin in a highlight, so brightness counts downwards only.
+    darker = np.minimum(away[..., 0], 0)
+    distance = np.sqrt(darker * darker + away[..., 1] * away[..., 1] + away[..., 2] * away[..., 2])
+    return np.asarray(1 - ((distance - np.float32(_ALIKE[0])) / np.float32(_ALIKE[1] - _ALIKE[0])).clip(0, 1))
+
+
+def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[Floats, Floats]:
+    """The map `matrix @ colour + offset` from the source's colours to the target's.
+
+    Args:
+        source: uint8 (W, W, 3), BGR, the rendered source.
+        target: uint8 (W, W, 3), BGR, at the same place.
+        weight: float32 (W, W), above 0.5 where skin is compared.
 
     Returns:
         float32 (3, 3) and float32 (3,); the identity when there is too little skin to compare.
     """
-    step = max(1, source.shape[0] // 128)
-    chosen = weight[::step, ::step] > 0.5
-    ours = source[::step, ::step][chosen].astype(np.float64)
-    theirs = target[::step, ::step][chosen].astype(np.float64)
+    chosen = weight > 0.5
+    ours, theirs = source[chosen], target[chosen]
     if len(ours) < _FEWEST:
         return np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
-    # Hair, a hand or a glint in the target is not its skin: far from the median in brightness.
-    bright = theirs.mean(1)
-    middle = np.median(bright)
-    near = np.abs(bright - middle) <= 2.5 * 1.4826 * max(4.0, float(np.median(np.abs(bright - middle))))
-    ours, theirs = ours[near], theirs[near]
-    own_mean, their_mean = ours.mean(0), theirs.mean(0)
-    own, their = (np.cov(values.T) + 2.0 * np.eye(3) for values in (ours, theirs))
+    (own, own_mean), (their, their_mean) = _moments(ours), _moments(theirs)
     root = _power(own, 0.5)
     inverse = _power(own, -0.5)
     transfer = inverse @ _power(root @ their @ root, 0.5) @ inverse
@@ -60,50 +90,35 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
     return matrix.astype(np.float32), (their_mean - matrix @ own_mean).astype(np.float32)
 
 
-def hair_over(target: Picture, skin: Floats, zone: Floats) -> Floats:
-    """float32 (S, S), 0 to 1: where hair of the target hangs over the face, which must stay in front.
+def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: float) -> Floats:
+    """What must be added to `source` to stand in the target's light: float32 (W, W, 3), BGR, low-frequency.
 
     Args:
-        target: uint8 (S, S, 3), BGR.
-        skin: float32 (S, S), above 0.5 where the target's face is seen, and most of it is skin.
-        zone: float32 (S, S), 0 to 1, where hair may be: the forehead.
+        source: float32 (W, W, 3), BGR, rendered and colour-matched.
+        target: uint8 (W, W, 3), BGR.
+        weight: float32 (W, W), where both show skin.
+        face_width_px: width of the face in pixels of these pictures.
     """
-    lab = cv2.cvtColor(cv2.GaussianBlur(target, (0, 0), max(0.8, target.shape[0] / 200)), cv2.COLOR_BGR2Lab)
-    step = max(1, target.shape[0] // 128)
-    sample = lab[::step, ::step][(skin[::step, ::step] > 0.5) & (zone[::step, ::step] < 0.1)].astype(np.float32)
-    if len(sample) < _FEWEST:
-        return np.zeros(zone.shape, np.float32)
-    middle = np.median(sample, axis=0)
-    spread = np.maximum(np.median(np.abs(sample - middle), axis=0) * 1.4826, [12.0, 5.0, 5.0]).astype(np.float32)
-    away = (lab - middle.astype(np.float32)) / spread
-    # A light forehead is skin in a highlight, so brightness counts downwards only.
-    distance = np.sqrt(np.square(np.minimum(away[..., 0], 0)) + np.square(away[..., 1:]).sum(axis=2))
-    share = ((distance - np.float32(2.0)) / np.float32(1.6)).clip(0, 1)
-    over = np.asarray(cv2.GaussianBlur(share * zone, (0, 0), max(1.0, target.shape[0] / 128)), np.float32)
-    return np.asarray((over * np.float32(1.2)).clip(0, 1), np.float32)
+    sigma = max(0.8, _REACH * face_width_px)
+    missing = np.asarray(cv2.subtract(target, source, dtype=cv2.CV_32F), np.float32)
+    spread = cv2.GaussianBlur(missing * weight[..., None], (0, 0), sigma)
+    total = cv2.GaussianBlur(weight, (0, 0), sigma)
+    change = np.asarray(spread / np.maximum(total, np.float32(1e-3))[..., None], np.float32)
+    brightness = cv2.transform(change, _LUMA)
+    light = change * np.float32(_TINT) + brightness * np.float32(_LIGHT - _TINT)
+    share = weight / max(1e-6, float(weight.sum()))
+    left_over = ((missing - light) * share[..., None]).sum((0, 1))
+    return np.asarray(light + left_over, np.float32)
 
 
-def relit(source: Floats, target: Picture, weight: Floats, face_width_px: float) -> Floats:
-    """`source` (float32 (S, S, 3), BGR) under the target's low-frequency light.
-
-    Args:
-        source: rendered, colour-matched.
-        target: uint8 (S, S, 3), BGR.
-        weight: float32 (S, S), where both show skin.
-        face_width_px: width of the face in crop pixels.
-    """
-    side = source.shape[0]
-    size = (_SMALL_PX, _SMALL_PX)
-    ours = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
-    theirs = cv2.resize(target, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    known = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    sigma = max(0.8, _REACH * face_width_px * _SMALL_PX / side)
-    spread = cv2.GaussianBlur((theirs - ours) * known[..., None], (0, 0), sigma)
-    total = cv2.GaussianBlur(known, (0, 0), sigma)
-    change = spread / np.maximum(total, 1e-3)[..., None]
-    brightness = (change @ _LUMA)[..., None]
-    light = np.asarray(brightness * np.float32(_LIGHT) + (change - brightness) * np.float32(_TINT), np.float32)
-    return np.asarray(source + cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+def _moments(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Covariance (3, 3), a little raised, and mean (3,) of colours (N, 3)."""
+    # Sums by hand: a threaded matrix product over a few thousand rows costs more in waiting than in adding.
+    channels = [np.ascontiguousarray(colours[:, channel], np.float32) for channel in range(3)]
+    mean = np.array([float(channel.mean()) for channel in channels])
+    centred = [channel - np.float32(middle) for channel, middle in zip(channels, mean, strict=True)]
+    covariance = np.array([[float((one * other).mean()) for other in centred] for one in centred])
+    return covariance + 2.0 * np.eye(3), mean
 
 
 def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

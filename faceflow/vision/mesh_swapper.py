@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas, coverage, rows_above_brows
-from faceflow.vision.mesh_colour import colour_transfer, hair_over, relit
+from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas, coverage, features, rows_above_brows
+from faceflow.vision.mesh_colour import colour_transfer, light_over, skin_share, small
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
@@ -51,7 +52,7 @@ class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "1"
+    version = "2"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 64, within 128 to 512."""
@@ -106,41 +107,59 @@ class MeshSwapper:
         if crop.landmarks is None:
             raise _no_landmarks()
         landmarks = crop.landmarks
-        flat = atlas_points()[:, :2]
-        seen = _smoothstep(*_STEEP, facing(landmarks))
-        values = np.column_stack([(flat + 0.5) / ATLAS_PX, seen]).astype(np.float32)
-        drawn, covered = draw_mesh(landmarks, values, side)
+        drawn, covered = draw_mesh(landmarks, _values(landmarks), side)
         level = _level(identity, _extent(landmarks))
-        texels = np.float32(level.shape[0])
+        texels = level.shape[0]
+        u, v, seen = cv2.split(drawn)
         rendered = cv2.remap(
             level,
-            drawn[..., 0] * texels - np.float32(0.5),
-            drawn[..., 1] * texels - np.float32(0.5),
+            cv2.addWeighted(u, texels, u, 0, -0.5),
+            cv2.addWeighted(v, texels, v, 0, -0.5),
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        alpha = rendered[..., 3].astype(np.float32) * np.float32(1 / 255) * drawn[..., 2] * covered
-        alpha *= 1 - hair_over(crop.pixels, alpha, _forehead(drawn[..., 1]) * covered)
-        texture = np.ascontiguousarray(rendered[..., :3], np.uint8)
-        matrix, offset = colour_transfer(texture, crop.pixels, alpha)
-        moved = cv2.transform(texture.astype(np.float32), np.column_stack([matrix, offset]))
-        coloured = np.asarray(moved, np.float32)
+        texture, cover = np.ascontiguousarray(rendered[..., :3], np.uint8), cv2.extractChannel(rendered, 3)
+        alpha = np.asarray(cv2.multiply(cover, seen, scale=1 / 255, dtype=cv2.CV_32F), np.float32)
+
+        ours, theirs = small(texture), small(crop.pixels)
+        size = (ours.shape[1], ours.shape[0])
+        shown = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
+        at = [cv2.resize(axis, size, interpolation=cv2.INTER_NEAREST) * np.float32(ATLAS_PX) for axis in (u, v)]
+        zones = cv2.remap(_zones(), at[0], at[1], cv2.INTER_NEAREST)
+        forehead, feature = (zones[..., zone].astype(np.float32) * np.float32(1 / 255) for zone in range(2))
+        bare = shown * (1 - feature)
+        skin = skin_share(theirs, bare * (1 - forehead))
+        hair = (cv2.GaussianBlur((1 - skin) * forehead, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
+        alpha *= 1 - cv2.resize(hair, (side, side), interpolation=cv2.INTER_LINEAR)
+        weight = np.asarray(bare * skin, np.float32)
+        matrix, offset = colour_transfer(ours, theirs, weight)
+        move = np.column_stack([matrix, offset])
         width = float(np.ptp(landmarks[:, 0]))
-        lit = relit(coloured, crop.pixels, alpha, width)
-        mask = cv2.GaussianBlur(alpha, (0, 0), max(0.6, width * 0.008)) * np.float32(255)
-        mask *= covered  # no texture beyond the mesh
+        matched = np.asarray(cv2.transform(ours.astype(np.float32), move), np.float32)
+        light = light_over(matched, theirs, weight, width * size[0] / side)
+        moved = cv2.transform(texture.astype(np.float32), move)
+        lit = cv2.add(moved, cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_8U)
+
+        mask = cv2.convertScaleAbs(alpha, alpha=255)
+        mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, width * 0.008))
+        mask[~covered] = 0  # no texture beyond the mesh
         mask[:_BORDER_PX] = mask[-_BORDER_PX:] = 0
         mask[:, :_BORDER_PX] = mask[:, -_BORDER_PX:] = 0
-        whole = np.asarray(np.rint(mask), np.uint8)
-        pixels = np.where(whole[..., None] > 0, np.rint(lit).clip(0, 255), crop.pixels).astype(np.uint8)
-        return SwappedCrop(pixels=pixels, mask=whole)
+        pixels = cv2.copyTo(lit, mask, crop.pixels.copy())
+        return SwappedCrop(pixels=np.asarray(pixels, np.uint8), mask=np.asarray(mask, np.uint8))
 
 
-def _forehead(v: Floats) -> Floats:
-    """float32: 1 above the brows, 0 from the brows down, by the atlas row (0 to 1) that is drawn at each pixel."""
-    table = (1 - _smoothstep(*_FOREHEAD, rows_above_brows()[:, 0])).astype(np.float32)
-    rows = np.minimum((v * np.float32(ATLAS_PX)).astype(np.int32), ATLAS_PX - 1)
-    return np.asarray(table[rows], np.float32)
+def _values(landmarks: Floats) -> Floats:
+    """float32 (468, 3): place in the atlas (0 to 1) and how much is shown, for each point of the mesh."""
+    seen = _smoothstep(*_STEEP, facing(landmarks))
+    return np.asarray(np.column_stack([(atlas_points()[:, :2] + 0.5) / ATLAS_PX, seen]), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _zones() -> NDArray[np.uint8]:
+    """uint8 (512, 512, 2): 255 above the brows, where hair may hang; 255 on brows, eyes, lips and nostrils."""
+    forehead = np.broadcast_to(1 - _smoothstep(*_FOREHEAD, rows_above_brows()), (ATLAS_PX, ATLAS_PX))
+    return np.asarray(np.rint(np.dstack([forehead, features()]) * 255), np.uint8)
 
 
 def _level(identity: MeshIdentity, face_px: float) -> NDArray[np.uint8]:

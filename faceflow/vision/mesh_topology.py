@@ -69,12 +69,15 @@ def facing(points: NDArray[np.float32]) -> NDArray[np.float32]:
     corners = triangles()
     one = points[corners[:, 1]] - points[corners[:, 0]]
     two = points[corners[:, 2]] - points[corners[:, 0]]
-    normals = np.cross(one, two)  # longer for larger triangles: the mean below is weighted by area
-    total = np.zeros((len(points), 3), np.float32)
-    for corner in range(3):
-        np.add.at(total, corners[:, corner], normals)
-    length = np.linalg.norm(total, axis=1)
-    return np.asarray(total[:, 2] / np.maximum(length, 1e-9), np.float32)
+    # Longer normals for larger triangles: the mean below is weighted by area.
+    normals = (
+        one[:, 1] * two[:, 2] - one[:, 2] * two[:, 1],
+        one[:, 2] * two[:, 0] - one[:, 0] * two[:, 2],
+        one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0],
+    )
+    around, count = corners.T.reshape(-1), len(points)
+    x, y, z = (np.bincount(around, np.tile(axis, 3), count) for axis in normals)
+    return np.asarray(z / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9), np.float32)
 
 
 def similarity_3d(

@@ -144,9 +144,10 @@ def _mean_points(
     reference = reference - reference.mean()
     centres = flat.mean(axis=1)
     around = flat - centres[:, None]
-    turns = around @ reference.conj() / (np.abs(reference) ** 2).sum()
+    # Sums instead of matrix products: for so few numbers a threaded product costs more in waiting than in adding.
+    turns = (around * reference.conj()).sum(axis=1) / (np.abs(reference) ** 2).sum()
     pose = _gaussian(offsets, POSE_SIGMA)
-    turn, centre = pose @ turns, pose @ centres
+    turn, centre = (pose * turns).sum(), (pose * centres).sum()
     forms = around / turns[:, None]
     weights = _gaussian(offsets, SHAPE_SIGMA)[:, None]
     if lively is not None:

@@ -38,7 +38,7 @@ class PictureView:
 
     def patch(self, matrix: NDArray[np.float32], side_px: int) -> Picture:
         """The patch that `matrix` shows (see `FrameView`); beyond the border the border's pixels go on."""
-        source, adjusted = decimated(self._picture, matrix, side_px)
+        source, adjusted = decimated(self._picture, matrix, (side_px, side_px))
         return np.asarray(
             cv2.warpAffine(
                 source, adjusted, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
