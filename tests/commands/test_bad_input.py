@@ -453,3 +453,31 @@ def test_huge_headers_cost_no_memory(
     assert code == 2
     assert peak_mib < MOST_MEMORY_MIB
     assert np.prod((30000, 30000)) / 2**20 > MOST_MEMORY_MIB  # decoding it would have cost more
+
+
+@pytest.mark.full
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(program: Program, tmp_path: Path) -> None:
+    """The kernel refuses files beyond a size, as a full disk would; the task tries again twice before it gives up."""
+    arguments = [
+        "swap",
+        portrait(tmp_path),
+        face_clip(tmp_path / "c.mp4", seconds=3),
+        "-o",
+        tmp_path / "o.mp4",
+        "--json",
+    ]
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY));"
+        "from gateway.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *map(str, arguments)],
+        env=program.environment, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, "fault.disk_full"), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o.mp4").exists()
+    assert not [path for path in program.scratch.rglob("*") if path.is_file() and path.stat().st_size >= 300_000]
+    again = program(*arguments)
+    assert again.exit_code == 0, again.stdout
+    assert (tmp_path / "o.mp4").exists()
