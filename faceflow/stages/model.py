@@ -1,12 +1,12 @@
 """What flows from stage to stage: small frozen models that name files, never live objects.
 
-    SwapJob -> validate  -> ValidatedJob
-            -> transcode -> Mezzanine          the input itself when it already fits
-            -> segment   -> Plan
-            -> swap      -> FacesArtifact      each segment
-            -> restore   -> FacesArtifact      each segment
-            -> merge     -> Part (each segment), then Output
-            -> upload    -> Delivery
+SwapJob -> validate  -> ValidatedJob
+        -> transcode -> Mezzanine          the input itself when it already fits
+        -> segment   -> Plan
+        -> swap      -> FacesArtifact      each segment
+        -> restore   -> FacesArtifact      each segment
+        -> merge     -> Part (each segment), then Output
+        -> upload    -> Delivery
 """
 
 from __future__ import annotations
