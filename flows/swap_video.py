@@ -17,7 +17,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from faceflow.job import SwapJob
-from faceflow.log import events
+from faceflow.log import configure_logging, events
 from faceflow.media.model import Segment
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
@@ -61,8 +61,11 @@ async def swap_video(job: SwapJob) -> JobRecord:
     Raises:
         FaceflowError: whatever went wrong, with a code, and a resolution that says what to do.
     """
+    settings = current_settings()
+    if not structlog.is_configured():  # a worker runs us, not the command line
+        configure_logging(settings.log)
     try:
-        return await _swap_video(job, current_settings())
+        return await _swap_video(job, settings)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)

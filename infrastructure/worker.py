@@ -22,6 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceflow.errors import ServerError
+from faceflow.log import configure_logging, guarded_stderr
+from faceflow.settings import current_settings
 from infrastructure.server.environment import python_path
 from infrastructure.server.keeper import die_with_parent
 
@@ -87,6 +89,8 @@ def supervise(pool: str, name: str) -> int:
     worker = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name],
         stdin=subprocess.DEVNULL,
+        stdout=2,  # what it and its jobs say goes through our guard into the log
+        stderr=2,
         preexec_fn=die_with_parent(),
     )
     try:
@@ -154,4 +158,7 @@ def _reap(awaited: int | None = None) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(sys.argv[1], sys.argv[2]))
+    with guarded_stderr():
+        configure_logging(current_settings().log)
+        exit_code = supervise(sys.argv[1], sys.argv[2])
+    sys.exit(exit_code)

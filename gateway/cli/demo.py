@@ -19,7 +19,7 @@ from faceflow.settings import current_settings
 from faceflow.stages.sheet import before_after_sheet
 from gateway.cli.local_run import run_job
 from gateway.cli.request import build_job
-from gateway.cli.screen import console, print_json, record_json, show_record
+from gateway.cli.screen import print_json, record_json, result_console, show_record
 
 
 def demo(
@@ -53,7 +53,7 @@ def demo(
         print_json({**record_json(record), "sheet": str(sheet.absolute())})
         return
     show_record(record)
-    screen = console()
+    screen = result_console()
     screen.print(f"\n[bold green]video[/]  {local_path(job.output)}\n[bold green]sheet[/]  {sheet.absolute()}")
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 import faceflow
 from faceflow.errors import FaceflowError
 from faceflow.settings import Settings, current_settings
-from gateway.cli.screen import console, print_json
+from gateway.cli.screen import print_json, result_console
 from infrastructure.server.lease import answers, running_server
 
 _GIB = 2**30
@@ -69,7 +69,7 @@ def _show(findings: list[Finding]) -> None:
         if finding.resolution:
             detail += f"\n[dim]{escape(finding.resolution)}[/]"
         table.add_row(marks[finding.level], finding.what, detail)
-    console().print(table)
+    result_console().print(table)
 
 
 def _program(_settings: Settings) -> Iterator[Finding]:

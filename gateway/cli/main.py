@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 import faceflow
 from faceflow.errors import FaceflowError, FaultError, JobError, stopped
-from faceflow.log import configure_logging, events
+from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.settings import LogSettings, Settings, current_settings
 from gateway.cli import demo, doctor, swap, up
 from gateway.cli.screen import show_error
@@ -52,7 +52,8 @@ def _options(
 
 def run() -> None:
     """Entry point of the `faceflow` program."""
-    exit_code = main(sys.argv[1:])
+    with guarded_stderr():
+        exit_code = main(sys.argv[1:])
     # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait for ever.
     last_resort = threading.Timer(EXIT_TIMEOUT_S, os._exit, [exit_code])
     last_resort.daemon = True

@@ -1,7 +1,7 @@
 """What a person sees: the progress bar, the result, and an error with what to do about it.
 
 Results go to standard output, everything else to standard error. With `--json`, standard output carries exactly
-one object, whether the command succeeded or failed.
+one object, whether the command succeeded or failed. With JSON log lines, standard error carries nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from faceflow.errors import FaceflowError
+from faceflow.log import error_stream, events, speaks_json
 
 if TYPE_CHECKING:
     from flows.progress import Snapshot
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """The console for people, on standard error as it is now."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    """The console for people, on standard error; it is silent where JSON log lines are asked for."""
+    return Console(file=error_stream(), highlight=False, soft_wrap=True, quiet=speaks_json())
+
+
+def result_console() -> Console:
+    """The console for results, on standard output."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -37,6 +43,8 @@ def print_json(value: dict[str, Any]) -> None:
 
 def show_error(error: FaceflowError, *, as_json: bool) -> None:
     """The error with its code and resolution."""
+    if speaks_json():
+        events().error("program.failed", **error.to_dict())
     if as_json:
         print_json(error.to_dict())
         return
@@ -73,7 +81,7 @@ def show_record(record: JobRecord) -> None:
     table.add_row("stages, s", spent)
     for note in record.notes:
         table.add_row("note", escape(note))
-    console().print(table)
+    result_console().print(table)
 
 
 @contextmanager
@@ -115,6 +123,7 @@ def waiting(text: str) -> Iterator[Callable[[float], None]]:
         nonlocal started
         if not started:
             started = True
+            events().info("program.waiting", what=text)
             if screen.is_terminal:
                 status.start()
             else:

@@ -6,15 +6,18 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
+from faceflow.log import events
 from faceflow.settings import Settings, current_settings
 from gateway.cli.screen import console, waiting
 from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import end_if_unused, lease_server, only_up
+from infrastructure.server.lease import ServerAddress, end_if_unused, lease_server, only_up
 from infrastructure.server.record import ServerFiles
 from infrastructure.worker import local_worker, require_running, worker_name
 
@@ -37,6 +40,7 @@ def up(
                 end_if_unused(settings)
     except KeyboardInterrupt:
         console().print("Stopped.")
+        events().info("up.stopped")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -45,25 +49,32 @@ def up(
 def _run(settings: Settings, jobs: int) -> NoReturn:
     pool, name = settings.pool.name, worker_name(settings.paths.state)
     log = ServerFiles(settings.paths.state).directory / "worker.log"
-    with waiting("Starting the local Prefect server") as tick, lease_server(settings, tick) as address:
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
-        from flows.registration import end_abandoned_runs, register_local
+    with ExitStack() as stack:
+        with waiting("Starting the local Prefect server") as tick:
+            address = stack.enter_context(lease_server(settings, tick))
+            os.environ.update(client_environment(settings.paths.state, address.api_url))
+            from flows.registration import end_abandoned_runs, register_local
 
-        deployment = asyncio.run(register_local(pool, jobs))
-        # Those of an earlier `faceflow up` that could not do it itself.
-        asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+            deployment = asyncio.run(register_local(pool, jobs))
+            # Those of an earlier `faceflow up` that could not do it itself.
+            asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
         try:
             with local_worker(pool, name, log) as worker:
-                screen = console()
-                screen.print(f"[bold]faceflow is up[/]  {address.ui_url}")
-                screen.print(f"  deployment  {deployment}   (start runs in the UI, or: faceflow swap --remote ...)")
-                screen.print(f"  worker log  {log}")
-                screen.print("  Ctrl-C ends all of it.")
+                _say_so(address, deployment, log)
                 while True:
                     require_running(worker, log)
                     time.sleep(CHECK_S)
         finally:
             asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+
+
+def _say_so(address: ServerAddress, deployment: str, log: Path) -> None:
+    screen = console()
+    screen.print(f"[bold]faceflow is up[/]  {address.ui_url}")
+    screen.print(f"  deployment  {deployment}   (start runs in the UI, or: faceflow swap --remote ...)")
+    screen.print(f"  worker log  {log}")
+    screen.print("  Ctrl-C ends all of it.")
+    events().info("up.ready", ui_url=address.ui_url, deployment=deployment, worker_log=str(log))
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
