@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,39 @@ def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if named is not None:
             os.environ["PREFECT_API_URL"] = named
         assert end_if_unused(settings), "some process still uses the suite's server"
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running `faceflow up`."""
+
+    process: subprocess.Popen[str]
+    ui_url: str
+    worker_log: Path
+
+
+def start_up(program: Program, **environment: str) -> Up:
+    """Starts `faceflow up` and waits until it says that it is there. The caller ends it."""
+    process = program.start("up", **environment)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        event = json.loads(line)
+        if event["event"] == "up.ready":
+            return Up(process, event["ui_url"], Path(event["worker_log"]))
+    raise AssertionError(f"faceflow up ended with {process.wait()}: {said}")
+
+
+@pytest.fixture(scope="session")
+def up(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """`faceflow up` on the suite's server, for the whole session."""
+    scratch = tmp_path_factory.mktemp("up") / "scratch"
+    up = start_up(Program(shared_state, scratch), FACEFLOW_LOG__LEVEL="info")
+    yield up
+    up.process.send_signal(signal.SIGTERM)
+    stdout, stderr = up.process.communicate(timeout=30)
+    assert (up.process.returncode, stdout) == (0, ""), stderr
 
 
 @pytest.fixture

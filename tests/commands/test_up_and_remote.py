@@ -1,0 +1,200 @@
+"""`faceflow up` is all there and ends altogether, whatever happens to it; `--remote` runs on it as if it were here."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Finished, Program, Up, start_up
+from tests.faces import face_clip, ffmpeg, portrait
+
+GONE_S = 15.0
+
+
+@dataclass(frozen=True)
+class Files:
+    """Inputs of a job and a place for its output."""
+
+    folder: Path
+    source: Path
+    target: Path
+
+    def arguments(self, output: str, *options: str) -> list[str | Path]:
+        return ["swap", self.source, self.target, "-o", self.folder / output, "--json", *options]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path, portrait(tmp_path), face_clip(tmp_path / "clip.mp4", seconds=2.0))
+
+
+def processes_of(state: Path) -> list[psutil.Process]:
+    """Every process that works with this state folder, whoever its parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("FACEFLOW_PATHS__STATE") == str(state):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def wait_until_nobody_is_left(state: Path) -> None:
+    deadline = time.monotonic() + GONE_S
+    while left := processes_of(state):
+        assert time.monotonic() < deadline, f"left behind: {[' '.join(process.cmdline()) for process in left]}"
+        time.sleep(0.1)
+
+
+def follow_until(process: subprocess.Popen[str], condition: Callable[[dict[str, Any]], bool]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["event"] == "run.followed" and condition(event):
+            return
+    raise AssertionError(f"the job ended before: {process.communicate()}")
+
+
+def is_in_work(event: dict[str, Any]) -> bool:
+    return bool(event["state"] == "running" and event["percent"] > 0)
+
+
+def test_a_remote_job_gives_what_a_local_one_gives(up: Up, program: Program, files: Files) -> None:
+    remote = program(*files.arguments("remote.mp4", "--remote"))
+    assert remote.exit_code == 0, remote.stdout + remote.stderr
+    local = program(*files.arguments("local.mp4"))
+    assert local.exit_code == 0, local.stdout + local.stderr
+    assert remote.answer.keys() == local.answer.keys()
+    same = ("frames", "faces", "size_bytes", "sha256", "notes")
+    assert {name: remote.answer[name] for name in same} == {name: local.answer[name] for name in same}
+    assert remote.answer["stages"].keys() == local.answer["stages"].keys()
+    assert remote.answer["output"] == str(files.folder / "remote.mp4")
+    assert (files.folder / "remote.mp4").read_bytes() == (files.folder / "local.mp4").read_bytes()
+
+    followed = [event for event in remote.events if event["event"] == "run.followed"]
+    percents = [event["percent"] for event in followed]
+    assert percents == sorted(percents)
+    assert (followed[-1]["state"], percents[-1]) == ("completed", 100.0)
+    assert "running" in [event["state"] for event in followed]
+
+
+def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program, files: Files) -> None:
+    # The command line makes paths absolute, the UI does not: the job's working directory is that of `up`.
+    assert up.process.pid in [process.pid for process in processes_of(program.state)]
+    directory = psutil.Process(up.process.pid).cwd()
+    [deployment] = _api(up, "/deployments/filter", {})
+    assert deployment["job_variables"]["working_dir"] == directory
+    assert directory in deployment["description"]
+
+
+def test_the_worker_says_what_it_does_in_json_lines(up: Up, program: Program, files: Files) -> None:
+    done = program(*files.arguments("out.mp4", "--remote"))
+    assert done.exit_code == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in up.worker_log.read_text().splitlines()]
+    assert all({"timestamp", "task_id", "event", "model", "input_size", "gpu_used"} <= line.keys() for line in lines)
+    mine = [line for line in lines if line["task_id"] == done.answer["job_id"]]
+    assert {"job.started", "stage.finished", "job.finished"} <= {line["event"] for line in mine}
+    assert {line["model"] for line in mine} == {"mesh"}
+
+
+def test_a_failing_remote_job_says_the_same_as_a_local_one(up: Up, program: Program, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=176x144:rate=25:duration=0.4", "-pix_fmt", "yuv420p", empty)
+    files = Files(tmp_path, portrait(tmp_path), empty)
+    remote, local = (program(*files.arguments(f"out{len(where)}.mp4", *where)) for where in (["--remote"], []))
+    assert (remote.exit_code, local.exit_code) == (2, 2)
+    assert remote.answer["code"] == "face.none_in_target"
+    assert {**remote.answer, "fields": None} == {**local.answer, "fields": None}
+    assert remote.answer["message"] and remote.answer["resolution"]
+
+
+def test_an_unknown_pool_is_said(up: Up, program: Program, files: Files) -> None:
+    done = program(*files.arguments("out.mp4", "--remote", "--pool", "moon"))
+    assert (done.exit_code, done.answer["code"]) == (1, "server.deployment_missing")
+    assert "moon" in done.answer["message"]
+
+
+def test_without_a_server_remote_says_so_at_once(offline_program: Program, files: Files) -> None:
+    done = offline_program(*files.arguments("out.mp4", "--remote"), timeout_s=30)
+    assert (done.exit_code, done.answer["code"]) == (1, "server.not_running")
+    assert "faceflow up" in done.answer["resolution"]
+    assert processes_of(offline_program.state) == []
+
+
+def test_a_second_up_says_where_the_first_one_is(up: Up, program: Program) -> None:
+    done = program("up", timeout_s=30)
+    assert done.exit_code == 1
+    failure = done.events[-1]
+    assert (failure["event"], failure["code"]) == ("program.failed", "server.already_up")
+    assert up.ui_url in failure["message"]
+    assert up.process.poll() is None
+
+
+@pytest.fixture
+def own_program(tmp_path: Path) -> Iterator[Program]:
+    """The program with a server of its own; whatever a failed test leaves running is ended."""
+    program = Program(tmp_path / "state", tmp_path / "scratch")
+    yield program
+    for process in processes_of(program.state):
+        process.kill()
+
+
+OWN_SERVER = {"FACEFLOW_SERVER__PORT": "14240"}
+
+
+def test_ctrl_c_while_the_server_starts_ends_all_of_it(own_program: Program) -> None:
+    process = own_program.start("up", **OWN_SERVER)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line)["event"] == "program.waiting":
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=GONE_S)
+    assert process.returncode == 0
+    wait_until_nobody_is_left(own_program.state)
+
+
+def test_a_killed_up_takes_all_along_and_the_next_one_goes_on(own_program: Program, files: Files) -> None:
+    long = Files(files.folder, files.source, face_clip(files.folder / "long.mp4", seconds=20.0))
+    job = long.arguments("out.mp4", "--remote", "--segment-length", "1")
+
+    killed = start_up(own_program, **OWN_SERVER)
+    follower = own_program.start(*job)
+    follow_until(follower, is_in_work)
+    assert len([p for p in processes_of(own_program.state) if "prefect.engine" in p.cmdline()]) == 1
+    killed.process.kill()
+    stdout, stderr = follower.communicate(timeout=GONE_S)
+    assert json.loads(stdout)["code"] == "server.worker_missing", stderr
+    wait_until_nobody_is_left(own_program.state)
+
+    # The run that was in work holds the only place of the pool until somebody says that it is no more.
+    again = start_up(own_program, **OWN_SERVER)
+    follower = own_program.start(*job)
+    follow_until(follower, is_in_work)
+    states = [run["state_type"] for run in _api(again, "/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})]
+    assert states == ["CRASHED", "RUNNING"]
+    again.process.send_signal(signal.SIGINT)
+    again.process.communicate(timeout=GONE_S)
+    assert again.process.returncode == 0
+    stdout, stderr = follower.communicate(timeout=GONE_S)
+    done = Finished(follower.returncode, stdout, stderr)
+    assert (done.exit_code, done.answer["code"]) == (1, "fault.run_lost"), stderr
+    wait_until_nobody_is_left(own_program.state)
+
+
+def _api(up: Up, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    import httpx
+
+    answer = httpx.post(f"{up.ui_url}/api{path}", json=body, timeout=10, trust_env=False)
+    answer.raise_for_status()
+    return list(answer.json())
