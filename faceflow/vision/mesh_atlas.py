@@ -143,13 +143,14 @@ def _hair_zone() -> Floats:
     return np.asarray(np.maximum(above, strip), np.float32)
 
 
-@lru_cache(maxsize=1)
-def features() -> Floats:
+@lru_cache(maxsize=2)
+def features(nostrils: bool = True) -> Floats:
     """float32 (512, 512): 1 over brows, eyes, lips and nostrils: not of the skin's colour, and part of the face."""
     points = atlas_points()[:, :2]
     mask = np.zeros((ATLAS_PX, ATLAS_PX), np.uint8)
     half = len(BROWS) // 2
-    for group in (BROWS[:half], BROWS[half:], *HOLES, OUTER_LIPS, (48, 278, 2, 4)):
+    groups = (BROWS[:half], BROWS[half:], *HOLES, OUTER_LIPS, *([(48, 278, 2, 4)] if nostrils else []))
+    for group in groups:
         cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[list(group)]).astype(np.int32)), 255)
     wide = cv2.dilate(mask, np.ones((7, 7), np.uint8))
     return np.asarray(cv2.GaussianBlur(wide, (0, 0), 3), np.float32) / np.float32(255)

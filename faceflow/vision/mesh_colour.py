@@ -1,11 +1,12 @@
 """Makes the source's skin look lit and coloured like the target's.
 
 Both faces are compared where both show skin: on the mesh, away from brows, eyes, lips and nostrils, and without what
-hangs in front of the target (`skin_share`). `colour_transfer` is the linear Monge-Kantorovich map between the two
+hangs in front of the target (`off_skin`). `colour_transfer` is the linear Monge-Kantorovich map between the two
 colour distributions (Pitie and Kokaram 2007): it moves the mean and the covariance with the least change. Its gains
 are clipped, since a flat grey target would wash the face out and a contrasty one would turn lips red. `light_over`
 is what is then still missing of the target's low-frequency light, so that a shadow on the target's cheek stays; its
-mean is exact: over the compared skin the swapped face is as bright and as tinted as the target's own.
+mean is exact: over the compared skin the swapped face is as bright and as tinted as the target's own. `highlights`
+keeps the source's shine below what the target's skin shows.
 
 All of it is low-frequency or statistics, and is computed on pictures of `WORK_PX` at most.
 """
@@ -22,17 +23,23 @@ Floats = NDArray[np.float32]
 
 WORK_PX = 96
 """Longest side of the pictures that are compared."""
-_GAINS = (0.8, 1.35)
-"""Least and largest gain along any direction of colour space."""
-_REACH = 0.09
+_GAINS = (0.95, 1.15)
+"""Least and largest gain along any direction of colour space: the target's contrast is mostly its light, which comes
+in by itself; more would exaggerate the source's features."""
+_REACH = 0.10
 """Sigma of the light's blur as a share of the face's width."""
-_LIGHT, _TINT = 0.55, 0.9
+_LIGHT, _TINT = 0.9, 1.0
 """How much of the target's low-frequency brightness and of its tint is taken over: a face must fit its neck."""
 _LUMA = np.array([[0.114, 0.587, 0.299]] * 3, np.float32)
-_SPREAD = np.array([12.0, 5.0, 5.0], np.float32)
-"""Least deviation of a face's skin in 8-bit CIE Lab: more even skin is not trusted to be that even."""
-_ALIKE = (2.0, 3.6)
+_SPREAD = np.array([12.0, 5.0, 5.0], np.float32), np.array([40.0, 6.5, 6.5], np.float32)
+"""Least and largest deviation of a face's skin in 8-bit CIE Lab: it is not trusted to be more even, nor more motley
+(then what lies behind a profile would pass for skin)."""
+SKIN = (2.0, 3.6)
 """Deviations from the skin's median within which a pixel is surely skin, and beyond which it surely is not."""
+FACE = (6.0, 10.0)
+"""The same for what can still be the face in another light: a reddened nose, a shadow."""
+_KNEE, _ABOVE = 0.96, 0.3
+"""Share of the target's skin that is darker than the knee, and the slope above it."""
 _FEWEST = 40
 
 
@@ -43,27 +50,32 @@ def small(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(picture, (WORK_PX, WORK_PX), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def skin_share(target: Picture, where: Floats) -> Floats:
-    """float32 (W, W), 0 to 1: how surely each pixel of the target is of the colour of its skin.
+def off_skin(target: Picture, where: Floats) -> Floats:
+    """float32 (W, W): how far each pixel of the target is from the colour of its skin, in deviations.
 
     Args:
         target: uint8 (W, W, 3), BGR.
         where: float32 (W, W), above 0.5 where most of what is seen is skin.
 
     Returns:
-        All 1 when there is too little to tell.
+        All 0 when there is too little to tell. `share_within` makes a share of it.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(target, (3, 3), 0.8), cv2.COLOR_BGR2Lab)
     sample = lab[where > 0.5].astype(np.float32)
     if len(sample) < _FEWEST:
-        return np.ones(where.shape, np.float32)
+        return np.zeros(where.shape, np.float32)
     middle = np.median(sample, axis=0).astype(np.float32)
-    spread = np.maximum(np.median(np.abs(sample - middle), axis=0).astype(np.float32) * np.float32(1.4826), _SPREAD)
+    spread = (np.median(np.abs(sample - middle), axis=0).astype(np.float32) * np.float32(1.4826)).clip(*_SPREAD)
     away = (lab - middle) / spread
     # Light skin is skin in a highlight, so brightness counts downwards only.
     darker = np.minimum(away[..., 0], 0)
-    distance = np.sqrt(darker * darker + away[..., 1] * away[..., 1] + away[..., 2] * away[..., 2])
-    return np.asarray(1 - ((distance - np.float32(_ALIKE[0])) / np.float32(_ALIKE[1] - _ALIKE[0])).clip(0, 1))
+    return np.asarray(np.sqrt(darker * darker + away[..., 1] * away[..., 1] + away[..., 2] * away[..., 2]), np.float32)
+
+
+def share_within(distance: Floats, limits: tuple[float, float]) -> Floats:
+    """float32: 1 up to the first of `limits`, 0 from the second on."""
+    low, high = (np.float32(limit) for limit in limits)
+    return np.asarray(((high - distance) / (high - low)).clip(0, 1), np.float32)
 
 
 def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[Floats, Floats]:
@@ -109,6 +121,26 @@ def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: f
     share = weight / max(1e-6, float(weight.sum()))
     left_over = ((missing - light) * share[..., None]).sum((0, 1))
     return np.asarray(light + left_over, np.float32)
+
+
+def highlights(target: Picture, weight: Floats) -> NDArray[np.uint8]:
+    """A table, uint8 (256, 1, 3), that bends each channel where it exceeds what the target's skin shows.
+
+    A source that was lit from the front is shinier than most targets; where red is at its end already, a highlight
+    would only raise blue and green, and the skin would look bleached.
+
+    Args:
+        target: uint8 (W, W, 3), BGR.
+        weight: float32 (W, W), above 0.5 where skin is compared.
+    """
+    codes = np.arange(256, dtype=np.float32)[:, None]
+    theirs = target[weight > 0.5]
+    if len(theirs) < _FEWEST:
+        return np.asarray(np.repeat(codes, 3, axis=1)[:, None], np.uint8)
+    rank = int(_KNEE * (len(theirs) - 1))
+    knee = np.partition(theirs, rank, axis=0)[rank].astype(np.float32)
+    bent = np.minimum(codes, knee + np.maximum(codes - knee, 0) * np.float32(_ABOVE))
+    return np.asarray(np.rint(bent), np.uint8)[:, None]
 
 
 def _moments(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

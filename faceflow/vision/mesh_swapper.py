@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,7 +17,16 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, build_atlas, coverage, features, rows_above_brows
-from faceflow.vision.mesh_colour import colour_transfer, light_over, skin_share, small
+from faceflow.vision.mesh_colour import (
+    FACE,
+    SKIN,
+    colour_transfer,
+    highlights,
+    light_over,
+    off_skin,
+    share_within,
+    small,
+)
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
@@ -28,8 +36,9 @@ Floats = NDArray[np.float32]
 _MARGIN = 1.12
 """Crop side as a multiple of the face's longer side."""
 _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 64, 128, 512
-_STEEP = (-0.05, 0.25)
-"""Cosine of the angle to the viewer at which the swap is gone, and from which it is whole."""
+_STEEP, _OBLIQUE = 0.25, 0.55
+"""Cosine of the angle to the viewer from which the swap is whole (at 0 it is gone), and from which the surface is
+surely in front of what lies behind a profile."""
 _FOREHEAD = (0.55, 0.85)
 """Rows of the forehead (0 top, 1 brows) between which hair of the target stops being looked for."""
 _BORDER_PX = 2
@@ -42,17 +51,20 @@ class MeshIdentity:
     Attributes:
         name: the source's name.
         levels: uint8 (512, 512, 4), (256, 256, 4), (128, 128, 4): texture in BGR and coverage, each half the last.
+        zones: uint8 (512, 512, 3), 255 above the brows, where hair may hang; on brows, eyes and lips; where the
+            source is of its skin's colour.
     """
 
     name: str
     levels: tuple[NDArray[np.uint8], ...] = field(repr=False)
+    zones: NDArray[np.uint8] = field(repr=False)
 
 
 class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "2"
+    version = "3"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 64, within 128 to 512."""
@@ -86,7 +98,7 @@ class MeshSwapper:
         while level.shape[0] > _LEAST_SIDE:
             level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
             levels.append(level)
-        return MeshIdentity(name, tuple(levels))
+        return MeshIdentity(name, tuple(levels), _zones(texture))
 
     def swap(self, crops: Sequence[TargetCrop], identity: Identity) -> list[SwappedCrop]:
         """Swaps each crop; see `Swapper`.
@@ -110,7 +122,8 @@ class MeshSwapper:
         drawn, covered = draw_mesh(landmarks, _values(landmarks), side)
         level = _level(identity, _extent(landmarks))
         texels = level.shape[0]
-        u, v, seen = cv2.split(drawn)
+        u, v, frontal = cv2.split(drawn)
+        seen = _smoothstep(0.0, _STEEP, np.asarray(frontal, np.float32))
         rendered = cv2.remap(
             level,
             cv2.addWeighted(u, texels, u, 0, -0.5),
@@ -125,20 +138,27 @@ class MeshSwapper:
         size = (ours.shape[1], ours.shape[0])
         shown = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
         at = [cv2.resize(axis, size, interpolation=cv2.INTER_NEAREST) * np.float32(ATLAS_PX) for axis in (u, v)]
-        zones = cv2.remap(_zones(), at[0], at[1], cv2.INTER_NEAREST)
-        forehead, feature = (zones[..., zone].astype(np.float32) * np.float32(1 / 255) for zone in range(2))
+        zones = cv2.remap(identity.zones, at[0], at[1], cv2.INTER_NEAREST)
+        forehead, feature, own = (zones[..., zone].astype(np.float32) * np.float32(1 / 255) for zone in range(3))
         bare = shown * (1 - feature)
-        skin = skin_share(theirs, bare * (1 - forehead))
-        hair = (cv2.GaussianBlur((1 - skin) * forehead, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
-        alpha *= 1 - cv2.resize(hair, (side, side), interpolation=cv2.INTER_LINEAR)
-        weight = np.asarray(bare * skin, np.float32)
+        strange = off_skin(theirs, bare * (1 - forehead))
+        skin = share_within(strange, SKIN)
+        face = share_within(strange, FACE)
+        cosine = np.asarray(cv2.resize(frontal, size, interpolation=cv2.INTER_AREA), np.float32)
+        turned = 1 - _smoothstep(_STEEP, _OBLIQUE, cosine)
+        # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
+        others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
+        stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
+        alpha *= 1 - cv2.resize(stays, (side, side), interpolation=cv2.INTER_LINEAR)
+        weight = np.asarray(bare * skin * own, np.float32)
         matrix, offset = colour_transfer(ours, theirs, weight)
         move = np.column_stack([matrix, offset])
         width = float(np.ptp(landmarks[:, 0]))
         matched = np.asarray(cv2.transform(ours.astype(np.float32), move), np.float32)
-        light = light_over(matched, theirs, weight, width * size[0] / side)
+        light = light_over(matched, theirs, bare * face * (1 - stays) * own, width * size[0] / side)
         moved = cv2.transform(texture.astype(np.float32), move)
         lit = cv2.add(moved, cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_8U)
+        lit = cv2.LUT(lit, highlights(theirs, weight))
 
         mask = cv2.convertScaleAbs(alpha, alpha=255)
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, width * 0.008))
@@ -150,16 +170,17 @@ class MeshSwapper:
 
 
 def _values(landmarks: Floats) -> Floats:
-    """float32 (468, 3): place in the atlas (0 to 1) and how much is shown, for each point of the mesh."""
-    seen = _smoothstep(*_STEEP, facing(landmarks))
-    return np.asarray(np.column_stack([(atlas_points()[:, :2] + 0.5) / ATLAS_PX, seen]), np.float32)
+    """float32 (468, 3): place in the atlas (0 to 1) and cosine to the viewer, for each point of the mesh."""
+    frontal = facing(landmarks).clip(0, 1)
+    return np.asarray(np.column_stack([(atlas_points()[:, :2] + 0.5) / ATLAS_PX, frontal]), np.float32)
 
 
-@lru_cache(maxsize=1)
-def _zones() -> NDArray[np.uint8]:
-    """uint8 (512, 512, 2): 255 above the brows, where hair may hang; 255 on brows, eyes, lips and nostrils."""
+def _zones(texture: Picture) -> NDArray[np.uint8]:
+    """See `MeshIdentity.zones`."""
     forehead = np.broadcast_to(1 - _smoothstep(*_FOREHEAD, rows_above_brows()), (ATLAS_PX, ATLAS_PX))
-    return np.asarray(np.rint(np.dstack([forehead, features()]) * 255), np.uint8)
+    feature = features(nostrils=False)
+    own = share_within(off_skin(texture, coverage() * (1 - features()) * (1 - forehead)), SKIN)
+    return np.asarray(np.rint(np.dstack([forehead, feature, own]) * 255), np.uint8)
 
 
 def _level(identity: MeshIdentity, face_px: float) -> NDArray[np.uint8]:
