@@ -25,8 +25,9 @@ from faceflow.vision.face_landmarker import LANDMARKS, LEFT_EYE, RIGHT_EYE, face
 from faceflow.vision.mesh_topology import INNER_LIPS, OUTER_LIPS, frontal
 from faceflow.vision.model import Face
 
-POSE_SIGMA = 0.8
-"""Frames; position, size and roll."""
+POSE_SIGMA = 0.5
+"""Frames; position, size and roll. Against optical flow, 0.4 to 0.6 follows a shaking camera best: more smoothing takes
+away motion that is real, and the swap swims on the face."""
 SHAPE_SIGMA = 2.0
 """Frames; the form of the face at rest."""
 LIVELY_SIGMA = 0.8

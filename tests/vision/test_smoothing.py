@@ -85,3 +85,15 @@ def test_two_faces_are_not_mixed():
     for number, pair in found.items():
         centres = sorted(float(face.box[0]) for face in pair)
         assert np.allclose(centres, sorted([left[number].box[0], right[number].box[0]]), atol=1.0), number
+
+
+def test_the_shake_of_a_camera_is_followed():
+    shake = [0.0, 3.0, 0.0, -3.0] * 10
+    shaken = []
+    for face, way in zip(faces_of(40, speed=0), shake, strict=True):
+        shaken.append(face_of((face.landmarks + np.array([0, way, 0], np.float32)).astype(np.float32), 1.0))
+    found = smooth(shaken)
+    heights = [float(points(found, number)[:, 1].mean()) - float(faces_of(40, speed=0)[number].landmarks[:, 1].mean())
+               for number in range(8, 32)]  # fmt: skip
+    followed = np.dot(heights, shake[8:32]) / np.dot(shake[8:32], shake[8:32])
+    assert followed > 0.7
