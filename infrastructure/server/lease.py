@@ -130,7 +130,7 @@ def is_up(settings: Settings) -> bool:
     try:
         with ServerFiles(settings.paths.state).up_lock.open("rb") as lock:
             return not _try_shared(lock)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from faceflow.errors import ResourceError
 from faceflow.job import FrozenModel
 
 
@@ -44,7 +45,14 @@ class ServerFiles:
 
     def create(self) -> None:
         """Makes the folder, readable by its owner only: the database holds job parameters."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(
+                "fault.scratch_unusable",
+                f"The folder {str(error.filename)!r} cannot be made: {error.strerror}.",
+                "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written.",
+            ) from error
 
     def write(self, record: ServerRecord) -> None:
         """Publishes the record in one step."""
@@ -56,7 +64,7 @@ class ServerFiles:
         """The record of a server whose keeper is alive, else None."""
         try:
             record = ServerRecord.model_validate_json(self.record.read_text())
-        except (FileNotFoundError, ValidationError, json.JSONDecodeError):
+        except (OSError, ValidationError, json.JSONDecodeError):
             return None
         return record if process_started_ticks(record.keeper_pid) == record.keeper_started_ticks else None
 

@@ -87,6 +87,12 @@ def test_a_remote_job_gives_what_a_local_one_gives(up: Up, program: Program, fil
     assert (followed[-1]["state"], percents[-1]) == ("completed", 100.0)
     assert "running" in [event["state"] for event in followed]
 
+    lines = [json.loads(line) for line in up.worker_log.read_text().splitlines()]
+    assert all({"timestamp", "task_id", "event", "model", "input_size", "gpu_used"} <= line.keys() for line in lines)
+    mine = [line for line in lines if line["task_id"] == remote.answer["job_id"]]
+    assert {"job.started", "stage.finished", "job.finished"} <= {line["event"] for line in mine}
+    assert {line["model"] for line in mine} == {"mesh"}
+
 
 def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program, files: Files) -> None:
     # The command line makes paths absolute, the UI does not: the job's working directory is that of `up`.
@@ -95,16 +101,6 @@ def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program
     [deployment] = _api(up, "/deployments/filter", {})
     assert deployment["job_variables"]["working_dir"] == directory
     assert directory in deployment["description"]
-
-
-def test_the_worker_says_what_it_does_in_json_lines(up: Up, program: Program, files: Files) -> None:
-    done = program(*files.arguments("out.mp4", "--remote"))
-    assert done.exit_code == 0, done.stdout + done.stderr
-    lines = [json.loads(line) for line in up.worker_log.read_text().splitlines()]
-    assert all({"timestamp", "task_id", "event", "model", "input_size", "gpu_used"} <= line.keys() for line in lines)
-    mine = [line for line in lines if line["task_id"] == done.answer["job_id"]]
-    assert {"job.started", "stage.finished", "job.finished"} <= {line["event"] for line in mine}
-    assert {line["model"] for line in mine} == {"mesh"}
 
 
 def test_a_failing_remote_job_says_the_same_as_a_local_one(up: Up, program: Program, tmp_path: Path) -> None:
@@ -165,7 +161,7 @@ def test_ctrl_c_while_the_server_starts_ends_all_of_it(own_program: Program) -> 
 
 
 def test_a_killed_up_takes_all_along_and_the_next_one_goes_on(own_program: Program, files: Files) -> None:
-    long = Files(files.folder, files.source, face_clip(files.folder / "long.mp4", seconds=20.0))
+    long = Files(files.folder, files.source, face_clip(files.folder / "long.mp4", seconds=10.0))
     job = long.arguments("out.mp4", "--remote", "--segment-length", "1")
 
     killed = start_up(own_program, **OWN_SERVER)
