@@ -63,7 +63,7 @@ class EncodeSettings(_Group):
     """
 
     threads: int = Field(default=1, ge=1, le=64)
-    """Frame threads of x264/x265. With more than one, x264 gave other bytes in about 1 of 150 encodes of a small clip
+    """Frame threads of x264/x265. With more than one, x264 gave other bytes in about 1 of 100 encodes of a small clip
     on a busy machine, so resuming is byte-exact with 1 only."""
     lookahead_threads: int = Field(default=1, ge=1, le=16)
     """Lookahead threads of x264."""

@@ -1,9 +1,9 @@
 """Encodes native frames into one part file that can be joined with its neighbours by copying packets.
 
 What makes that possible: the same fixed settings and thread numbers for every part, so that all parts have
-equal parameter sets; closed groups of pictures, so that nothing refers across a border; a key frame first. x264
-and x265 give the same bytes for the same input and the same numbers of threads, so a part can also be compared
-by its hash.
+equal parameter sets; closed groups of pictures, so that nothing refers across a border; a key frame first. With
+one thread, x264 (without AVX-512, see `repeatable_instructions`) and x265 give the same bytes for the same input,
+so a part can also be compared by its hash.
 
 8-bit frames become H.264 High (High 4:2:2 and High 4:4:4 for those samplings), 10-bit ones HEVC Main 10 and its
 variants. Everything that re-encoding drops is written back: colour description, range, chroma location, sample
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext, suppress
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,22 @@ from faceflow.settings import EncodeSettings
 _KEY_EVERY_S = 4
 _RATES = (Fraction(1), Fraction(1000))
 _CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
+_UP_TO_AVX2 = "MMX2,SSE2Fast,LZCNT,SSSE3,SSE4.2,AVX,FMA3,BMI1,BMI2,AVX2"
+
+
+@lru_cache(maxsize=1)
+def repeatable_instructions() -> dict[str, str]:
+    """The x264 option that leaves AVX-512 out, on machines that have it; empty elsewhere.
+
+    x264's AVX-512 code for macroblock-tree propagation reads memory that was never written: with glibc's
+    MALLOC_PERTURB_=1 the bytes change, and on a busy machine about one encode in a hundred differed. AVX2 and less give
+    the same bytes always, and the very bytes that AVX-512 gives when that memory happens to be zero.
+    """
+    try:
+        processor = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    return {"asm": _UP_TO_AVX2} if " avx512f " in processor and " avx2 " in processor else {}
 
 
 class PartWriter:
@@ -171,6 +188,7 @@ class PartWriter:
             "keyint": _key_interval(rate),
             "open-gop": 0,
             "stitchable": 1,
+            **repeatable_instructions(),
         }
         return self._options({"x264-params": _joined(parameters)})
 
