@@ -61,7 +61,7 @@ async def register_local(pool: str, concurrency: int) -> str:
             "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
             f"relative ones count from `{directory}`."
         ),
-        tags=["faceflow"],
+        tags=[],  # a run's tags become its tasks' tags; see tasks/stage_task.py
         entrypoint_type=EntrypointType.MODULE_PATH,
         # With a command of its own the worker starts the job at once, where it would look for a project to install.
         job_variables={

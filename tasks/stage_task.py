@@ -77,7 +77,7 @@ def stage_task(stage: str, description: str) -> Callable[[Callable[..., Awaitabl
             function,
             name=stage,
             description=description,
-            tags=["faceflow", stage],
+            # No tags: each one asks the server for a concurrency slot, which a busy SQLite refuses for two seconds.
             cache_policy=CacheKeyFnPolicy(cache_key_fn=key_of),
             persist_result=True,
             result_serializer="json",
