@@ -11,14 +11,13 @@ in a folder), so that neither has to be in the protocol.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from faceflow.errors import OutputError, ResourceError, StoreError
 from faceflow.job import FrozenModel, Sensitivity
-from faceflow.publish import output_error, publishing
+from faceflow.publish import output_error, publishing, sha256_of
 from faceflow.zones import Zone, require_zone
 
 
@@ -130,7 +129,7 @@ class FolderStore:
         if not path.is_file():
             return None
         try:
-            return _stored(path, _sha256_of(path))
+            return _stored(path, sha256_of(path))
         except OSError as error:
             raise _unreadable(path, error) from error
 
@@ -196,7 +195,7 @@ def _copy(source: Path, destination: Path, sha256: str | None) -> str:
     with reading, publishing(destination) as temporary:
         with temporary.open("wb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
-        found = _sha256_of(temporary)
+        found = sha256_of(temporary)
         if sha256 is not None and found != sha256.lower():
             raise StoreError(
                 "store.checksum",
@@ -206,11 +205,6 @@ def _copy(source: Path, destination: Path, sha256: str | None) -> str:
                 found=found,
             )
     return found
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stored(path: Path, sha256: str) -> StoredObject:

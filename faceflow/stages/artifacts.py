@@ -8,21 +8,10 @@ machine was lost).
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from faceflow.publish import sha256_of
 from faceflow.stages.model import Artifact
-
-_CHUNK_BYTES = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes as lower-case hex. Raises OSError where it cannot be read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def make_artifact(path: Path) -> Artifact:

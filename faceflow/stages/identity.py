@@ -15,7 +15,7 @@ from typing import Literal
 from faceflow.errors import FaceflowError, MediaError, PictureError
 from faceflow.job import FrozenModel, SwapJob
 from faceflow.locations import local_path
-from faceflow.stages.artifacts import sha256_of
+from faceflow.publish import sha256_of
 
 _ID_HEX_DIGITS = 24  # 96 bits: no two jobs of one installation meet by chance
 

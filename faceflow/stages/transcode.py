@@ -9,9 +9,9 @@ from faceflow.job import SwapJob
 from faceflow.media.model import FrameIndex
 from faceflow.media.transcode import transcode, transcode_reasons
 from faceflow.progress import Progress
-from faceflow.publish import output_error
+from faceflow.publish import output_error, sha256_of
 from faceflow.settings import Settings
-from faceflow.stages.artifacts import make_artifact, sha256_of
+from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
 
 

@@ -11,8 +11,9 @@ from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.media.writer import PartWriter
 from faceflow.progress import SILENT, Progress
+from faceflow.publish import sha256_of
 from faceflow.settings import EncodeSettings, Settings
-from faceflow.stages.artifacts import artifact_is_whole, make_artifact, sha256_of
+from faceflow.stages.artifacts import artifact_is_whole, make_artifact
 from faceflow.stages.join import run_join
 from faceflow.stages.model import Part, TargetKind, ValidatedJob
 from faceflow.stages.segment import run_segment
