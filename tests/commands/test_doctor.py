@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.server.record import ServerFiles
 from tests.conftest import ROOT, Finished, Program
 
 
@@ -79,7 +80,9 @@ def test_a_named_server_that_does_not_answer_is_a_problem(offline_program: Progr
 
 @pytest.mark.parametrize("named", [False, True])
 def test_a_running_server_is_found(program: Program, named: bool) -> None:
-    address = "http://127.0.0.1:14220"
+    record = ServerFiles(program.state).read()
+    assert record is not None
+    address = record.ui_url  # another port than the usual one where that is taken
     done = program("doctor", "--json", **({"PREFECT_API_URL": f"{address}/api"} if named else {}))
     assert done.exit_code == 0, done.stdout
     found = finding(done, "Prefect server")
