@@ -83,6 +83,7 @@ async def _swap_video(job: SwapJob, settings: Settings) -> JobRecord:
         record = await asyncio.to_thread(_finished, place, job, settings)
         if record is not None:
             events().info("job.found_finished", output=record.delivery.link)
+            record = record.model_copy(update={"already_done": True})
             await show_result(record)
             return record
         place.record.unlink(missing_ok=True)

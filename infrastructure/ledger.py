@@ -43,6 +43,8 @@ class JobRecord(FrozenModel):
     seconds: float
     stages: dict[str, float]
     notes: tuple[str, ...]
+    already_done: bool = False
+    """Whether an earlier run had finished the job and this one only found it; the other figures are that run's."""
 
 
 class JobPlace:

@@ -65,6 +65,7 @@ def record_json(record: JobRecord) -> dict[str, Any]:
         "size_bytes": record.delivery.size_bytes,
         "sha256": record.delivery.sha256,
         "notes": list(record.notes),
+        "already_done": record.already_done,
     }
 
 
@@ -76,6 +77,8 @@ def show_record(record: JobRecord) -> None:
     table.add_row("output", escape(record.delivery.link))
     rate = f"  ({record.frames / record.seconds:.1f} frames per second)" if record.seconds else ""
     table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces")
+    if record.already_done:
+        table.add_row("already done", "an earlier run had finished this job; the times are that run's")
     table.add_row("time", f"{record.seconds:.1f} s{rate}")
     spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in record.stages.items() if seconds >= 0.05)
     table.add_row("stages, s", spent)

@@ -19,21 +19,35 @@ def swap(
         list[str],
         typer.Argument(metavar="SOURCE... TARGET", help="Portraits of one person, then the video or picture."),
     ],
-    output: Annotated[str, typer.Option("-o", "--output", help="The result: .mp4, .mov, .mkv, .png, .jpg, .webp.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="The result: .mp4, .m4v, .mov, .mkv, .png, .jpg, .webp.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,
     pool: Annotated[str, typer.Option("--pool", help="With --remote: the work pool to run on.")] = "local",
-    faces: Annotated[Selection | None, typer.Option("--faces", help="Which faces are swapped.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="Which swapper runs.")] = None,
-    restorer: Annotated[str | None, typer.Option("--restorer", help="`detail` or `none`.")] = None,
-    restore_blend: Annotated[float | None, typer.Option("--restore-blend", help="0 to 1.")] = None,
-    crf: Annotated[int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51; lower is better.")] = None,
-    preset: Annotated[SpeedPreset | None, typer.Option("--preset", help="Effort of the encoder.")] = None,
+    faces: Annotated[
+        Selection | None,
+        typer.Option(
+            "--faces", help="Which faces are swapped, default `all`; `mapped` needs an engine that recognises people."
+        ),
+    ] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Which swapper runs: `mesh` (the default).")] = None,
+    restorer: Annotated[str | None, typer.Option("--restorer", help="`detail` (the default) or `none`.")] = None,
+    restore_blend: Annotated[
+        float | None, typer.Option("--restore-blend", help="Strength of the restorer, 0 to 1 (the default).")
+    ] = None,
+    crf: Annotated[
+        int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51, default 18; lower is better.")
+    ] = None,
+    preset: Annotated[
+        SpeedPreset | None, typer.Option("--preset", help="Effort of the encoder, default `veryfast`.")
+    ] = None,
     max_long_side: Annotated[
-        int | None, typer.Option("--max-long-side", help="Longest side of the result in pixels.")
+        int | None, typer.Option("--max-long-side", help="Longest side of the result in pixels, default 1920.")
     ] = None,
     segment_length: Annotated[
-        float | None, typer.Option("--segment-length", help="Seconds of video that are redone after a crash.")
+        float | None,
+        typer.Option("--segment-length", help="Seconds of video that are redone after a crash, default 5."),
     ] = None,
     project: Annotated[str | None, typer.Option("--project", help="Customer or production.")] = None,
     sensitivity: Annotated[Sensitivity | None, typer.Option("--sensitivity", help="Where the media may go.")] = None,

@@ -166,7 +166,7 @@ def test_a_finished_job_is_found_and_a_lost_output_is_made_again(program: Progra
     assert first.exit_code == 0, first.stdout + first.stderr
     second = program(*arguments)
     assert [event["event"] for event in second.events] == ["job.found_finished"]
-    assert second.answer == first.answer
+    assert second.answer == {**first.answer, "already_done": True}
     output.unlink()
     assert program(*arguments).exit_code == 0
     assert digest(output) == clip.sha256
@@ -180,7 +180,8 @@ def test_the_same_job_twice_at_once_runs_once(program: Program, clip: Clip, tmp_
     assert [run.exit_code for run in done] == [0, 0], done
     names = sorted(event["event"] for run in done for event in run.events if event["event"].startswith("job."))
     assert names == ["job.finished", "job.found_finished", "job.started"]
-    assert done[0].answer == done[1].answer
+    assert {**done[0].answer, "already_done": True} == {**done[1].answer, "already_done": True}
+    assert sorted(run.answer["already_done"] for run in done) == [False, True]
     assert digest(output) == clip.sha256
 
 
