@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import Finished, Program, Up, start_up
 from tests.faces import face_clip, ffmpeg, portrait
 
-GONE_S = 15.0
+GONE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,9 @@ def test_ctrl_c_while_the_server_starts_ends_all_of_it(own_program: Program) -> 
     wait_until_nobody_is_left(own_program.state)
 
 
+@pytest.mark.full  # two servers, two workers and a long clip: a minute and more
 def test_a_killed_up_takes_all_along_and_the_next_one_goes_on(own_program: Program, files: Files) -> None:
-    long = Files(files.folder, files.source, face_clip(files.folder / "long.mp4", seconds=10.0))
+    long = Files(files.folder, files.source, face_clip(files.folder / "long.mp4", seconds=20.0))
     job = long.arguments("out.mp4", "--remote", "--segment-length", "1")
 
     killed = start_up(own_program, **OWN_SERVER)
