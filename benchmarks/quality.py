@@ -244,7 +244,7 @@ def _unwrapped(picture: Picture, face: Face) -> Picture:
     height, width = picture.shape[:2]
     flat = face.landmarks[:, :2] / np.array([width, height], np.float32)
     values = np.column_stack([flat, np.ones(len(flat), np.float32)]).clip(0, 1).astype(np.float32)
-    drawn, _ = draw_mesh(atlas_points(), values, ATLAS_PX)
+    drawn, _ = draw_mesh(atlas_points(), values, (ATLAS_PX, ATLAS_PX))
     drawn = np.ascontiguousarray(drawn[::4, ::4])
     gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.remap(gray, drawn[..., 0] * width, drawn[..., 1] * height, cv2.INTER_LINEAR), np.uint8)

@@ -27,6 +27,8 @@ ATLAS_PX = 512
 """Side of the atlas; the face's height fills 94% of it."""
 _SCALE = ATLAS_PX * 0.94
 _TOP = ATLAS_PX * 0.03
+_SOFT_PX = 2.8
+"""Sigma of the coverage's softness, 0.008 of the face's width: a harder rim at lids and lips shows as a step."""
 _SQUARE = (0.25, 0.75)
 """Cosine of the angle to the camera at which a texel counts nothing, and from which it counts fully."""
 _PATCH_PX = 768
@@ -76,7 +78,7 @@ def coverage() -> Floats:
         distance = _distance_within(np.asarray(255 - _polygon(points[list(ring)]), np.uint8))
         reach = 0.010 if ring is INNER_LIPS else 0.012
         alpha = alpha * _smoothstep(0.0, reach, distance)
-    return np.asarray(alpha, np.float32)
+    return np.asarray(cv2.GaussianBlur(alpha, (0, 0), _SOFT_PX), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _read(picture: Picture, landmarks: Floats) -> _Reading:
     upright = np.column_stack([flat, landmarks[:, 2] * scale]).astype(np.float32)
     seen = _smoothstep(*_SQUARE, facing(upright))
     values = np.column_stack([flat / _PATCH_PX, seen]).clip(0, 1).astype(np.float32)
-    drawn, covered = draw_mesh(atlas_points(), values, ATLAS_PX)
+    drawn, covered = draw_mesh(atlas_points(), values, (ATLAS_PX, ATLAS_PX))
     x, y = drawn[..., 0] * np.float32(_PATCH_PX), drawn[..., 1] * np.float32(_PATCH_PX)
     looked_up = cv2.remap(patch, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     texture = np.asarray(looked_up, np.float32)

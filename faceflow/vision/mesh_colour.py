@@ -8,7 +8,7 @@ is what is then still missing of the target's low-frequency light, so that a sha
 mean is exact: over the compared skin the swapped face is as bright and as tinted as the target's own. `highlights`
 keeps the source's shine below what the target's skin shows.
 
-All of it is low-frequency or statistics, and is computed on pictures of `WORK_PX` at most.
+All of it is low-frequency or statistics, and is computed on pictures of a hundred pixels at most.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from faceflow.vision.model import Picture
 
 Floats = NDArray[np.float32]
 
-WORK_PX = 96
-"""Longest side of the pictures that are compared."""
 _GAINS = (0.95, 1.15)
 """Least and largest gain along any direction of colour space: the target's contrast is mostly its light, which comes
 in by itself; more would exaggerate the source's features."""
@@ -43,19 +41,12 @@ _KNEE, _ABOVE = 0.96, 0.3
 _FEWEST = 40
 
 
-def small(picture: Picture) -> Picture:
-    """A square picture (uint8 (S, S, 3)) at the size at which colours are compared."""
-    if picture.shape[0] <= WORK_PX:
-        return picture
-    return np.asarray(cv2.resize(picture, (WORK_PX, WORK_PX), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def off_skin(target: Picture, where: Floats) -> Floats:
-    """float32 (W, W): how far each pixel of the target is from the colour of its skin, in deviations.
+    """float32 (H, W): how far each pixel of the target is from the colour of its skin, in deviations.
 
     Args:
-        target: uint8 (W, W, 3), BGR.
-        where: float32 (W, W), above 0.5 where most of what is seen is skin.
+        target: uint8 (H, W, 3), BGR.
+        where: float32 (H, W), above 0.5 where most of what is seen is skin.
 
     Returns:
         All 0 when there is too little to tell. `share_within` makes a share of it.
@@ -82,9 +73,9 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
     """The map `matrix @ colour + offset` from the source's colours to the target's.
 
     Args:
-        source: uint8 (W, W, 3), BGR, the rendered source.
-        target: uint8 (W, W, 3), BGR, at the same place.
-        weight: float32 (W, W), above 0.5 where skin is compared.
+        source: uint8 (H, W, 3), BGR, the rendered source.
+        target: uint8 (H, W, 3), BGR, at the same place.
+        weight: float32 (H, W), above 0.5 where skin is compared.
 
     Returns:
         float32 (3, 3) and float32 (3,); the identity when there is too little skin to compare.
@@ -103,12 +94,12 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
 
 
 def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: float) -> Floats:
-    """What must be added to `source` to stand in the target's light: float32 (W, W, 3), BGR, low-frequency.
+    """What must be added to `source` to stand in the target's light: float32 (H, W, 3), BGR, low-frequency.
 
     Args:
-        source: float32 (W, W, 3), BGR, rendered and colour-matched.
-        target: uint8 (W, W, 3), BGR.
-        weight: float32 (W, W), where both show skin.
+        source: float32 (H, W, 3), BGR, rendered and colour-matched.
+        target: uint8 (H, W, 3), BGR.
+        weight: float32 (H, W), where both show skin.
         face_width_px: width of the face in pixels of these pictures.
     """
     sigma = max(0.8, _REACH * face_width_px)
@@ -130,8 +121,8 @@ def highlights(target: Picture, weight: Floats) -> NDArray[np.uint8]:
     would only raise blue and green, and the skin would look bleached.
 
     Args:
-        target: uint8 (W, W, 3), BGR.
-        weight: float32 (W, W), above 0.5 where skin is compared.
+        target: uint8 (H, W, 3), BGR.
+        weight: float32 (H, W), above 0.5 where skin is compared.
     """
     codes = np.arange(256, dtype=np.float32)[:, None]
     theirs = target[weight > 0.5]

@@ -18,31 +18,36 @@ _FIELD_OF_VIEW = np.pi / 2  # half the height is then at distance times 1
 
 
 def draw_mesh(
-    points: NDArray[np.float32], values: NDArray[np.float32], side_px: int
+    points: NDArray[np.float32],
+    values: NDArray[np.float32],
+    size_px: tuple[int, int],
+    corners: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Interpolates per-point values over the mesh.
 
     Args:
         points: float32 (468, 3), x and y in pixels (pixel centres at whole numbers), z larger is farther.
         values: float32 (468, 3), each 0 to 1.
-        side_px: side of the square to draw.
+        size_px: width and height of the picture to draw.
+        corners: int32 (T, 3), the triangles; those of `triangles` where it is left out.
 
     Returns:
-        float32 (side, side, 3), 0 where there is no mesh, and bool (side, side), True where there is.
+        float32 (height, width, 3), 0 where there is no mesh, and bool (height, width), True where there is.
     """
+    width, height = size_px
     z = points[:, 2]
     depth = _NEAR + _SPAN * (z - z.min()) / max(1e-6, float(np.ptp(z)))
-    x = ((points[:, 0] + 0.5) / side_px * 2 - 1) * depth
-    y = (1 - (points[:, 1] + 0.5) / side_px * 2) * depth
+    x = ((points[:, 0] + 0.5) * 2 - width) / height * depth
+    y = (1 - (points[:, 1] + 0.5) / height * 2) * depth
     vertices = np.stack([x, y, -depth], axis=1).astype(np.float32)
     settings = cv2.TriangleRasterizeSettings()
     settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
     settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
-    drawn = np.zeros((side_px, side_px, 3), np.float32)
-    depths = np.full((side_px, side_px), _FAR, np.float32)
+    drawn = np.zeros((height, width, 3), np.float32)
+    depths = np.full((height, width), _FAR, np.float32)
     cv2.triangleRasterize(
         vertices,
-        triangles(),
+        triangles() if corners is None else corners,
         np.ascontiguousarray(values, np.float32),
         drawn,
         depths,

@@ -25,23 +25,30 @@ from faceflow.vision.mesh_colour import (
     light_over,
     off_skin,
     share_within,
-    small,
 )
 from faceflow.vision.mesh_raster import draw_mesh
-from faceflow.vision.mesh_topology import facing
+from faceflow.vision.mesh_topology import closed_triangles, facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
 
 Floats = NDArray[np.float32]
 
 _MARGIN = 1.12
 """Crop side as a multiple of the face's longer side."""
-_SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 64, 128, 512
+_SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 32, 128, 768
+_NATIVE = 0.74
+"""Share of the crop's side that a face with its margin must fill to be cropped pixel by pixel."""
+_GRID_PX = 192
+"""Longest side of the grid on which the mesh is drawn."""
+_LEAST_RECTANGLE_PX = 16
 _STEEP, _OBLIQUE = 0.25, 0.55
 """Cosine of the angle to the viewer from which the swap is whole (at 0 it is gone), and from which the surface is
 surely in front of what lies behind a profile."""
 _FOREHEAD = (0.55, 0.85)
 """Rows of the forehead (0 top, 1 brows) between which hair of the target stops being looked for."""
 _BORDER_PX = 2
+_BOTH_IN_ONE = np.empty(0, np.float32)
+"""The second map of `cv2.remap` where the first holds x and y."""
+_LEAST_LEVEL_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class MeshIdentity:
 
     Attributes:
         name: the source's name.
-        levels: uint8 (512, 512, 4), (256, 256, 4), (128, 128, 4): texture in BGR and coverage, each half the last.
+        levels: uint8 (512, 512, 4) to (64, 64, 4): texture in BGR and coverage, each half the last.
         zones: uint8 (512, 512, 3), 255 above the brows, where hair may hang; on brows, eyes and lips; where the
             source is of its skin's colour.
     """
@@ -64,26 +71,30 @@ class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "4"
+    version = "5"
 
     def crop_side_px(self, face: Face) -> int:
-        """Side of the crop: the face times 1.12, rounded up to 64, within 128 to 512."""
+        """Side of the crop: the face times 1.12, rounded up to 32, within 128 to 768."""
         wanted = _extent(_landmarks(face)) * _MARGIN
         return int(np.clip(-(-wanted // _SIDE_STEP) * _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE))
 
     def alignment(self, face: Face, side_px: int) -> Floats:
-        """float32 (2, 3), frame -> crop: eyes level, the whole face in the middle with a margin around it."""
-        landmarks = _landmarks(face)
-        across = face.points[1] - face.points[0]
-        angle = float(np.arctan2(across[1], across[0]))
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        upright = landmarks[:, :2] @ turn.T
-        low, high = upright.min(0), upright.max(0)
-        scale = side_px / (_MARGIN * max(1.0, float((high - low).max())))
-        # A large face is shrunk to the crop, a small one is never enlarged more than the crop's least side asks.
-        linear = turn * scale
-        offset = (side_px - 1) / 2 - (low + high) / 2 * scale
-        return np.asarray(np.hstack([linear, offset[:, None]]), np.float32)
+        """float32 (2, 3), frame -> crop: the whole face in the middle with a margin around it, not turned.
+
+        Nearly always this only moves, by whole even pixels: the crop then holds the frame's own samples, and nothing is
+        resampled on the way in or out. A face too small for the least side is enlarged, one too large for the largest
+        shrunk.
+        """
+        flat = _landmarks(face)[:, :2]
+        low, high = flat.min(0), flat.max(0)
+        wanted = max(1.0, float((high - low).max())) * _MARGIN
+        middle = (low + high) / 2
+        if _NATIVE * side_px < wanted <= side_px:
+            corner = np.round((middle - (side_px - 1) / 2) / 2) * 2
+            return np.array([[1, 0, -corner[0]], [0, 1, -corner[1]]], np.float32)
+        scale = side_px / wanted
+        offset = (side_px - 1) / 2 - middle * scale
+        return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]], np.float32)
 
     def prepare(self, name: str, portraits: Sequence[tuple[Picture, Face]]) -> MeshIdentity:
         """Makes an identity of portraits (uint8 (H, W, 3), BGR) and their faces (with landmarks).
@@ -95,7 +106,7 @@ class MeshSwapper:
         cover = np.asarray(np.rint(coverage() * 255), np.uint8)
         level = np.dstack([texture, cover])
         levels = [level]
-        while level.shape[0] > _LEAST_SIDE:
+        while level.shape[0] > _LEAST_LEVEL_PX:
             level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
             levels.append(level)
         return MeshIdentity(name, tuple(levels), _zones(texture))
@@ -118,55 +129,106 @@ class MeshSwapper:
         side = crop.pixels.shape[0]
         if crop.landmarks is None:
             raise _no_landmarks()
-        landmarks = crop.landmarks
-        drawn, covered = draw_mesh(landmarks, _values(landmarks), side)
-        level = _level(identity, _extent(landmarks))
-        texels = level.shape[0]
-        u, v, frontal = cv2.split(drawn)
-        seen = _smoothstep(0.0, _STEEP, np.asarray(frontal, np.float32))
-        rendered = cv2.remap(
-            level,
-            cv2.addWeighted(u, texels, u, 0, -0.5),
-            cv2.addWeighted(v, texels, v, 0, -0.5),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        texture, cover = np.ascontiguousarray(rendered[..., :3], np.uint8), cv2.extractChannel(rendered, 3)
-        alpha = np.asarray(cv2.multiply(cover, seen, scale=1 / 255, dtype=cv2.CV_32F), np.float32)
+        mask, pixels = np.zeros((side, side), np.uint8), crop.pixels.copy()
+        rectangle = _rectangle(crop.landmarks, side)
+        if rectangle is not None:
+            landmarks = crop.landmarks - np.array([rectangle.x, rectangle.y, 0], np.float32)
+            target = np.ascontiguousarray(crop.pixels[rectangle.slices])
+            lit, shown = _drawn(target, landmarks, rectangle.step, identity)
+            pixels[rectangle.slices] = cv2.copyTo(lit, shown, target)
+            mask[rectangle.slices] = shown
+        return SwappedCrop(pixels, mask)
 
-        ours, theirs = small(texture), small(crop.pixels)
-        size = (ours.shape[1], ours.shape[0])
-        shown = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
-        at = [cv2.resize(axis, size, interpolation=cv2.INTER_NEAREST) * np.float32(ATLAS_PX) for axis in (u, v)]
-        zones = cv2.remap(identity.zones, at[0], at[1], cv2.INTER_NEAREST)
-        forehead, feature, own = (zones[..., zone].astype(np.float32) * np.float32(1 / 255) for zone in range(3))
-        bare = shown * (1 - feature)
-        strange = off_skin(theirs, bare * (1 - forehead))
-        skin = share_within(strange, SKIN)
-        face = share_within(strange, FACE)
-        cosine = np.asarray(cv2.resize(frontal, size, interpolation=cv2.INTER_AREA), np.float32)
-        turned = 1 - _smoothstep(_STEEP, _OBLIQUE, cosine)
-        # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
-        others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
-        stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
-        alpha *= 1 - cv2.resize(stays, (side, side), interpolation=cv2.INTER_LINEAR)
-        weight = np.asarray(bare * skin * own, np.float32)
-        matrix, offset = colour_transfer(ours, theirs, weight)
-        move = np.column_stack([matrix, offset])
-        width = float(np.ptp(landmarks[:, 0]))
-        matched = np.asarray(cv2.transform(ours.astype(np.float32), move), np.float32)
-        light = light_over(matched, theirs, bare * face * (1 - stays) * own, width * size[0] / side)
-        moved = cv2.transform(texture.astype(np.float32), move)
-        lit = cv2.add(moved, cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_8U)
-        lit = cv2.LUT(lit, highlights(theirs, weight))
 
-        mask = cv2.convertScaleAbs(alpha, alpha=255)
-        mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, width * 0.008))
-        mask[~covered] = 0  # no texture beyond the mesh
-        mask[:_BORDER_PX] = mask[-_BORDER_PX:] = 0
-        mask[:, :_BORDER_PX] = mask[:, -_BORDER_PX:] = 0
-        pixels = cv2.copyTo(lit, mask, crop.pixels.copy())
-        return SwappedCrop(pixels=np.asarray(pixels, np.uint8), mask=np.asarray(mask, np.uint8))
+@dataclass(frozen=True, slots=True)
+class _Rectangle:
+    """The part of a crop that the mesh covers, and how many pixels make one of the grid that the mesh is drawn on.
+
+    Width and height are multiples of twice the step.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    step: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns in the crop."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+
+def _rectangle(landmarks: Floats, side: int) -> _Rectangle | None:
+    """Around the landmarks, inside the crop's border; None when too little of the face is inside."""
+    low = np.floor(landmarks[:, :2].min(0)).astype(int).clip(_BORDER_PX, side - _BORDER_PX)
+    high = np.ceil(landmarks[:, :2].max(0) + 1).astype(int).clip(_BORDER_PX, side - _BORDER_PX)
+    step = max(1, -(-int((high - low).max()) // _GRID_PX))
+    width, height = ((high - low) // (2 * step) * 2 * step).tolist()
+    if min(width, height) < _LEAST_RECTANGLE_PX:
+        return None
+    # What does not fill a whole cell is left out evenly on both sides, where the mesh is not shown anyway.
+    x, y = (low + (high - low - (width, height)) // 2).tolist()
+    return _Rectangle(x, y, width, height, step)
+
+
+def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity) -> tuple[Picture, NDArray[np.uint8]]:
+    """The source in the target's place, colour and light, and how much of it shows: uint8 (h, w, 3) and (h, w).
+
+    Three sizes are used: places in the atlas are drawn on a grid of a `step`-th and interpolated from there; colour
+    and light are compared at half of that; only looking up the texture and laying it over works on every pixel.
+    """
+    height, width = target.shape[:2]
+    full, grid, coarse = (width, height), (width // step, height // step), (width // step // 2, height // step // 2)
+    on_grid = np.column_stack([(landmarks[:, :2] + 0.5) / step - 0.5, landmarks[:, 2] / step]).astype(np.float32)
+    drawn, covered = draw_mesh(on_grid, _values(landmarks), grid, closed_triangles())
+    places = np.ascontiguousarray(drawn[..., :2])
+    places[~covered] = 0.5  # anywhere inside the atlas: looking beyond its border is slow
+    seen = _smoothstep(0.0, _STEEP, np.asarray(drawn[..., 2] * covered, np.float32))
+    within = cv2.erode(covered.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)  # no texture beyond the mesh
+
+    theirs = np.asarray(cv2.resize(target, coarse, interpolation=cv2.INTER_AREA), np.uint8)
+    at = np.asarray(cv2.resize(places, coarse, interpolation=cv2.INTER_AREA), np.float32)
+    cosine = np.asarray(cv2.resize(drawn[..., 2], coarse, interpolation=cv2.INTER_AREA), np.float32)
+    shown = np.asarray(cv2.resize(seen * within, coarse, interpolation=cv2.INTER_AREA), np.float32)
+    ours, cover = _looked_up(_level(identity, coarse[1]), at)
+    shown = shown * cover * np.float32(1 / 255)
+    zones = cv2.remap(identity.zones, at * np.float32(ATLAS_PX), _BOTH_IN_ONE, cv2.INTER_NEAREST)
+    forehead, feature, own = (np.asarray(zone, np.float32) for zone in cv2.split(zones * np.float32(1 / 255)))
+    bare = shown * (1 - feature)
+    strange = off_skin(theirs, bare * (1 - forehead))
+    skin = share_within(strange, SKIN)
+    face = share_within(strange, FACE)
+    turned = 1 - _smoothstep(_STEEP, _OBLIQUE, cosine)
+    # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
+    others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
+    stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
+    weight = np.asarray(bare * skin * own, np.float32)
+    matrix, offset = colour_transfer(ours, theirs, weight)
+    move = np.column_stack([matrix, offset])
+    matched = np.asarray(cv2.transform(ours.astype(np.float32), move), np.float32)
+    face_width = float(np.ptp(landmarks[:, 0])) * coarse[0] / width
+    light = light_over(matched, theirs, np.asarray(bare * face * (1 - stays) * own, np.float32), face_width)
+
+    rendered, cover = _looked_up(_level(identity, _extent(landmarks)), np.asarray(cv2.resize(places, full), np.float32))
+    moved = cv2.transform(rendered.astype(np.float32), move)
+    lit = cv2.add(moved, cv2.resize(light, full), dtype=cv2.CV_8U)
+    lit = cv2.LUT(lit, highlights(theirs, weight))
+    share = np.asarray(cv2.resize(stays, grid), np.float32)
+    share = np.asarray(seen * within * (1 - share) * np.float32(255), np.uint8)
+    mask = cv2.multiply(cover, cv2.resize(share, full), scale=1 / 255)
+    mask[:1] = mask[-1:] = 0
+    mask[:, :1] = mask[:, -1:] = 0
+    return np.asarray(lit, np.uint8), np.asarray(mask, np.uint8)
+
+
+def _looked_up(level: NDArray[np.uint8], places: Floats) -> tuple[Picture, NDArray[np.uint8]]:
+    """Texture and coverage at `places` (float32 (h, w, 2), 0 to 1 across the atlas): uint8 (h, w, 3) and (h, w)."""
+    texels = places * np.float32(level.shape[0]) - np.float32(0.5)
+    found = cv2.remap(level, texels, _BOTH_IN_ONE, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGRA2BGR), np.uint8), np.asarray(
+        cv2.extractChannel(found, 3), np.uint8
+    )
 
 
 def _values(landmarks: Floats) -> Floats:
@@ -192,9 +254,8 @@ def _level(identity: MeshIdentity, face_px: float) -> NDArray[np.uint8]:
 
 
 def _extent(landmarks: Floats) -> float:
-    """The longer side of the face, in pixels, whatever its roll: twice the largest distance from its middle."""
-    flat = landmarks[:, :2]
-    return float(2 * np.linalg.norm(flat - (flat.min(0) + flat.max(0)) / 2, axis=1).max())
+    """The longer side of the face's rectangle, in pixels."""
+    return float(np.ptp(landmarks[:, :2], axis=0).max())
 
 
 def _landmarks(face: Face) -> Floats:

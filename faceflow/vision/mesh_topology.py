@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,13 @@ def triangles() -> NDArray[np.int32]:
     turned = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0] < 0
     corners[turned] = corners[turned][:, [0, 2, 1]]
     return np.ascontiguousarray(corners)
+
+
+@lru_cache(maxsize=1)
+def closed_triangles() -> NDArray[np.int32]:
+    """int32 (T, 3): `triangles` and fans over eyes and mouth, for what must go on smoothly across the holes."""
+    fans = [(ring[0], one, other) for ring in HOLES for one, other in pairwise(ring[1:])]
+    return np.ascontiguousarray(np.vstack([triangles(), np.array(fans, np.int32)]))
 
 
 def facing(points: NDArray[np.float32]) -> NDArray[np.float32]:

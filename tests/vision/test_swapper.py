@@ -107,7 +107,7 @@ def test_masks_end_before_the_border_and_pixels_outside_are_the_targets(faces):
 def test_crop_sides(faces):
     swapper = MeshSwapper()
     for _, face in faces:
-        assert swapper.crop_side_px(face) in range(128, 513, 64)
+        assert swapper.crop_side_px(face) in range(128, 769, 32)
 
 
 def test_the_mesh_is_whole():
