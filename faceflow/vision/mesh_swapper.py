@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,8 +47,8 @@ surely in front of what lies behind a profile."""
 _FOREHEAD = (0.55, 0.85)
 """Rows of the forehead (0 top, 1 brows) between which hair of the target stops being looked for."""
 _BORDER_PX = 2
-_BOTH_IN_ONE = np.empty(0, np.float32)
-"""The second map of `cv2.remap` where the first holds x and y."""
+_BOTH_IN_ONE: Any = None
+"""The second map of `cv2.remap` where the first holds x and y; its type stub does not know of that."""
 _LEAST_LEVEL_PX = 64
 
 
