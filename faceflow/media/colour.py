@@ -1,11 +1,7 @@
-"""Between native planes and BGR, for faces only, and back without touching anything else.
+"""Between native planes and BGR, for faces only.
 
-A frame is never converted as a whole. `small_bgr` shrinks the planes first and converts the small picture,
-`crop_bgr` warps each plane through the crop's matrix and converts the S x S result, and `paste` goes the other way
-with a difference: a swapped crop minus the target's own crop, times alpha, is turned into a difference of Y, U and V
-(the conversion is linear) and added to the samples. So the target's own samples never make a round trip: where
-alpha is 0 the difference is exactly 0 and the sample stays as it was, bit for bit, and where alpha is partial only
-the added part is rounded.
+A frame is never converted as a whole. `small_bgr` shrinks the planes first and converts the small picture, and
+`crop_bgr` reads each plane through the crop's matrix and converts the S x S result; `paste` goes the other way.
 
     Y = Kr R + Kg G + Kb B,  Cb = (B - Y) / (2 (1 - Kb)),  Cr = (R - Y) / (2 (1 - Kr))
 
@@ -18,7 +14,7 @@ range as limited for YUV, full for `yuvj*`, RGB and gray.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -68,17 +64,37 @@ def crop_bgr(frame: NativeFrame, matrix: Matrix, side_px: int) -> Bytes:
     Each plane is warped by itself (bilinear, area-averaged first where the crop shrinks it), chroma at its own
     position on the grid; beyond the frame its border goes on.
     """
-    return _cropped(frame, matrix, (side_px, side_px))
+    return cropped(frame, matrix, (side_px, side_px))
 
 
-def _cropped(frame: NativeFrame, matrix: Matrix, size: tuple[int, int]) -> Bytes:
+def cropped(frame: NativeFrame, matrix: Matrix, size: tuple[int, int]) -> Bytes:
+    """`crop_bgr` for a crop of any `size` (width, height): uint8 (height, width, 3), BGR."""
     planes: list[Plane] = []
     for number, plane in enumerate(frame.planes):
-        view = matrix if number == 0 or not _subsampled(frame) else _chroma_matrix(frame, matrix)
+        fine = number == 0 or not subsampled(frame)
+        corner = whole_pixels(matrix) if fine else None
+        if corner is not None and _holds(plane, corner, size):
+            planes.append(plane[corner[1] : corner[1] + size[1], corner[0] : corner[0] + size[0]])
+            continue
+        view = matrix if fine else _chroma_matrix(frame, matrix)
         source, adjusted = decimated(plane, view, size)
         warped = cv2.warpAffine(source, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         planes.append(cast(Plane, warped))
     return _to_bgr(frame, planes)
+
+
+def whole_pixels(matrix: Matrix) -> tuple[int, int] | None:
+    """Column and row of the frame that a crop begins at, if `matrix` (frame -> crop) only moves by whole pixels."""
+    rows = np.asarray(matrix, np.float64)
+    corner = -rows[:, 2]
+    whole = np.array_equal(rows[:, :2], np.eye(2)) and np.array_equal(corner, np.rint(corner))
+    return (int(corner[0]), int(corner[1])) if whole else None
+
+
+def _holds(plane: Plane, corner: tuple[int, int], size: tuple[int, int]) -> bool:
+    rows, columns = plane.shape
+    inside = 0 <= corner[0] <= columns - size[0] and 0 <= corner[1] <= rows - size[1]
+    return bool(inside)
 
 
 def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plane, NDArray[np.float64]]:
@@ -113,87 +129,6 @@ def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plan
     return part, np.asarray((full @ back)[:2], np.float64)
 
 
-def paste(frame: NativeFrame, matrix: Matrix, pixels: Bytes, mask: Bytes) -> tuple[int, int, int, int]:
-    """Blends a crop into the frame's planes, in place.
-
-    Args:
-        frame: changed inside the returned rectangle only, and there only where the warped mask is above 0 (for
-            chroma: where any luma sample of the block is).
-        matrix: float32 (2, 3), frame -> crop.
-        pixels: uint8 (S, S, 3), BGR.
-        mask: uint8 (S, S), 0 keeps the frame, 255 takes `pixels`.
-
-    Returns:
-        Left, top, right, bottom of the rectangle that may have changed, aligned to the chroma grid.
-    """
-    x, y, columns, rows = cv2.boundingRect(mask)
-    if not columns:
-        return 0, 0, 0, 0
-    # One more pixel on either side, where bilinear reading fades out.
-    x, y, end_x, end_y = max(0, x - 1), max(0, y - 1), x + columns + 1, y + rows + 1
-    pixels, mask = pixels[y:end_y, x:end_x], mask[y:end_y, x:end_x]
-    to_part = np.asarray(matrix, np.float64) - np.array([[0, 0, x], [0, 0, y]])
-    rows, columns = mask.shape
-    to_frame = np.linalg.inv(np.vstack([to_part, [0.0, 0.0, 1.0]]))
-    corners = np.array([[-1, -1, 1], [columns, -1, 1], [-1, rows, 1], [columns, rows, 1]], np.float64)
-    seen = corners @ to_frame[:2].T
-    step_x, step_y = 1 << frame.chroma_shift_x, 1 << frame.chroma_shift_y
-    left = max(0, int(np.floor(seen[:, 0].min())) // step_x * step_x)
-    top = max(0, int(np.floor(seen[:, 1].min())) // step_y * step_y)
-    right = min(frame.width_px, -(-(int(np.ceil(seen[:, 0].max())) + 1) // step_x) * step_x)
-    bottom = min(frame.height_px, -(-(int(np.ceil(seen[:, 1].max())) + 1) // step_y) * step_y)
-    if right <= left or bottom <= top:
-        return 0, 0, 0, 0
-
-    own = _cropped(frame, to_part, (columns, rows))
-    change = cv2.transform(cv2.subtract(pixels, own, dtype=cv2.CV_32F), _difference_matrix(frame))
-    alpha = mask.astype(np.float32) * np.float32(1 / 255)
-    layers = [cv2.multiply(layer, alpha) for layer in cv2.split(change)]
-
-    # Whole chroma blocks, also where an odd frame's last block is half outside.
-    blocks = (-(-(right - left) // step_x), -(-(bottom - top) // step_y))
-    size = (blocks[0] * step_x, blocks[1] * step_y)
-    here = to_part.copy()
-    here[:, 2] += here[:, :2] @ (left, top)
-    if not _subsampled(frame):
-        warped = _pulled(cv2.merge(layers[: len(frame.planes)]), here, size)
-        for number, plane in enumerate(frame.planes):
-            layer = warped if len(frame.planes) == 1 else cv2.extractChannel(warped, number)
-            _add(plane[top:bottom, left:right], layer, frame.bit_depth)
-        return left, top, right, bottom
-    luma, cover = cv2.split(_pulled(cv2.merge([layers[0], alpha]), here, size))
-    _add(frame.planes[0][top:bottom, left:right], luma, frame.bit_depth)
-    offset_x, offset_y = _chroma_offset(frame)
-    sited = here.copy()  # the mean of a block's samples must lie where the chroma sample is
-    sited[:, 2] += sited[:, :2] @ (offset_x - (step_x - 1) / 2, offset_y - (step_y - 1) / 2)
-    chroma = _mean_of_blocks(_pulled(cv2.merge(layers[1:]), sited, size), blocks)
-    touched = (_mean_of_blocks(cover, blocks) > 0).astype(np.float32)
-    x, y = left // step_x, top // step_y
-    for number, layer in zip((1, 2), cv2.split(chroma), strict=True):
-        plane = frame.planes[number][y : y + blocks[1], x : x + blocks[0]]
-        _add(plane, cv2.multiply(layer, touched), frame.bit_depth)
-    return left, top, right, bottom
-
-
-def _pulled(layers: NDArray[Any], frame_to_crop: NDArray[np.float64], size: tuple[int, int]) -> Floats:
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    # Warping in the other direction: the crop is the source now, so the matrix already maps output to input.
-    return np.asarray(
-        cv2.warpAffine(layers, frame_to_crop, size, flags=flags, borderMode=cv2.BORDER_CONSTANT), np.float32
-    )
-
-
-def _mean_of_blocks(layers: NDArray[Any], blocks: tuple[int, int]) -> Floats:
-    return np.asarray(cv2.resize(layers, blocks, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _add(plane: Plane, difference: NDArray[Any], bit_depth: int) -> None:
-    rows, columns = plane.shape
-    depth = cv2.CV_8U if plane.dtype == np.uint8 else cv2.CV_16U
-    total = cv2.add(plane, difference[:rows, :columns], dtype=depth)  # in float, rounded, saturated
-    plane[...] = total if bit_depth in (8, 16) else np.minimum(total, (1 << bit_depth) - 1)
-
-
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
@@ -211,11 +146,12 @@ def _to_bgr(frame: NativeFrame, planes: list[Plane]) -> Bytes:
     return np.asarray(np.clip(np.rint(converted), 0, 255), np.uint8)
 
 
-def _subsampled(frame: NativeFrame) -> bool:
+def subsampled(frame: NativeFrame) -> bool:
+    """Whether chroma has fewer samples than luma."""
     return bool(frame.chroma_shift_x or frame.chroma_shift_y) and len(frame.planes) > 1
 
 
-def _chroma_offset(frame: NativeFrame) -> tuple[float, float]:
+def chroma_offset(frame: NativeFrame) -> tuple[float, float]:
     """Where chroma sample (0, 0) lies, in luma pixels. Not stated means left, as MPEG-2 and H.264 take it."""
     location = frame.colour.chroma_location
     x = 0.5 if frame.chroma_shift_x and location in _CENTRED_X else 0.0
@@ -224,7 +160,7 @@ def _chroma_offset(frame: NativeFrame) -> tuple[float, float]:
 
 
 def _chroma_matrix(frame: NativeFrame, matrix: Matrix) -> Floats:
-    x, y = _chroma_offset(frame)
+    x, y = chroma_offset(frame)
     to_luma = np.array([[1 << frame.chroma_shift_x, 0, x], [0, 1 << frame.chroma_shift_y, y], [0, 0, 1]], np.float64)
     return np.asarray(np.asarray(matrix, np.float64) @ to_luma, np.float32)
 
@@ -262,12 +198,13 @@ def _bgr_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
     return np.asarray(np.hstack([rows, offsets[:, None]]), np.float32)
 
 
-def _difference_matrix(frame: NativeFrame) -> Floats:
-    return _cached_difference_matrix(*_key(frame))
+def difference_matrix(frame: NativeFrame) -> Floats:
+    """float32 (3, 3): a difference of B, G, R (0..255) -> that of the frame's own samples; gray repeats its row."""
+    return _difference_matrix(*_key(frame))
 
 
 @lru_cache(maxsize=64)
-def _cached_difference_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
+def _difference_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
     """float32 (3, 3): difference of B, G, R (0..255) -> difference of the native samples; gray repeats its row."""
     _, luma_span, chroma_span, _ = _codes(full, bits)
     if kind == "rgb":

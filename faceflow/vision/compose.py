@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceflow.media.colour import paste
 from faceflow.media.native import NativeFrame
+from faceflow.media.paste import paste
 from faceflow.vision.faces_file import FaceFrame
 
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from faceflow.media.colour import crop_bgr, paste, small_bgr
+from faceflow.media.colour import crop_bgr, small_bgr
 from faceflow.media.model import ColourTags
+from faceflow.media.paste import paste
 from tests.vision.conftest import copy_of, native
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le", "yuv422p12le", "gbrp", "gbrp10le", "yuvj420p"]
@@ -41,8 +42,9 @@ def test_an_untagged_frame_is_bt601_below_720_rows_and_bt709_from_there():
         assert np.abs(shown.astype(int) - (40, 200, 60)).max() <= 2
 
 
+@pytest.mark.parametrize("moved_only", [False, True])
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_a_whole_mask_takes_the_crop_and_nothing_outside_changes(pixel_format):
+def test_a_whole_mask_takes_the_crop_and_nothing_outside_changes(pixel_format, moved_only):
     picture = smooth_picture(97, 131) if "420" not in pixel_format else smooth_picture(96, 130)
     frame = native(picture, pixel_format)
     before = copy_of(frame)
@@ -51,6 +53,8 @@ def test_a_whole_mask_takes_the_crop_and_nothing_outside_changes(pixel_format):
         [[scale * np.cos(angle), scale * np.sin(angle), -30], [-scale * np.sin(angle), scale * np.cos(angle), -10]],
         np.float32,
     )
+    if moved_only:
+        matrix = np.array([[1, 0, -31], [0, 1, -10]], np.float32)
     side = 64
     mask = np.zeros((side, side), np.uint8)
     cv2.circle(mask, (32, 32), 24, 255, -1)
@@ -85,6 +89,24 @@ def test_pasting_the_own_crop_or_an_empty_mask_changes_no_sample(pixel_format):
     paste(frame, matrix, crop_bgr(frame, matrix, 64), np.full((64, 64), 200, np.uint8))
     paste(frame, matrix, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8))
     assert all((new == old).all() for new, old in zip(frame.planes, before.planes, strict=True))
+
+
+@pytest.mark.parametrize("location", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"])
+def test_adding_sample_by_sample_is_what_warping_comes_to(pixel_format, location):
+    tags = ColourTags(matrix=1, colour_range=1, chroma_location=location)
+    frames = [native(smooth_picture(96, 130), pixel_format, tags) for _ in range(2)]
+    mask = np.zeros((64, 64), np.uint8)
+    cv2.ellipse(mask, (32, 32), (20, 26), 0, 0, 360, 255, -1)
+    wanted = cv2.resize(smooth_picture(32, 32), (64, 64))[::-1]
+    for frame, more in zip(frames, (0, 1e-3), strict=True):
+        matrix = np.array([[1, 0, -20 + more], [0, 1, -14]], np.float32)
+        paste(frame, matrix, wanted, mask)
+    unit = 1 << (frames[0].bit_depth - 8)
+    for direct, warped in zip(frames[0].planes, frames[1].planes, strict=True):
+        apart = np.abs(direct.astype(int) - warped)
+        assert apart.max() <= 2 * unit
+        assert apart.mean() < 0.1 * unit
 
 
 @pytest.mark.parametrize("odd", [(97, 131), (96, 131), (97, 130)])
