@@ -38,9 +38,17 @@ class Person(FrozenModel):
 
     number: int
     first_seen_s: float
+    seconds: float
+    """How long this person is on screen."""
     samples: int
     """In how many of the scanned pictures this person was found."""
     largest_height_px: float
+    shots: tuple[int, ...]
+    """In which shots, counted from 0."""
+    best_frame: int
+    """Where the face is seen best,"""
+    best_box: tuple[float, float, float, float]
+    """and at what place: left, top, right, bottom in frame heights."""
     embedding: tuple[float, ...] | None = None
 
 
@@ -59,6 +67,10 @@ class ValidatedJob(FrozenModel):
     sources: tuple[tuple[str, tuple[Path, ...]], ...]
     """Name of each source and its portraits as local files."""
     people: tuple[Person, ...]
+    tracks: Artifact | None = None
+    """Who is where: a `TrackTable`."""
+    cast: tuple[tuple[int, str], ...] = ()
+    """The face map in numbers: person and name of the source."""
     cuts: tuple[int, ...]
     """Frame numbers that begin a new shot (0 left out)."""
     consent: Consent
@@ -83,6 +95,10 @@ class Plan(FrozenModel):
     segments: tuple[Segment, ...]
     people: tuple[Person, ...]
     cuts: tuple[int, ...]
+    tracks: Artifact | None = None
+    """Who is where: a `TrackTable`."""
+    cast: tuple[tuple[int, str], ...] = ()
+    """The face map in numbers: person and name of the source."""
 
 
 class FacesArtifact(FrozenModel):

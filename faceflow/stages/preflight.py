@@ -18,6 +18,7 @@ from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.settings import Settings
+from faceflow.stages.cast import check_mapping, reference_face
 from faceflow.trust.consent import require_consent
 from faceflow.vision.model import Face
 from faceflow.vision.portraits import portrait_face
@@ -28,7 +29,7 @@ Portraits = dict[str, list[tuple[PictureFile, Face]]]
 
 
 def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile, Portraits]:
-    """Checks the request, the output's place, the portraits and the target's headers.
+    """Checks the request, the output's place, the portraits, the reference pictures and the target's headers.
 
     Returns:
         What the target is, and each source's portraits with the face that is used.
@@ -51,6 +52,7 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
     else:
         described = probe(target, settings.limits)
         _require_ending(output, OUTPUT_CONTAINERS, "video")
+    _check_references(job, settings)
     return described, _portraits(job, settings)
 
 
@@ -62,6 +64,7 @@ def _inputs(job: SwapJob) -> list[str]:
 def _check_request(job: SwapJob) -> None:
     make_swapper(job.swap.engine)
     make_restorer(job.swap.restorer)
+    check_mapping(job)
     if job.callback is not None:
         raise JobError(
             "job.callback_unsupported",
@@ -103,6 +106,12 @@ def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:
             f"The output {output.name!r} does not end like a {kind}, which the target is.",
             f"Use a name that ends in {', '.join(sorted(endings))}.",
         )
+
+
+def _check_references(job: SwapJob, settings: Settings) -> None:
+    for location in (mapping.reference for mapping in job.face_map if mapping.reference is not None):
+        picture = read_picture(local_path(location), settings.limits)
+        reference_face(make_analyser("embedded"), picture.bgr(), str(local_path(location)))
 
 
 def _portraits(job: SwapJob, settings: Settings) -> Portraits:

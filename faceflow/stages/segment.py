@@ -20,4 +20,10 @@ def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, set
             context_frames=settings.pipeline.context_frames,
             cuts=validated.cuts,
         )
-    return Plan(segments=segments, people=validated.people, cuts=validated.cuts)
+    return Plan(
+        segments=segments,
+        people=validated.people,
+        cuts=validated.cuts,
+        tracks=validated.tracks,
+        cast=validated.cast,
+    )

@@ -32,6 +32,7 @@ from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop,
 from faceflow.vision.portraits import load_identity
 from faceflow.vision.registry import make_analyser, make_swapper
 from faceflow.vision.smoothing import LandmarkSmoother
+from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import NativeView
 
 _ANALYSER = "embedded"
@@ -62,19 +63,20 @@ def run_swap(
         job: engine, selection, face map.
         validated: the sources' portraits; whether the target is a picture.
         mezzanine: the video, or the picture itself.
-        plan: cuts and people of the whole target.
+        plan: cuts, and who is where, of the whole target.
         segment: what to swap.
         settings: context, threads and limits.
         directory: where `swap-<number>.faces` is written.
         progress: advanced by one for each of the segment's own frames.
 
     Raises:
-        JobError: `job.engine_unknown`, `job.face_map_missing`, `job.mapping_needs_recogniser`.
+        JobError: `job.engine_unknown`.
         FaceError: a portrait shows no usable face.
         ResourceError: `fault.disk_full`.
     """
     swapper, analyser = make_swapper(job.swap.engine), make_analyser(_ANALYSER)
-    casting = Casting(job, plan.people)
+    table = TrackTable.empty() if plan.tracks is None else TrackTable.load(plan.tracks.path)
+    casting = Casting(job, table, plan.cast)
     identities = {
         name: _identity(job.swap.engine, name, tuple(map(_stamped, portraits)), settings.limits)
         for name, portraits in validated.sources
@@ -88,7 +90,7 @@ def run_swap(
         else:
             looked_at = _followed(analyser, mezzanine, plan, segment, settings)
         for frame, faces in looked_at:
-            chosen = casting.choose(faces)
+            chosen = casting.choose(frame.number, faces, frame.height_px)
             for face in swap_frame(frame, chosen, swapper, identities):
                 writer.write(face)
             progress.advance()

@@ -1,35 +1,28 @@
 """Validate: is everything there, readable, inside the limits and consented to, and is there a face in the target?
 
 For a video this is also where every frame is counted. One decode of the whole target gives the frame index and,
-on the way, the shot cuts and the people that are seen (looked for at each cut and every half second).
+on the way, the shot cuts and the people that are seen (`census`); then it is settled who of them gets which source.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-
-from av.video.frame import VideoFrame
 
 from faceflow.errors import FaceError, ResourceError
 from faceflow.job import SwapJob
 from faceflow.locations import local_path
-from faceflow.media.index import index_frames
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
-from faceflow.media.thumbnail import luma_thumbnail, upright_bgr
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.cast import resolve_cast
+from faceflow.stages.census import detail_for, take_census
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact, Person, TargetKind, ValidatedJob
+from faceflow.stages.model import Artifact, TargetKind, ValidatedJob
 from faceflow.stages.preflight import preflight
 from faceflow.trust.consent import require_consent
-from faceflow.vision.registry import make_analyser
-from faceflow.vision.scan import TargetScan
-
-SCAN_LONG_SIDE_PX = 640
 
 
 def run_validate(
@@ -52,24 +45,21 @@ def run_validate(
     described, _portraits = preflight(job, settings)
     _require_room(directory, settings)
     index_file: Artifact | None = None
-    cuts: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
-    if isinstance(described, PictureFile):
-        people, frames = _scan_picture(described), 1
-        progress.advance()
-    else:
-        index, scan = _index_and_scan(target, described, settings, progress)
-        people, cuts, frames = scan.people, scan.cuts, index.frames
-        notes = _notes(described, index)
+    census = take_census(target, described, detail_for(job), settings, progress=progress)
+    if census.index is not None and isinstance(described, MediaInfo):
+        notes = _notes(described, census.index)
         path = directory / "target.index.npz"
-        index.save(path)
+        census.index.save(path)
         index_file = make_artifact(path)
-    if not people:
+    if not census.people:
         raise FaceError(
             "face.none_in_target",
             f"No face was found in {str(target)!r}.",
             "Choose a target in which a face is seen from the front or the side, at least about 30 pixels high.",
         )
+    tracks = directory / "target.tracks.npz"
+    census.table.save(tracks)
     return ValidatedJob(
         job_id=identity.job_id,
         kind=TargetKind.PICTURE if isinstance(described, PictureFile) else TargetKind.VIDEO,
@@ -77,10 +67,12 @@ def run_validate(
         target_sha256=identity.target_sha256,
         media=described if isinstance(described, MediaInfo) else None,
         index=index_file,
-        frames=frames,
+        frames=1 if census.index is None else census.index.frames,
         sources=tuple((source.name, tuple(map(local_path, source.portraits))) for source in job.sources),
-        people=people,
-        cuts=cuts,
+        people=census.people,
+        tracks=make_artifact(tracks),
+        cast=resolve_cast(job, census, settings),
+        cuts=census.cuts,
         consent=require_consent(job, settings.trust),
         notes=(*notes, *_unenforced(job)),
     )
@@ -101,46 +93,6 @@ def _require_room(directory: Path, settings: Settings) -> None:
             "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
             free_bytes=free,
         )
-
-
-def _scan_picture(picture: PictureFile) -> tuple[Person, ...]:
-    faces = make_analyser("embedded").analyse(picture.bgr())
-    return tuple(
-        Person(
-            number=number,
-            first_seen_s=0.0,
-            samples=1,
-            largest_height_px=face.height_px,
-            embedding=None if face.embedding is None else tuple(map(float, face.embedding)),
-        )
-        for number, face in enumerate(faces)
-    )
-
-
-def _index_and_scan(
-    target: Path, media: MediaInfo, settings: Settings, progress: Progress
-) -> tuple[FrameIndex, TargetScan]:
-    scan = TargetScan(make_analyser("embedded"))
-    index = index_frames(
-        target,
-        media,
-        settings.limits,
-        on_frame=_seeing(scan, media),
-        progress=progress,
-        decode_threads=settings.pipeline.decode_threads,
-    )
-    return index, scan
-
-
-def _seeing(scan: TargetScan, media: MediaInfo) -> Callable[[int, VideoFrame], None]:
-    def see(number: int, frame: VideoFrame) -> None:
-        time_s = float(frame.pts * media.video.time_base) if frame.pts is not None else 0.0
-        scan.thumbnail(number, luma_thumbnail(frame))
-        if scan.wants(number, time_s):
-            picture, scale = upright_bgr(frame, media.video, SCAN_LONG_SIDE_PX)
-            scan.see(number, time_s, picture, scale)
-
-    return see
 
 
 def _notes(media: MediaInfo, index: FrameIndex) -> tuple[str, ...]:

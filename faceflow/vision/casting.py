@@ -1,73 +1,61 @@
 """Who gets whom: which faces of a frame are swapped, and with which source.
 
-`all` and `largest` need one source. `mapped` sends each person of the target to a source of their own; that takes an
-analyser that tells people apart, because a person must be the same one in every segment, wherever it is worked on.
+`all` and `largest` need one source. `mapped` sends each person of the target to a source of their own; a face of
+anybody else, or of whom nobody knows, is left alone.
+
+`largest` is settled for each shot, not for each frame and not for the whole target. Frame by frame it would jump from
+face to face when two are about as large. Over the whole target it would need to know people across cuts, which takes
+the recogniser, so the same job would give another result where that is not installed; who wants one person throughout
+names them in a face map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from faceflow.errors import JobError
 from faceflow.job import Selection, SwapJob
-from faceflow.stages.model import Person
-from faceflow.vision.faces_file import NO_PERSON
 from faceflow.vision.model import Face
-
-SAME_PERSON = 0.35
-"""Least cosine between a face's embedding and a person's for them to be the same."""
+from faceflow.vision.tracks import TrackTable
 
 
 class Casting:
-    """Decides for every face of a frame. Depends on the job and the plan alone, so all segments decide alike.
+    """Decides for every face of a frame. Depends on the job, the plan and that frame alone, so all segments agree.
 
-    Raises:
-        JobError: `job.face_map_missing` for several sources without a map, `job.mapping_needs_recogniser` where
-            people are mapped and none of them has an embedding.
+    Args:
+        job: selection and sources.
+        table: who is where.
+        cast: person and source of each mapping.
     """
 
-    def __init__(self, job: SwapJob, people: Sequence[Person]) -> None:
-        self._selection = job.swap.selection
-        self._people = [person for person in people if person.embedding is not None]
+    def __init__(self, job: SwapJob, table: TrackTable, cast: Sequence[tuple[int, str]] = ()) -> None:
+        self._mapped = job.swap.selection is Selection.MAPPED or bool(job.face_map)
+        self._largest = job.swap.selection is Selection.LARGEST
         self._source = job.sources[0].name
-        mapped = self._selection is Selection.MAPPED or bool(job.face_map)
-        if not mapped and len(job.sources) > 1:
-            raise JobError(
-                "job.face_map_missing",
-                f"The job has {len(job.sources)} sources and does not say who gets which.",
-                "Give one source, or a face map that sends each person to a source.",
-            )
-        if mapped and not self._people:
-            raise JobError(
-                "job.mapping_needs_recogniser",
-                "This analyser cannot tell people apart, so persons cannot be mapped to sources.",
-                "Use one source with the selection `all` or `largest`.",
-            )
-        if mapped and not job.face_map:
-            raise JobError(
-                "job.face_map_missing",
-                "The selection is `mapped`, and the job has no face map.",
-                "Add a face map that sends each person to a source.",
-            )
-        self._map = {mapping.person: mapping.source for mapping in job.face_map if mapping.person is not None}
-        self._mapped = mapped
+        self._cast = dict(cast)
+        self._table = table
+        self._largest_of: dict[int, int | None] = {}
 
-    def choose(self, faces: Sequence[Face]) -> list[tuple[Face, int, str]]:
-        """The faces of one frame that are swapped: face, person (or `NO_PERSON`), name of the source."""
-        cast = [(face, self._person(face)) for face in faces]
+    def choose(self, frame: int, faces: Sequence[Face], height_px: int) -> list[tuple[Face, int, str]]:
+        """The faces of one frame that are swapped.
+
+        Args:
+            frame: frame number.
+            faces: all faces of that frame, in its pixels.
+            height_px: rows of that frame.
+
+        Returns:
+            Face, person (or `NO_PERSON`) and name of the source.
+        """
+        people = self._table.people_of(frame, [face.box for face in faces], height_px)
+        pairs = zip(faces, people, strict=True)
         if self._mapped:
-            return [(face, person, self._map[person]) for face, person in cast if person in self._map]
-        if self._selection is Selection.LARGEST and cast:
-            cast = [max(cast, key=lambda pair: pair[0].height_px)]
-        return [(face, person, self._source) for face, person in cast]
+            return [(face, person, self._cast[person]) for face, person in pairs if person in self._cast]
+        if self._largest:
+            wanted = self._largest_in(self._table.shot_of(frame))
+            return [(face, person, self._source) for face, person in pairs if person == wanted]
+        return [(face, person, self._source) for face, person in pairs]
 
-    def _person(self, face: Face) -> int:
-        if face.embedding is None or not self._people:
-            return NO_PERSON
-        likeness, number = max(
-            (float(np.dot(face.embedding, np.asarray(person.embedding, np.float32))), person.number)
-            for person in self._people
-        )
-        return number if likeness >= SAME_PERSON else NO_PERSON
+    def _largest_in(self, shot: int) -> int | None:
+        if shot not in self._largest_of:
+            self._largest_of[shot] = self._table.largest_of(shot)
+        return self._largest_of[shot]

@@ -46,15 +46,19 @@ class EmbeddedAnalyser:
         """Faces of `picture` (uint8 (H, W, 3), BGR, any size from 1 pixel), the largest first."""
         return self.look(PictureView(picture), OVERVIEW_PX)
 
-    def look(self, view: FrameView, overview_px: int = OVERVIEW_PX) -> list[Face]:
-        """Faces of a view, in its full-frame pixels, the largest first."""
+    def look(self, view: FrameView, overview_px: int = OVERVIEW_PX, turn: int | None = None) -> list[Face]:
+        """Faces of a view, in its full-frame pixels, the largest first; `turn` as in `detect`."""
         picture, scale = view.overview(overview_px)
         faces = []
-        for detection in detect(picture, _LEAST_SCORE):
+        for detection in detect(picture, _LEAST_SCORE, turn):
             face = _refined(view, detection, scale)
             if face is not None:
                 faces.append(face)
         return _distinct(faces)
+
+    def follow(self, view: FrameView, face: Face) -> Face | None:
+        """The face that was at the place of `face` a moment ago, in full-frame pixels; None if there is none now."""
+        return _followed(view, face)
 
     def tracker(self, cuts: Collection[int], first: int) -> EmbeddedTracker:
         """A tracker for consecutive frames from number `first` on; `cuts` are frame numbers that begin a shot."""

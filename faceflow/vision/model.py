@@ -68,6 +68,19 @@ class Analyser(Protocol):
         ...
 
 
+class Recogniser(Protocol):
+    """Tells people apart."""
+
+    name: str
+    version: str
+    same_person: float
+    """Euclidean distance of two embeddings below which they are one person."""
+
+    def embed(self, view: FrameView, face: Face) -> NDArray[np.float32]:
+        """float32 (D,) of a face of a view, in whose full-frame pixels `face` is."""
+        ...
+
+
 class Tracker(Protocol):
     """Follows faces through consecutive frames; one per segment and thread."""
 

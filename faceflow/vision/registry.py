@@ -14,7 +14,8 @@ from faceflow.errors import JobError
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshSwapper
-from faceflow.vision.model import Analyser, Restorer, SwappedCrop, Swapper
+from faceflow.vision.model import Analyser, Recogniser, Restorer, SwappedCrop, Swapper
+from faceflow.vision.recogniser import DlibRecogniser, recogniser_installed
 
 
 class NoRestorer:
@@ -32,6 +33,7 @@ class NoRestorer:
 _ANALYSERS: dict[str, Callable[[], Analyser]] = {"embedded": EmbeddedAnalyser}
 _SWAPPERS: dict[str, Callable[[], Swapper]] = {"mesh": MeshSwapper}
 _RESTORERS: dict[str, Callable[[], Restorer]] = {"detail": DetailRestorer, "none": NoRestorer}
+_RECOGNISERS: dict[str, Callable[[], Recogniser]] = {"dlib": DlibRecogniser}
 
 _Engine = TypeVar("_Engine")
 _guard = threading.Lock()
@@ -51,6 +53,11 @@ def make_swapper(name: str) -> Swapper:
 def make_restorer(name: str) -> Restorer:
     """The restorer `name`. Raises `JobError` `job.engine_unknown`."""
     return _make("restorer", name, _RESTORERS)
+
+
+def make_recogniser() -> Recogniser | None:
+    """What tells people apart, or None where the extra is not installed. Raises `EngineError` for a damaged one."""
+    return _make("recogniser", "dlib", _RECOGNISERS) if recogniser_installed() else None
 
 
 def engine_versions() -> dict[str, str]:

@@ -1,143 +1,164 @@
 """The look through the whole target while its frames are counted: where shots are cut, and who is in it.
 
-Every frame gives a tiny gray thumbnail, by which cuts are found; at each cut and every half second a small picture
-is searched for faces. It is called from the one decode that validate makes anyway, so it must be cheap.
+Every frame gives a tiny gray thumbnail, by which cuts are found. At each cut and every half second the frame is
+searched for faces: the whole overview each time, its tiles (where small faces are found) all at a cut and two at a time
+after it, so that a shot of two seconds has been seen all over. In between, where it matters who is who, faces that
+are known are followed by their landmarks alone, which costs a fraction of a search.
+
+It is called from the one decode that validate makes anyway, so it must be cheap.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.stages.model import Person
+from faceflow.vision.chaining import Chains, Track
+from faceflow.vision.cuts import CutDetector
 from faceflow.vision.face_detector import overlap
-from faceflow.vision.model import Analyser, Face, Picture
+from faceflow.vision.faces_file import NO_PERSON
+from faceflow.vision.model import Face, FrameView, Recogniser
+from faceflow.vision.people import people_of_tracks
+from faceflow.vision.tracks import TrackTable
 
-SCAN_EVERY_S = 0.5
+SEARCH_EVERY_S = 0.5
 """Seconds between two searches for faces."""
+FOLLOW_EVERY_S = 0.125
+"""Seconds between two looks at known faces, where it matters who is who."""
+OVERVIEW_PX = 640
+"""Long side of the picture in which faces are searched."""
 
-_LEAST_CHANGE = 14.0
-"""Mean absolute difference of thumbnails, in 8-bit codes, below which two frames are never a cut."""
-_CLEAR_CHANGE = 40.0
-"""Above which they always are, whatever moves around them."""
-_OUTSTANDING = 3.0
-"""In between, a cut changes this many times as much as the frames before it (so a pan is none)."""
-_HISTOGRAM_CHANGE = 0.25
-"""Share of pixels whose brightness class changes at a cut (so a moving object is none)."""
-_BINS = 16
-_SAME_PLACE = 0.2
-_SAME_PERSON = 0.45
-"""Cosine of two embeddings above which they are one person."""
+_REACH_S = 1.0
+"""How long a face is looked for where it was last seen."""
+_SAME_FACE = 0.4
 
 
-class CutDetector:
-    """Finds hard cuts in thumbnails: a large change of picture and of histogram that stands out from the motion."""
+@runtime_checkable
+class Looking(Protocol):
+    """An analyser that can look at a part of a frame."""
 
-    def __init__(self) -> None:
-        self._last: NDArray[np.int16] | None = None
-        self._histogram: NDArray[np.float64] | None = None
-        self._motion = 0.0
+    def look(self, view: FrameView, overview_px: int, turn: int | None) -> list[Face]:
+        """Faces of a view; see `EmbeddedAnalyser.look`."""
+        ...
 
-    def is_cut(self, luma: NDArray[np.uint8]) -> bool:
-        """Whether the next frame's thumbnail (uint8, always the same size) begins a shot; False for the first."""
-        here = luma.astype(np.int16)
-        histogram = np.bincount((luma >> 4).reshape(-1), minlength=_BINS) / luma.size
-        last, last_histogram = self._last, self._histogram
-        self._last, self._histogram = here, histogram
-        if last is None or last_histogram is None:
-            return False
-        change = float(np.abs(here - last).mean())
-        classes = float(np.abs(histogram - last_histogram).sum() / 2)
-        outstanding = change > max(_LEAST_CHANGE, _OUTSTANDING * self._motion) and classes > _HISTOGRAM_CHANGE
-        cut = change > _CLEAR_CHANGE or outstanding
-        # Motion goes on from its old value after a cut: the new shot's own motion is not known yet.
-        self._motion = self._motion if cut else 0.7 * self._motion + 0.3 * change
-        return cut
+    def follow(self, view: FrameView, face: Face) -> Face | None:
+        """The face that was seen at this place a moment ago, or None."""
+        ...
 
 
-@dataclass(slots=True)
-class _Sighting:
-    number: int
-    first_seen_s: float
-    box: NDArray[np.float32]
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A face in a frame that was looked at; `face` is in full-frame pixels."""
+
+    frame: int
     shot: int
-    samples: int = 1
-    largest_px: float = 0.0
-    embeddings: list[NDArray[np.float32]] = field(default_factory=list)
+    track: int
+    face: Face
+
+
+class Observer(Protocol):
+    """Is shown what the scan sees, while the frame is at hand."""
+
+    def see(self, view: FrameView, sightings: Sequence[Sighting]) -> None:
+        """One look: the frame and the faces in it. `TrackTable.person` tells later whose track each was."""
+        ...
 
 
 class TargetScan:
-    """Collects cuts and people of one target.
+    """Collects cuts, tracks and people of one target.
 
-    For every frame in order: `thumbnail`, then `see` if `wants` says so. People are told apart by embedding where
-    the analyser has a recogniser. Otherwise by place within a shot, and across cuts no more people are assumed than
-    are ever seen at once: then the list says how many there are at least, not who they are.
+    For every frame in order: `thumbnail`, then `see` if `wants` says so; `finish` at the end. After that `people`
+    and `table` are there.
+
+    Args:
+        analyser: finds and follows faces.
+        recogniser: tells people apart; None where it is not installed or nobody needs to know.
+        follow: whether to look at known faces between the searches too, for jobs that treat people differently.
+        observers: are shown every look.
+        overview_px: long side of the picture in which faces are searched.
     """
 
-    def __init__(self, analyser: Analyser) -> None:
+    def __init__(
+        self,
+        analyser: Looking,
+        recogniser: Recogniser | None = None,
+        *,
+        follow: bool = False,
+        observers: Sequence[Observer] = (),
+        overview_px: int = OVERVIEW_PX,
+    ) -> None:
         self._analyser = analyser
+        self._same_person = None if recogniser is None else recogniser.same_person
+        self._follow = follow
+        self._observers = observers
+        self._overview_px = overview_px
         self._detector = CutDetector()
         self._cuts: list[int] = []
-        self._due_s: float | None = None
-        self._people: list[_Sighting] = []
-        self._best: tuple[float, int] | None = None
+        self._chains = Chains(recogniser)
+        self._search_s: float | None = None
+        self._follow_s = 0.0
+        self._turn: int | None = None
+        self._looks = 0
+        self._times_s = (0.0, 0.0)
+        self._frames = 0
+        self._person: list[int] = []
 
     def thumbnail(self, number: int, luma: NDArray[np.uint8]) -> None:
         """Looks at frame `number`'s thumbnail: uint8 (rows, columns), gray, the same size for all frames."""
         if self._detector.is_cut(luma):
             self._cuts.append(number)
-            self._due_s = None
+            self._search_s = None
 
     def wants(self, number: int, time_s: float) -> bool:
-        """Whether the frame whose thumbnail was just seen should be searched for faces."""
-        del number
-        return self._due_s is None or time_s >= self._due_s
+        """Whether the frame whose thumbnail was just seen should be looked at."""
+        self._times_s = (self._times_s[0] if self._frames else time_s, time_s)
+        self._frames = number + 1
+        if self._search_s is None or time_s >= self._search_s:
+            return True
+        return self._follow and bool(self._chains.in_view) and time_s >= self._follow_s
 
-    def see(self, number: int, time_s: float, bgr_small: Picture, scale: float) -> None:
-        """Searches a frame for faces.
+    def see(self, number: int, time_s: float, view: FrameView) -> None:
+        """Looks at a frame.
 
         Args:
             number: frame number.
             time_s: its time in seconds.
-            bgr_small: uint8 (h, w, 3), BGR, upright; 640 pixels on the long side are enough.
-            scale: pixels of `bgr_small` per pixel of the frame.
+            view: the frame, upright.
         """
-        self._due_s = time_s + SCAN_EVERY_S
-        faces = self._analyser.analyse(bgr_small)
+        self._chains.until(time_s)
+        begins = self._search_s is None
+        known = [] if begins else [track.last for track in self._chains.in_view if track.last is not None]
+        if begins:
+            self._chains.begin_shot()
+            self._turn = None
+        faces: list[Face] = []
+        if self._search_s is None or time_s >= self._search_s:
+            faces = self._analyser.look(view, self._overview_px, self._turn)
+            self._turn = 0 if self._turn is None else self._turn + 1
+            self._search_s = time_s + SEARCH_EVERY_S
+        self._follow_s = time_s + FOLLOW_EVERY_S
+        for last in known:
+            if _is_new(last, faces):
+                face = self._analyser.follow(view, last)
+                faces += [face] if face is not None and _is_new(face, faces) else []
         shot = len(self._cuts)
-        free = list(self._people)
-        for face in faces:
-            person = self._known(face, shot, free)
-            height_px = face.height_px / scale
-            if person is None:
-                person = _Sighting(len(self._people), time_s, face.box, shot, samples=0)
-                self._people.append(person)
-            else:
-                free.remove(person)
-            person.box, person.shot = face.box, shot
-            person.samples += 1
-            person.largest_px = max(person.largest_px, height_px)
-            if face.embedding is not None:
-                person.embeddings.append(face.embedding)
-        rank = sum(face.height_px * face.score for face in faces)
-        if faces and (self._best is None or rank > self._best[0]):
-            self._best = (rank, number)
+        tracks = self._chains.look(self._looks, number, shot, time_s, view, faces)
+        self._looks += 1
+        sightings = [Sighting(number, shot, track.number, face) for track, face in zip(tracks, faces, strict=True)]
+        for observer in self._observers:
+            observer.see(view, sightings)
 
-    @property
-    def people(self) -> tuple[Person, ...]:
-        """Who was seen, in the order of first sight."""
-        return tuple(
-            Person(
-                number=person.number,
-                first_seen_s=person.first_seen_s,
-                samples=person.samples,
-                largest_height_px=person.largest_px,
-                embedding=_mean(person.embeddings),
-            )
-            for person in self._people
-        )
+    def finish(self) -> None:
+        """Ends the scan: decides which tracks are the same person."""
+        first_s, last_s = self._times_s
+        # The last frame is shown for as long as the others are on average.
+        self._chains.until(last_s + (last_s - first_s) / max(1, self._frames - 1))
+        self._person = people_of_tracks([track.seen for track in self._chains.tracks], self._same_person)
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -145,26 +166,55 @@ class TargetScan:
         return tuple(self._cuts)
 
     @property
-    def best_frame(self) -> int | None:
-        """The searched frame that shows most face, for before/after pictures; None if none shows any."""
-        return None if self._best is None else self._best[1]
+    def table(self) -> TrackTable:
+        """All sightings, by track."""
+        tracks = self._chains.tracks
+        first_s, last_s = self._times_s
+        rate = (self._frames - 1) / (last_s - first_s) if last_s > first_s else 1.0
+        counts = [len(track.frames) for track in tracks]
+        return TrackTable(
+            shots=np.array([0, *self._cuts], np.int64),
+            person=np.array(self._person, np.int32),
+            size_s=np.array([track.size_s for track in tracks], np.float32),
+            track=np.repeat(np.arange(len(tracks), dtype=np.int32), counts),
+            frame=np.array([frame for track in tracks for frame in track.frames], np.int64),
+            box=np.array([box for track in tracks for box in track.boxes], np.float32).reshape(-1, 4),
+            reach=max(1, round(_REACH_S * rate)),
+        )
 
-    def _known(self, face: Face, shot: int, free: list[_Sighting]) -> _Sighting | None:
-        if face.embedding is not None:
-            alike = [(float(face.embedding @ _unit(one.embeddings)), one) for one in free if one.embeddings]
-            likeness, person = max(alike, key=lambda pair: pair[0], default=(0.0, None))
-            return person if likeness >= _SAME_PERSON else None
-        near = [(overlap(face.box, one.box), one) for one in free if one.shot == shot]
-        shared, person = max(near, key=lambda pair: pair[0], default=(0.0, None))
-        if shared >= _SAME_PLACE:
-            return person
-        return free[0] if free else None
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Who was seen, in the order of first sight."""
+        count = max(self._person, default=NO_PERSON) + 1
+        own: list[list[Track]] = [[] for _ in range(count)]
+        for track, person in zip(self._chains.tracks, self._person, strict=True):
+            if person != NO_PERSON:
+                own[person].append(track)
+        return tuple(_described(number, tracks) for number, tracks in enumerate(own))
 
 
-def _unit(embeddings: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    total = np.sum(embeddings, axis=0)
-    return np.asarray(total / max(1e-9, float(np.linalg.norm(total))), np.float32)
+def _is_new(face: Face, faces: Sequence[Face]) -> bool:
+    return all(overlap(face.box, other.box) < _SAME_FACE for other in faces)
 
 
-def _mean(embeddings: list[NDArray[np.float32]]) -> tuple[float, ...] | None:
-    return tuple(float(value) for value in _unit(embeddings)) if embeddings else None
+def _described(number: int, tracks: Sequence[Track]) -> Person:
+    finest = max(tracks, key=lambda track: track.best[0])
+    best = finest.best[1]
+    views = [(mean, max(1, track.seen.sure_views)) for track in tracks if (mean := track.seen.mean) is not None]
+    embedding = None
+    if views:
+        weights = np.array([weight for _, weight in views], np.float64)
+        mean = (np.stack([mean for mean, _ in views]) * weights[:, None]).sum(0) / weights.sum()
+        embedding = tuple(float(value) for value in mean)
+    left, top, right, bottom = (float(value) for value in finest.boxes[best])
+    return Person(
+        number=number,
+        first_seen_s=min(track.times_s[0] for track in tracks),
+        seconds=sum(track.seconds for track in tracks),
+        samples=sum(len(track.frames) for track in tracks),
+        largest_height_px=max(track.largest_px for track in tracks),
+        shots=tuple(sorted({track.seen.shot for track in tracks})),
+        best_frame=finest.frames[best],
+        best_box=(left, top, right, bottom),
+        embedding=embedding,
+    )

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from faceflow.media.colour import crop_bgr, decimated, small_bgr
+from faceflow.media.formats import mezzanine_format
+from faceflow.media.model import VideoInfo
 from faceflow.media.native import NativeFrame
+from faceflow.media.planes import native_frame
 from faceflow.vision.model import Picture
 
 
@@ -65,3 +69,16 @@ class NativeView:
     def patch(self, matrix: NDArray[np.float32], side_px: int) -> Picture:
         """The patch that `matrix` shows (see `FrameView`), straight from the planes."""
         return crop_bgr(self._frame, matrix, side_px)
+
+
+class DecodedView(NativeView):
+    """A view of a frame as a decoder gives it, upright: for looking at a target before it is known to fit.
+
+    Formats that the encoders cannot take are converted as the entrance would.
+    """
+
+    def __init__(self, frame: VideoFrame, video: VideoInfo) -> None:
+        wanted = mezzanine_format(frame.format.name, sideways=video.rotation_degrees in {90, 270})
+        if frame.format.name != wanted:
+            frame = frame.reformat(format=wanted)
+        super().__init__(native_frame(frame, 0, 0, video))

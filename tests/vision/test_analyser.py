@@ -13,7 +13,6 @@ from faceflow.vision import models
 from faceflow.vision.embedded_analyser import DETECT_EVERY
 from faceflow.vision.portraits import load_identity, portrait_face
 from faceflow.vision.registry import engine_versions, make_analyser, make_restorer, make_swapper
-from faceflow.vision.scan import TargetScan
 from faceflow.vision.view import PictureView
 
 
@@ -109,24 +108,6 @@ def test_a_missing_model_says_what_to_install(monkeypatch):
     monkeypatch.setattr(models, "_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(EngineError, match=r"engine\.model_missing"):
         models.LiteModel(models.FACE_LANDMARKS)
-
-
-def test_the_scan_finds_people_and_cuts(analyser, astronaut, six_people):
-    scan = TargetScan(analyser)
-    pictures = [cv2.resize(astronaut, (640, 640))] * 20 + [cv2.resize(six_people, (640, 443))] * 20
-    looked = 0
-    for number, picture in enumerate(pictures):
-        gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        scan.thumbnail(number, cv2.resize(np.roll(gray, number // 2, 1), (48, 27), interpolation=cv2.INTER_AREA))
-        if scan.wants(number, number / 25):
-            looked += 1
-            scan.see(number, number / 25, picture, 0.5)
-    assert scan.cuts == (20,)
-    assert looked == 4
-    assert [person.samples for person in scan.people] == [4, 2, 2, 2, 2, 2]
-    assert scan.people[0].first_seen_s == 0
-    assert scan.people[1].first_seen_s == 0.8
-    assert scan.best_frame == 20
 
 
 def test_from_a_frame_of_detection_on_the_past_does_not_count(analyser, astronaut):

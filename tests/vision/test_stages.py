@@ -7,18 +7,20 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE, ffmpeg
-from faceflow.errors import FaultError, JobError
-from faceflow.job import FaceMapping, Selection, Source, SwapOptions
+from benchmarks.material import ASTRONAUT, CARPHONE, ffmpeg
+from faceflow.errors import FaultError
+from faceflow.job import Selection, SwapOptions
+from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import Progress
 from faceflow.stages import compose as compose_stage
+from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.census import detail_for, take_census
 from faceflow.stages.compose import run_compose
 from faceflow.stages.model import TargetKind
 from faceflow.stages.restore import run_restore
 from faceflow.stages.swap import run_swap
-from faceflow.vision.casting import Casting
 from faceflow.vision.embedded_analyser import DETECT_EVERY
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.smoothing import LARGEST_RADIUS
@@ -209,17 +211,7 @@ def test_a_picture_goes_through_the_same_stages(tmp_path, six_people):
     changed = (result != six_people).any(axis=2)
     assert 0.02 < changed.mean() < 0.08
     largest = job.model_copy(update={"swap": SwapOptions(selection=Selection.LARGEST)})
-    assert run_swap(largest, validated, mezzanine, ready.plan, segment, ready.settings, tmp_path, Progress()).faces == 1
-
-
-def test_mapping_needs_a_recogniser_and_several_sources_need_a_map(tmp_path):
-    job = Prepared(clip(tmp_path), ASTRONAUT, tmp_path).job
-    two = job.model_copy(update={"sources": (*job.sources, Source(name="other", portraits=(str(SIX_PEOPLE),)))})
-    with pytest.raises(JobError, match=r"job\.face_map_missing"):
-        Casting(two, ())
-    mapped = two.model_copy(update={"face_map": (FaceMapping(source="other", person=0),)})
-    with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser"):
-        Casting(mapped, ())
-    alone = job.model_copy(update={"swap": SwapOptions(selection=Selection.MAPPED)})
-    with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser"):
-        Casting(alone, ())
+    census = take_census(target, read_picture(target, ready.settings.limits), detail_for(largest), ready.settings)
+    census.table.save(tmp_path / "tracks.npz")
+    plan = ready.plan.model_copy(update={"tracks": make_artifact(tmp_path / "tracks.npz")})
+    assert run_swap(largest, validated, mezzanine, plan, segment, ready.settings, tmp_path, Progress()).faces == 1

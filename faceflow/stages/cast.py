@@ -1,0 +1,149 @@
+"""From the face map to numbers: which person of the target gets which source.
+
+A mapping names a person by their number in the list that `faceflow faces` prints, or by a picture of them. Pictures
+are compared with the people found, once, here; the later stages know numbers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from faceflow.errors import FaceError, JobError
+from faceflow.job import FaceMapping, Selection, SwapJob
+from faceflow.locations import local_path
+from faceflow.media.picture import read_picture
+from faceflow.settings import LimitSettings, Settings
+from faceflow.stages.census import Census
+from faceflow.stages.model import Person
+from faceflow.vision.model import Analyser, Face, Picture
+from faceflow.vision.people import matches
+from faceflow.vision.registry import make_analyser, make_recogniser
+from faceflow.vision.view import PictureView
+
+_CLEARLY_NEARER = 0.06
+"""Distance by which the nearest person must be nearer to a reference than the second nearest."""
+_LENIENT = 1.05
+"""A reference was taken in another light and at another time than the clip: it may be this much farther away."""
+_EQUALLY_LARGE = 0.5
+
+
+def check_mapping(job: SwapJob) -> None:
+    """What can be told about the face map before the target is looked at.
+
+    Raises:
+        JobError: `job.face_map_missing`, `job.mapping_needs_recogniser` for a reference picture where people cannot be
+            told apart.
+    """
+    mapped = job.swap.selection is Selection.MAPPED
+    if not job.face_map and (mapped or len(job.sources) > 1):
+        said = "The selection is `mapped`" if mapped else f"The job has {len(job.sources)} sources"
+        raise JobError(
+            "job.face_map_missing",
+            f"{said}, and nothing says which person gets which source.",
+            "Add a face map, such as --map 0=NAME; `faceflow faces TARGET` lists the people with their numbers.",
+        )
+    if any(mapping.reference is not None for mapping in job.face_map) and make_recogniser() is None:
+        raise _needs_recogniser("A person is named by a reference picture")
+
+
+def resolve_cast(job: SwapJob, census: Census, settings: Settings) -> tuple[tuple[int, str], ...]:
+    """Person and source of every mapping, in the order of the people; nothing where the job maps nobody.
+
+    Raises:
+        JobError: `job.person_unknown`, `job.reference_unmatched`, `job.reference_ambiguous`, `job.face_map_conflict`,
+            `job.mapping_needs_recogniser`, and as `check_mapping`.
+        FaceError: `face.none_in_reference`, `face.several_in_reference`.
+    """
+    check_mapping(job)
+    if job.face_map and not census.told_apart and len(census.table.shots) > 1:
+        raise _needs_recogniser(f"The target has {len(census.table.shots)} shots")
+    cast: dict[int, str] = {}
+    for mapping in job.face_map:
+        person = _person_of(mapping, census.people, settings.limits)
+        if cast.setdefault(person, mapping.source) != mapping.source:
+            raise JobError(
+                "job.face_map_conflict",
+                f"Person {person} is mapped to {cast[person]!r} and to {mapping.source!r}.",
+                "Map each person to one source; two reference pictures may show the same person.",
+                person=person,
+            )
+    return tuple(sorted(cast.items()))
+
+
+def reference_face(analyser: Analyser, picture: Picture, shown: str) -> Face:
+    """The one face of a reference picture: the largest, if it is clearly the largest.
+
+    Raises:
+        FaceError: `face.none_in_reference` or `face.several_in_reference`.
+    """
+    faces = sorted(analyser.analyse(picture), key=lambda face: face.height_px, reverse=True)
+    if not faces:
+        raise FaceError(
+            "face.none_in_reference",
+            f"No face was found in the reference picture {shown!r}.",
+            "Choose a picture in which the face of the person to replace is seen from the front.",
+            picture=shown,
+        )
+    if len(faces) > 1 and faces[1].height_px ** 2 > _EQUALLY_LARGE * faces[0].height_px ** 2:
+        raise FaceError(
+            "face.several_in_reference",
+            f"The reference picture {shown!r} shows {len(faces)} faces, and more than one may be meant.",
+            "Cut the picture so that only the person to replace is seen, or name them by their number.",
+            picture=shown,
+            faces=len(faces),
+        )
+    return faces[0]
+
+
+def _person_of(mapping: FaceMapping, people: Sequence[Person], limits: LimitSettings) -> int:
+    if mapping.reference is not None:
+        return _shown_in(mapping.reference, people, limits)
+    person = -1 if mapping.person is None else mapping.person
+    if not 0 <= person < len(people):
+        raise JobError(
+            "job.person_unknown",
+            f"There is no person {person} in the target. {_listed(people)}",
+            "Use one of these numbers; `faceflow faces TARGET` shows their faces.",
+            person=person,
+            people=len(people),
+        )
+    return person
+
+
+def _shown_in(reference: str, people: Sequence[Person], limits: LimitSettings) -> int:
+    recogniser = make_recogniser()
+    if recogniser is None:
+        raise _needs_recogniser("A person is named by a reference picture")
+    shown = str(local_path(reference))
+    picture = read_picture(local_path(reference), limits).bgr()
+    face = reference_face(make_analyser("embedded"), picture, shown)
+    near = matches(recogniser.embed(PictureView(picture), face), [person.embedding for person in people])
+    if not near or near[0][0] > recogniser.same_person * _LENIENT:
+        raise JobError(
+            "job.reference_unmatched",
+            f"Nobody in the target looks like the person in {shown!r}. {_listed(people)}",
+            "Choose a sharper picture of that person, or name them by the number in `faceflow faces TARGET`.",
+            distances={str(number): round(away, 3) for away, number in near[:5]},
+        )
+    if len(near) > 1 and near[1][0] - near[0][0] < _CLEARLY_NEARER:
+        raise JobError(
+            "job.reference_ambiguous",
+            f"{shown!r} looks like person {near[0][1]} as much as like person {near[1][1]}. {_listed(people)}",
+            "Choose another picture, or name the person by the number in `faceflow faces TARGET`.",
+            distances={str(number): round(away, 3) for away, number in near[:5]},
+        )
+    return near[0][1]
+
+
+def _listed(people: Sequence[Person]) -> str:
+    shown = [f"{person.number} (first seen at {person.first_seen_s:.1f} s)" for person in people[:8]]
+    more = f" and {len(people) - 8} more" if len(people) > 8 else ""
+    return f"People found: {', '.join(shown)}{more}."
+
+
+def _needs_recogniser(why: str) -> JobError:
+    return JobError(
+        "job.mapping_needs_recogniser",
+        f"{why}, so people must be told apart to be mapped, and what does that is not installed.",
+        "Install the `people` extra, pip install 'faceflow[people]', or swap `all` faces or the `largest` one.",
+    )

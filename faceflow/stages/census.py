@@ -1,0 +1,118 @@
+"""The census: who is in a target, and where. One decode that counts the frames and looks at some of them on the way.
+
+Validate takes it for every job; `faceflow faces` takes it to show the people, before there is a job. Both number people
+alike as long as they ask for the same detail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from faceflow.errors import FaultError
+from faceflow.job import Selection, SwapJob
+from faceflow.media.index import index_frames
+from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.picture import PictureFile
+from faceflow.media.thumbnail import luma_thumbnail
+from faceflow.progress import SILENT, Progress
+from faceflow.settings import Settings
+from faceflow.stages.model import Person
+from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
+from faceflow.vision.registry import make_analyser, make_recogniser
+from faceflow.vision.scan import Looking, Observer, TargetScan
+from faceflow.vision.tracks import TrackTable
+from faceflow.vision.view import DecodedView, PictureView
+
+
+class Detail(Enum):
+    """How closely the target is looked at, as little as the job needs."""
+
+    SEEN = "seen"
+    """All faces are treated alike: it is enough to know that there are some."""
+    FOLLOWED = "followed"
+    """It matters which face of a shot is which: faces are followed between the searches."""
+    TOLD_APART = "told apart"
+    """It matters who is who in the whole target: people are told apart, where a recogniser is installed."""
+
+
+def detail_for(job: SwapJob) -> Detail:
+    """How closely a job's target must be looked at."""
+    if job.swap.selection is Selection.MAPPED or job.face_map:
+        return Detail.TOLD_APART
+    return Detail.FOLLOWED if job.swap.selection is Selection.LARGEST else Detail.SEEN
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Who is in a target; `index` is None for a picture, `told_apart` says whether a recogniser took part."""
+
+    people: tuple[Person, ...]
+    table: TrackTable
+    cuts: tuple[int, ...]
+    index: FrameIndex | None
+    told_apart: bool
+
+
+def take_census(
+    target: Path,
+    described: MediaInfo | PictureFile,
+    detail: Detail,
+    settings: Settings,
+    *,
+    progress: Progress = SILENT,
+    observers: Sequence[Observer] = (),
+) -> Census:
+    """Counts the frames of a target and finds its people.
+
+    Args:
+        target: the file.
+        described: what it is.
+        detail: how closely to look.
+        settings: limits and threads.
+        progress: advanced by one a frame.
+        observers: are shown what the scan sees.
+
+    Raises:
+        MediaError: see `index_frames`.
+        CancelledError: the run was told to stop.
+    """
+    analyser = make_analyser("embedded")
+    if not isinstance(analyser, Looking):
+        raise FaultError("fault.contract", "The analyser cannot look at parts of a frame.", "Report this; it is a bug.")
+    recogniser = make_recogniser() if detail is Detail.TOLD_APART else None
+    index: FrameIndex | None = None
+    if isinstance(described, PictureFile):
+        scan = TargetScan(analyser, recogniser, observers=observers, overview_px=PICTURE_OVERVIEW_PX)
+        if scan.wants(0, 0.0):
+            scan.see(0, 0.0, PictureView(described.bgr()))
+        progress.advance()
+    else:
+        scan = TargetScan(analyser, recogniser, follow=detail is not Detail.SEEN, observers=observers)
+        index = index_frames(
+            target,
+            described,
+            settings.limits,
+            on_frame=_seeing(scan, described),
+            progress=progress,
+            decode_threads=settings.pipeline.decode_threads,
+        )
+    scan.finish()
+    return Census(scan.people, scan.table, scan.cuts, index, told_apart=recogniser is not None)
+
+
+def _seeing(scan: TargetScan, media: MediaInfo) -> Callable[[int, VideoFrame], None]:
+    rate = float(media.video.average_rate or 25)
+
+    def see(number: int, frame: VideoFrame) -> None:
+        # Some containers give no times; for spacing the looks, about is good enough.
+        time_s = number / rate if frame.pts is None else float(frame.pts * media.video.time_base)
+        scan.thumbnail(number, luma_thumbnail(frame))
+        if scan.wants(number, time_s):
+            scan.see(number, time_s, DecodedView(frame, media.video))
+
+    return see
