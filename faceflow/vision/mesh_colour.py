@@ -13,6 +13,8 @@ All of it is low-frequency or statistics, and is computed on pictures of a hundr
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,8 @@ _REACH = 0.10
 """Sigma of the light's blur as a share of the face's width."""
 _LIGHT, _TINT = 0.9, 1.0
 """How much of the target's low-frequency brightness and of its tint is taken over: a face must fit its neck."""
-_LUMA = np.array([[0.114, 0.587, 0.299]] * 3, np.float32)
+_TAKEN = np.array(np.eye(3) * _TINT + np.array([[0.114, 0.587, 0.299]] * 3) * (_LIGHT - _TINT), np.float32)
+"""Brightness (ITU-R BT.601) and tint of a difference in B, G, R by these shares."""
 _SPREAD = np.array([12.0, 5.0, 5.0], np.float32), np.array([40.0, 6.5, 6.5], np.float32)
 """Least and largest deviation of a face's skin in 8-bit CIE Lab: it is not trusted to be more even, nor more motley
 (then what lies behind a profile would pass for skin)."""
@@ -39,6 +42,9 @@ FACE = (6.0, 10.0)
 _KNEE, _ABOVE = 0.96, 0.3
 """Share of the target's skin that is darker than the knee, and the slope above it."""
 _FEWEST = 40
+_HALVED_FROM = 2.5
+_CODES = np.arange(256, dtype=np.float32)
+_SUM = np.ones((1, 3), np.float32)
 
 
 def off_skin(target: Picture, where: Floats) -> Floats:
@@ -52,15 +58,20 @@ def off_skin(target: Picture, where: Floats) -> Floats:
         All 0 when there is too little to tell. `share_within` makes a share of it.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(target, (3, 3), 0.8), cv2.COLOR_BGR2Lab)
-    sample = lab[where > 0.5].astype(np.float32)
+    sample = lab[where > 0.5]
     if len(sample) < _FEWEST:
         return np.zeros(where.shape, np.float32)
-    middle = np.median(sample, axis=0).astype(np.float32)
-    spread = (np.median(np.abs(sample - middle), axis=0).astype(np.float32) * np.float32(1.4826)).clip(*_SPREAD)
-    away = (lab - middle) / spread
-    # Light skin is skin in a highlight, so brightness counts downwards only.
-    darker = np.minimum(away[..., 0], 0)
-    return np.asarray(np.sqrt(darker * darker + away[..., 1] * away[..., 1] + away[..., 2] * away[..., 2]), np.float32)
+    # There are only 256 values a channel: medians are read off histograms, and distances are looked up.
+    table = np.empty((256, 3), np.float32)
+    for channel, (least, most) in enumerate(zip(*_SPREAD, strict=True)):
+        middle = _quantile(sample[:, channel], 0.5)
+        away = _CODES - np.float32(middle)
+        deviation = 1.4826 * _quantile(np.abs(away).astype(np.int64)[sample[:, channel]], 0.5)
+        # Light skin is skin in a highlight, so brightness counts downwards only.
+        counted = np.minimum(away, 0) if channel == 0 else away
+        table[:, channel] = np.square(counted / np.float32(np.clip(deviation, least, most)))
+    squares = cv2.LUT(lab, table[:, None])
+    return np.asarray(cv2.sqrt(cv2.transform(squares, _SUM)), np.float32)
 
 
 def share_within(distance: Floats, limits: tuple[float, float]) -> Floats:
@@ -85,10 +96,12 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
     if len(ours) < _FEWEST:
         return np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
     (own, own_mean), (their, their_mean) = _moments(ours), _moments(theirs)
-    root = _power(own, 0.5)
-    inverse = _power(own, -0.5)
-    transfer = inverse @ _power(root @ their @ root, 0.5) @ inverse
-    gains, axes = np.linalg.eigh((transfer + transfer.T) / 2)
+    values, axes = _eigen(own)
+    root = (axes * np.sqrt(values)) @ axes.T
+    inverse = (axes / np.sqrt(values)) @ axes.T
+    values, axes = _eigen(root @ their @ root)
+    transfer = inverse @ ((axes * np.sqrt(values)) @ axes.T) @ inverse
+    gains, axes = _eigen((transfer + transfer.T) / 2)
     matrix = (axes * gains.clip(*_GAINS)) @ axes.T
     return matrix.astype(np.float32), (their_mean - matrix @ own_mean).astype(np.float32)
 
@@ -102,16 +115,18 @@ def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: f
         weight: float32 (H, W), where both show skin.
         face_width_px: width of the face in pixels of these pictures.
     """
-    sigma = max(0.8, _REACH * face_width_px)
-    missing = np.asarray(cv2.subtract(target, source, dtype=cv2.CV_32F), np.float32)
-    spread = cv2.GaussianBlur(missing * weight[..., None], (0, 0), sigma)
-    total = cv2.GaussianBlur(weight, (0, 0), sigma)
-    change = np.asarray(spread / np.maximum(total, np.float32(1e-3))[..., None], np.float32)
-    brightness = cv2.transform(change, _LUMA)
-    light = change * np.float32(_TINT) + brightness * np.float32(_LIGHT - _TINT)
-    share = weight / max(1e-6, float(weight.sum()))
-    left_over = ((missing - light) * share[..., None]).sum((0, 1))
-    return np.asarray(light + left_over, np.float32)
+    missing = cv2.subtract(target, source, dtype=cv2.CV_32F)
+    shares = cv2.merge([weight] * 3)
+    sigma, size = max(0.8, _REACH * face_width_px), (weight.shape[1], weight.shape[0])
+    layers = [cv2.multiply(missing, shares), shares]
+    if sigma >= _HALVED_FROM:  # nothing is lost at half the size
+        sigma, half = sigma / 2, (-(-size[0] // 2), -(-size[1] // 2))
+        layers = [cv2.resize(layer, half, interpolation=cv2.INTER_AREA) for layer in layers]
+    spread, total = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in layers)
+    light = cv2.transform(spread / np.maximum(total, np.float32(1e-3)), _TAKEN)
+    left_over = np.subtract(cv2.sumElems(layers[0]), cv2.sumElems(cv2.multiply(light, layers[1])))[:3]
+    light = light + (left_over / max(1e-6, cv2.sumElems(layers[1])[0])).astype(np.float32)
+    return np.asarray(cv2.resize(light, size), np.float32)
 
 
 def highlights(target: Picture, weight: Floats) -> NDArray[np.uint8]:
@@ -124,26 +139,31 @@ def highlights(target: Picture, weight: Floats) -> NDArray[np.uint8]:
         target: uint8 (H, W, 3), BGR.
         weight: float32 (H, W), above 0.5 where skin is compared.
     """
-    codes = np.arange(256, dtype=np.float32)[:, None]
+    codes = _CODES[:, None]
     theirs = target[weight > 0.5]
     if len(theirs) < _FEWEST:
         return np.asarray(np.repeat(codes, 3, axis=1)[:, None], np.uint8)
-    rank = int(_KNEE * (len(theirs) - 1))
-    knee = np.partition(theirs, rank, axis=0)[rank].astype(np.float32)
+    knee = np.array([_quantile(theirs[:, channel], _KNEE) for channel in range(3)], np.float32)
     bent = np.minimum(codes, knee + np.maximum(codes - knee, 0) * np.float32(_ABOVE))
     return np.asarray(np.rint(bent), np.uint8)[:, None]
 
 
 def _moments(colours: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Covariance (3, 3), a little raised, and mean (3,) of colours (N, 3)."""
-    # Sums by hand: a threaded matrix product over a few thousand rows costs more in waiting than in adding.
-    channels = [np.ascontiguousarray(colours[:, channel], np.float32) for channel in range(3)]
-    mean = np.array([float(channel.mean()) for channel in channels])
-    centred = [channel - np.float32(middle) for channel, middle in zip(channels, mean, strict=True)]
-    covariance = np.array([[float((one * other).mean()) for other in centred] for one in centred])
-    return covariance + 2.0 * np.eye(3), mean
+    # OpenCV's product: a threaded one over a few thousand rows costs more in waiting than in adding.
+    values = colours.astype(np.float32)
+    mean = np.array(cv2.mean(values[:, None])[:3])
+    covariance = cv2.mulTransposed(values - mean.astype(np.float32), True, scale=1 / len(values), dtype=cv2.CV_64F)
+    return np.asarray(covariance + 2.0 * np.eye(3), np.float64), mean
 
 
-def _power(matrix: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    values, axes = np.linalg.eigh(matrix)
-    return np.asarray((axes * np.maximum(values, 1e-6) ** exponent) @ axes.T)
+def _eigen(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues (3,), at least 1e-6, and eigenvectors (3, 3) in columns of a symmetric matrix."""
+    _, values, rows = cv2.eigen(matrix)
+    return np.maximum(np.asarray(values, np.float64)[:, 0], 1e-6), np.asarray(rows, np.float64).T
+
+
+def _quantile(values: NDArray[Any], share: float) -> int:
+    """The value (0 to 255) below or at which `share` of `values` lies."""
+    counts = np.bincount(values, minlength=256).cumsum()
+    return int(np.searchsorted(counts, share * (len(values) - 1) + 1))

@@ -22,6 +22,7 @@ def draw_mesh(
     values: NDArray[np.float32],
     size_px: tuple[int, int],
     corners: NDArray[np.int32] | None = None,
+    background: float = 0.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Interpolates per-point values over the mesh.
 
@@ -30,9 +31,10 @@ def draw_mesh(
         values: float32 (468, 3), each 0 to 1.
         size_px: width and height of the picture to draw.
         corners: int32 (T, 3), the triangles; those of `triangles` where it is left out.
+        background: the values where there is no mesh.
 
     Returns:
-        float32 (height, width, 3), 0 where there is no mesh, and bool (height, width), True where there is.
+        float32 (height, width, 3), and bool (height, width), True where there is.
     """
     width, height = size_px
     z = points[:, 2]
@@ -43,7 +45,7 @@ def draw_mesh(
     settings = cv2.TriangleRasterizeSettings()
     settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
     settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
-    drawn = np.zeros((height, width, 3), np.float32)
+    drawn = np.full((height, width, 3), background, np.float32)
     depths = np.full((height, width), _FAR, np.float32)
     cv2.triangleRasterize(
         vertices,

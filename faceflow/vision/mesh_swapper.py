@@ -182,15 +182,16 @@ def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity
     height, width = target.shape[:2]
     full, grid, coarse = (width, height), (width // step, height // step), (width // step // 2, height // step // 2)
     on_grid = np.column_stack([(landmarks[:, :2] + 0.5) / step - 0.5, landmarks[:, 2] / step]).astype(np.float32)
-    drawn, covered = draw_mesh(on_grid, _values(landmarks), grid, closed_triangles())
-    places = np.ascontiguousarray(drawn[..., :2])
-    places[~covered] = 0.5  # anywhere inside the atlas: looking beyond its border is slow
-    seen = _smoothstep(0.0, _STEEP, np.asarray(drawn[..., 2] * covered, np.float32))
+    # Places off the mesh are anywhere inside the atlas: looking beyond its border is slow.
+    drawn, covered = draw_mesh(on_grid, _values(landmarks), grid, closed_triangles(), background=0.5)
+    u, v, cosine = cv2.split(drawn)
+    places = np.asarray(cv2.merge([u, v]), np.float32)
+    seen = _smoothstep(0.0, _STEEP, np.asarray(cosine * covered, np.float32))
     within = cv2.erode(covered.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)  # no texture beyond the mesh
 
     theirs = np.asarray(cv2.resize(target, coarse, interpolation=cv2.INTER_AREA), np.uint8)
     at = np.asarray(cv2.resize(places, coarse, interpolation=cv2.INTER_AREA), np.float32)
-    cosine = np.asarray(cv2.resize(drawn[..., 2], coarse, interpolation=cv2.INTER_AREA), np.float32)
+    cosine = np.asarray(cv2.resize(cosine * covered, coarse, interpolation=cv2.INTER_AREA), np.float32)
     shown = np.asarray(cv2.resize(seen * within, coarse, interpolation=cv2.INTER_AREA), np.float32)
     ours, cover = _looked_up(_level(identity, coarse[1]), at)
     shown = shown * cover * np.float32(1 / 255)
