@@ -186,12 +186,13 @@ def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity
     drawn, covered = draw_mesh(on_grid, _values(landmarks), grid, closed_triangles(), background=0.5)
     u, v, cosine = cv2.split(drawn)
     places = np.asarray(cv2.merge([u, v]), np.float32)
-    seen = _smoothstep(0.0, _STEEP, np.asarray(cosine * covered, np.float32))
+    facing_us = np.asarray(cosine * covered, np.float32)
+    seen = _smoothstep(0.0, _STEEP, facing_us)
     within = cv2.erode(covered.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)  # no texture beyond the mesh
 
     theirs = np.asarray(cv2.resize(target, coarse, interpolation=cv2.INTER_AREA), np.uint8)
     at = np.asarray(cv2.resize(places, coarse, interpolation=cv2.INTER_AREA), np.float32)
-    cosine = np.asarray(cv2.resize(cosine * covered, coarse, interpolation=cv2.INTER_AREA), np.float32)
+    frontal = np.asarray(cv2.resize(facing_us, coarse, interpolation=cv2.INTER_AREA), np.float32)
     shown = np.asarray(cv2.resize(seen * within, coarse, interpolation=cv2.INTER_AREA), np.float32)
     ours, cover = _looked_up(_level(identity, coarse[1]), at)
     shown = shown * cover * np.float32(1 / 255)
@@ -201,7 +202,7 @@ def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity
     strange = off_skin(theirs, bare * (1 - forehead))
     skin = share_within(strange, SKIN)
     face = share_within(strange, FACE)
-    turned = 1 - _smoothstep(_STEEP, _OBLIQUE, cosine)
+    turned = 1 - _smoothstep(_STEEP, _OBLIQUE, frontal)
     # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
     others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
     stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
