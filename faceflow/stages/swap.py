@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -21,12 +21,13 @@ from faceflow.media.colour import crop_bgr
 from faceflow.media.model import FrameIndex, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.picture import read_picture
-from faceflow.media.reader import FrameReader
+from faceflow.media.reader import FrameReader, presented_size
 from faceflow.progress import Progress
 from faceflow.settings import LimitSettings, Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
 from faceflow.vision.casting import Casting
+from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
 from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop, Tracker
 from faceflow.vision.portraits import load_identity
@@ -42,8 +43,8 @@ _ANALYSER = "embedded"
 class Tracking(Protocol):
     """An analyser that can follow faces from frame to frame."""
 
-    def tracker(self, cuts: Sequence[int], first: int) -> Tracker:
-        """A tracker for consecutive frames from number `first` on."""
+    def tracker(self, cuts: Sequence[int], first: int, expected: Expected | None) -> Tracker:
+        """A tracker for consecutive frames from number `first` on; see `EmbeddedAnalyser.tracker`."""
         ...
 
 
@@ -88,7 +89,7 @@ def run_swap(
             picture = read_picture(mezzanine.video, settings.limits)
             looked_at = iter([(picture.frame(), analyser.analyse(picture.bgr()))])
         else:
-            looked_at = _followed(analyser, mezzanine, plan, segment, settings)
+            looked_at = _followed(analyser, mezzanine, plan, table, segment, settings)
         for frame, faces in looked_at:
             chosen = casting.choose(frame.number, faces, frame.height_px)
             for face in swap_frame(frame, chosen, swapper, identities):
@@ -121,7 +122,7 @@ def swap_frame(
 
 
 def _followed(
-    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, segment: Segment, settings: Settings
+    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, table: TrackTable, segment: Segment, settings: Settings
 ) -> Iterator[tuple[NativeFrame, list[Face]]]:
     """The segment's own frames with their smoothed faces."""
     if mezzanine.media is None or mezzanine.index is None or not isinstance(analyser, Tracking):
@@ -131,7 +132,9 @@ def _followed(
     frames = segment.frames + segment.context_before + segment.context_after
     own = range(segment.first, segment.first + segment.frames)
     cuts = frozenset(plan.cuts)
-    tracker = analyser.tracker(plan.cuts, first)
+    height_px = presented_size(mezzanine.media.video)[1]
+    expected = partial(table.boxes_at, height_px=height_px) if table.tracks else None
+    tracker = analyser.tracker(plan.cuts, first, expected)
     smoother = LandmarkSmoother(settings.pipeline.context_frames)
     waiting: deque[NativeFrame] = deque()
 

@@ -91,6 +91,10 @@ class TrackTable:
         """The rows of a track."""
         return slice(int(self._begin[track]), int(self._end[track]))
 
+    def boxes_at(self, frame: int, height_px: int) -> list[NDArray[np.float32]]:
+        """Where faces are expected at a frame: float32 (4,) each, left, top, right, bottom in pixels of the frame."""
+        return [np.asarray(box * np.float32(height_px), np.float32) for _, box, _ in self._near(frame)]
+
     def tracks_of(self, frame: int, boxes: Sequence[NDArray[np.float32]], height_px: int) -> list[int | None]:
         """The track of each face of one frame, or None for a face that no track covers.
 

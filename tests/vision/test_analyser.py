@@ -10,7 +10,7 @@ from benchmarks.material import package_file
 from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.settings import LimitSettings
 from faceflow.vision import models
-from faceflow.vision.embedded_analyser import DETECT_EVERY
+from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY
 from faceflow.vision.portraits import load_identity, portrait_face
 from faceflow.vision.registry import engine_versions, make_analyser, make_restorer, make_swapper
 from faceflow.vision.view import PictureView
@@ -118,3 +118,39 @@ def test_from_a_frame_of_detection_on_the_past_does_not_count(analyser, astronau
     for _ in range(3):
         one, other = (tracker.track(PictureView(astronaut)) for tracker in (fresh, old))
         assert np.array_equal(one[0].landmarks, other[0].landmarks)
+
+
+def test_what_is_expected_is_found_however_small(analyser, six_people):
+    small = cv2.resize(six_people, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame[100 : 100 + small.shape[0], 300 : 300 + small.shape[1]] = small
+    boxes = [face.box * np.float32(0.3) + (300, 100, 300, 100) for face in analyser.analyse(six_people)]
+    surprised = analyser.tracker((), 0, lambda number: []).track(PictureView(frame))
+    expected = analyser.tracker((), 0, lambda number: boxes).track(PictureView(frame))
+    assert len(surprised) < 6
+    assert len(expected) == 6
+    assert all(min(np.abs(face.box - box).max() for box in boxes) < 8 for face in expected)
+
+
+def test_a_face_that_comes_in_is_seen_within_a_few_frames(analyser, astronaut):
+    small = cv2.resize(astronaut, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+    empty = np.zeros((720, 1280, 3), np.uint8)
+    filled = empty.copy()
+    filled[200 : 200 + len(small), 500 : 500 + len(small)] = small
+    box = analyser.analyse(astronaut)[0].box * np.float32(0.3) + (500, 200, 500, 200)
+    tracker = analyser.tracker((), 0, lambda number: [box])
+    found = [len(tracker.track(PictureView(filled if number >= 6 else empty))) for number in range(DETECT_EVERY)]
+    assert found[:6] == [0] * 6
+    assert found[6 + EXPECT_EVERY - 1 :] == [1] * (DETECT_EVERY - 6 - EXPECT_EVERY + 1)
+
+
+def test_segments_agree_on_expected_faces(analyser, six_people):
+    boxes = [face.box for face in analyser.analyse(six_people)]
+    views = [PictureView(np.roll(six_people, 3 * step, axis=1)) for step in range(6)]
+    old = analyser.tracker((), DETECT_EVERY - 2, lambda number: boxes)
+    fresh = analyser.tracker((), DETECT_EVERY, lambda number: boxes)
+    before = [old.track(view) for view in views]
+    after = [fresh.track(view) for view in views[2:]]
+    for one, other in zip(before[2:], after, strict=True):
+        assert len(one) == len(other) == 6
+        assert all(np.array_equal(a.landmarks, b.landmarks) for a, b in zip(one, other, strict=True))
