@@ -10,11 +10,14 @@ again can help (`retryable`, which is what task retries read), and a `resolution
     │   ├── PictureError        picture.*   a portrait or a target picture cannot be read or is outside the limits
     │   ├── FaceError           face.*      no usable face, or more than one where one was needed
     │   ├── OutputError         output.*    the result cannot be written where it was asked for
+    │   ├── ModelError          model.*     there is no such model, or its licence forbids this use
     │   └── TrustError          trust.*     consent, content gate or trust zone refuses the job
     └── FaultError              the machine, a server or faceflow itself failed; exit code 1
         ├── ExactnessError      fault.exactness   frames or timestamps did not survive a stage: a bug, never retried
         ├── ResourceError       fault.*     disk, memory, time: may pass, retryable
         ├── EngineError         engine.*    a model or an execution provider is missing or failed
+        ├── ModelFileError      model.*     a model's file is missing, damaged or not what it says it is
+        ├── DownloadError       model.*     no source gave a model's file: may pass, retryable
         ├── StoreError          store.*     a store did not take or give the bytes
         ├── ServerError         server.*    the Prefect server did not start or answer
         └── CancelledError      fault.cancelled   the run was told to stop
@@ -114,6 +117,12 @@ class TrustError(InputError):
     family = "trust"
 
 
+class ModelError(InputError):
+    """There is no such model, or its licence or the catalogue does not allow what was asked for."""
+
+    family = "model"
+
+
 class FaultError(FaceflowError):
     """The machine, a server or faceflow itself failed."""
 
@@ -134,6 +143,19 @@ class EngineError(FaultError):
     """A model file or an execution provider is missing, unusable or failed."""
 
     family = "engine"
+
+
+class ModelFileError(FaultError):
+    """A model's file is missing, damaged or not the one that the catalogue names."""
+
+    family = "model"
+
+
+class DownloadError(FaultError):
+    """No source gave a model's file. May pass, so it is worth another try."""
+
+    family = "model"
+    retryable = True
 
 
 class StoreError(FaultError):

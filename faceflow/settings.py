@@ -10,16 +10,26 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from faceflow.zones import Zone
 
 
 def _base_directory(variable: str, fallback: str) -> Path:
     return Path(os.environ.get(variable) or Path.home() / fallback) / "faceflow"
+
+
+def _split(value: Any) -> Any:
+    return (
+        tuple(part for part in (part.strip() for part in value.split(",")) if part) if isinstance(value, str) else value
+    )
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Names in one variable, with commas."""
 
 
 class _Group(BaseModel):
@@ -112,6 +122,32 @@ class ServerSettings(_Group):
     """How long the server lives on after its last user ended, seconds, so that a next command starts at once."""
 
 
+class ModelSettings(_Group):
+    """Published network weights: where they lie, where they come from, and which licences are accepted."""
+
+    folder: Path | None = None
+    """Folder of the model files, which many processes and machines may share. Default `models` in the state folder."""
+    extra: Path | None = None
+    """A catalogue file of your own (TOML) beside the built-in one; what it names again replaces what is built in."""
+    mirror: str = ""
+    """Asked before any public source: a folder, `http(s)://host/path` or `s3://bucket/prefix`, laid out like the models
+    folder (`<model>/<file>`). S3 keys and endpoint come from the usual `AWS_` variables."""
+    offline: bool = False
+    """Whether to ask nothing but a mirror folder; what is not there is an error at once."""
+    commercial: bool = False
+    """Whether this is a commercial deployment: models whose licence does not clearly allow that are refused."""
+    accepted_licences: Names = ()
+    """Licences accepted for non-commercial use, by the names that `faceflow models list` shows, with commas."""
+    parallel: int = Field(default=3, ge=1, le=16)
+    """Files that are downloaded at once."""
+    silence_s: float = Field(default=30.0, gt=0)
+    """Longest silence of a source before it counts as unreachable, seconds."""
+    attempts: int = Field(default=5, ge=1, le=20)
+    """How often a source is asked when it fails in a way that may pass, with growing pauses in between."""
+    pools: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Which models a work pool needs, as JSON: `{"gpu": ["inswapper_128", "gfpgan_1.4"]}`."""
+
+
 class LogSettings(_Group):
     """How the program talks."""
 
@@ -133,7 +169,13 @@ class Settings(BaseSettings):
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where model files lie."""
+        return self.models.folder or self.paths.state / "models"
 
 
 @lru_cache(maxsize=1)

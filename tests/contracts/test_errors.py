@@ -16,15 +16,18 @@ FAMILIES = {
     "PictureError": "picture",
     "FaceError": "face",
     "OutputError": "output",
+    "ModelError": "model",
     "TrustError": "trust",
     "ExactnessError": "fault",
     "ResourceError": "fault",
     "EngineError": "engine",
+    "ModelFileError": "model",
+    "DownloadError": "model",
     "StoreError": "store",
     "ServerError": "server",
     "CancelledError": "fault",
 }
-RETRYABLE = {"ResourceError", "StoreError", "ServerError"}
+RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError"}
 
 
 def made(kind):
