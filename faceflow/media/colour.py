@@ -49,15 +49,6 @@ def small_bgr(frame: NativeFrame, long_side_px: int) -> tuple[Bytes, float]:
     return _to_bgr(frame, planes), scale
 
 
-def small_luma(frame: NativeFrame, size: tuple[int, int]) -> Bytes:
-    """A thumbnail of the first plane (luma; green of RGB): uint8 (rows, columns) of `size` (width, height)."""
-    plane = frame.planes[1 if frame.pixel_format.startswith("gbr") else 0]
-    # Every n-th row and column first: a thumbnail for cut detection needs no exact mean of a whole 4K plane.
-    step = max(1, min(plane.shape[1] // (size[0] * 4), plane.shape[0] // (size[1] * 4)))
-    small = _resized(cast(Plane, np.ascontiguousarray(plane[::step, ::step])), size)
-    return np.asarray(np.right_shift(small, frame.bit_depth - 8), np.uint8)
-
-
 def crop_bgr(frame: NativeFrame, matrix: Matrix, side_px: int) -> Bytes:
     """The crop that `matrix` ((2, 3), frame -> crop) shows: uint8 (side, side, 3), BGR.
 
@@ -104,29 +95,34 @@ def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plan
 
     Returns:
         The part (the plane itself when it is not shrunk) and the matrix that fits it: float64 (2, 3), part -> crop.
+        Averaged samples lie on one grid for the whole plane, so that crops of one scale share them.
     """
     full = np.vstack([np.asarray(matrix, np.float64), [0.0, 0.0, 1.0]])
-    factor = int(1.0 / max(1e-6, float(np.sqrt(abs(np.linalg.det(full[:2, :2]))))))
+    factor = int(1.0 / max(1e-6, float(np.sqrt(abs(full[0, 0] * full[1, 1] - full[0, 1] * full[1, 0])))))
     if factor < 2:
         return plane, full[:2]
     width, height = size
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
     seen = corners @ np.linalg.inv(full)[:2].T
-    rows, columns = plane.shape[:2]
-    left, top = (
-        int(np.clip(low, 0, limit - 1))
-        for low, limit in zip(np.floor(seen.min(0)) - factor, (columns, rows), strict=True)
-    )
-    right, bottom = (
-        int(np.clip(high, low + 1, limit))
-        for high, low, limit in zip(np.ceil(seen.max(0)) + factor, (left, top), (columns, rows), strict=True)
-    )
-    few = (max(1, (right - left) // factor), max(1, (bottom - top) // factor))
-    part = cast(Plane, cv2.resize(plane[top:bottom, left:right], few, interpolation=cv2.INTER_AREA))
+    left, columns, fx = _averaged(seen[:, 0], plane.shape[1], factor)
+    top, rows, fy = _averaged(seen[:, 1], plane.shape[0], factor)
+    source = plane[top : top + rows * fy, left : left + columns * fx]
+    part = cast(Plane, cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA))
     # Pixel centres: part = (plane - corner + 0.5) / f - 0.5, so plane = f (part + 0.5) - 0.5 + corner.
-    fx, fy = (right - left) / few[0], (bottom - top) / few[1]
     back = np.array([[fx, 0, 0.5 * fx - 0.5 + left], [0, fy, 0.5 * fy - 0.5 + top], [0, 0, 1]])
     return part, np.asarray((full @ back)[:2], np.float64)
+
+
+def _averaged(seen: NDArray[np.float64], limit: int, factor: int) -> tuple[int, int, int]:
+    """First sample, number of averages and samples in each, along one side of a plane with `limit` samples.
+
+    What is left over at the far end, less than a `factor`, goes on as the border does.
+    """
+    factor = min(factor, limit)
+    most = limit // factor
+    first = int(np.clip(np.floor(seen.min()) // factor - 1, 0, most - 1))
+    end = int(np.clip(-(-np.ceil(seen.max()) // factor) + 1, first + 1, most))
+    return first * factor, end - first, factor
 
 
 def _resized(plane: Plane, size: tuple[int, int]) -> Plane:

@@ -38,8 +38,8 @@ def paste(frame: NativeFrame, matrix: Matrix, pixels: Bytes, mask: Bytes) -> Rec
         frame: changed inside the returned rectangle only, and there only where the warped mask is above 0 (for
             chroma: where any luma sample of the block is).
         matrix: float32 (2, 3), frame -> crop.
-        pixels: uint8 (S, S, 3), BGR.
-        mask: uint8 (S, S), 0 keeps the frame, 255 takes `pixels`.
+        pixels: uint8 (H, W, 3), BGR.
+        mask: uint8 (H, W), 0 keeps the frame, 255 takes `pixels`.
 
     Returns:
         Left, top, right, bottom of the rectangle that may have changed, aligned to the chroma grid.
@@ -145,23 +145,24 @@ def _add_warped(
     size = (blocks[0] * step_x, blocks[1] * step_y)
     here = to_part.copy()
     here[:, 2] += here[:, :2] @ (left, top)
+    # Four channels at once, also where two are wanted: OpenCV's warp is slower with two or three.
+    together = cv2.merge([*layers, alpha])
+    warped = _pulled(together, here, size)
     if not subsampled(frame):
-        warped = _pulled(cv2.merge(layers[: len(frame.planes)]), here, size)
         for number, plane in enumerate(frame.planes):
-            layer = warped if len(frame.planes) == 1 else cv2.extractChannel(warped, number)
-            _add(plane[top:bottom, left:right], layer, frame.bit_depth)
+            _add(plane[top:bottom, left:right], cv2.extractChannel(warped, number), frame.bit_depth)
         return left, top, right, bottom
-    luma, cover = cv2.split(_pulled(cv2.merge([layers[0], alpha]), here, size))
-    _add(frame.planes[0][top:bottom, left:right], luma, frame.bit_depth)
+    cover = cv2.extractChannel(warped, 3)
+    _add(frame.planes[0][top:bottom, left:right], cv2.extractChannel(warped, 0), frame.bit_depth)
     offset_x, offset_y = chroma_offset(frame)
     sited = here.copy()  # the mean of a block's samples must lie where the chroma sample is
     sited[:, 2] += sited[:, :2] @ (offset_x - (step_x - 1) / 2, offset_y - (step_y - 1) / 2)
-    chroma = _mean_of_blocks(_pulled(cv2.merge(layers[1:]), sited, size), blocks)
+    chroma = _mean_of_blocks(_pulled(together, sited, size), blocks)
     touched = (_mean_of_blocks(cover, blocks) > 0).astype(np.float32)
     x, y = left // step_x, top // step_y
-    for number, layer in zip((1, 2), cv2.split(chroma), strict=True):
+    for number in (1, 2):
         plane = frame.planes[number][y : y + blocks[1], x : x + blocks[0]]
-        _add(plane, cv2.multiply(layer, touched), frame.bit_depth)
+        _add(plane, cv2.multiply(cv2.extractChannel(chroma, number), touched), frame.bit_depth)
     return left, top, right, bottom
 
 

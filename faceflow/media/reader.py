@@ -68,8 +68,11 @@ class FrameReader:
     ) -> None:
         """Nothing stays open between reads."""
 
-    def read(self, first: int, frames: int) -> Iterator[NativeFrame]:
-        """Yields frames `first .. first + frames - 1`; their planes belong to the caller.
+    def read(self, first: int, frames: int, *, writable: bool = True) -> Iterator[NativeFrame]:
+        """Yields frames `first .. first + frames - 1`.
+
+        Their planes belong to the caller, who may change them and hand the frame to an encoder; with `writable` off
+        they are only to be looked at, which saves a copy.
 
         Raises:
             ValueError: the range is not inside the index.
@@ -78,7 +81,7 @@ class FrameReader:
         """
         decoded = read_decoded(self._path, self._media, self._index, first, frames, self._threads)
         for number, frame in decoded:
-            yield native_frame(frame, number, int(self._index.pts[number]), self._media.video)
+            yield native_frame(frame, number, int(self._index.pts[number]), self._media.video, writable=writable)
 
 
 def read_decoded(

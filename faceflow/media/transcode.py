@@ -104,7 +104,8 @@ def transcode(
         for frame in _filtered(filters, source, media, index):
             if written >= index.frames:
                 raise _lost(source, written + 1, index.frames)
-            writer.write(native_frame(frame, written, int(index.pts[written]), target.video))
+            shown = native_frame(frame, written, int(index.pts[written]), target.video, writable=False)
+            writer.write(shown)
             written += 1
             progress.advance()
         if written != index.frames:

@@ -98,7 +98,7 @@ class PartWriter:
         return self
 
     def write(self, frame: NativeFrame) -> None:
-        """Encodes one frame, bit by bit as it is.
+        """Encodes one frame, bit by bit as it is. The frame must not be changed or written again afterwards.
 
         Raises:
             ExactnessError: the frame does not follow the one before it, or its time is not the index's.
@@ -107,7 +107,7 @@ class PartWriter:
         self._check_order(frame)
         if self._container is None or self._stream is None:
             self._container, self._stream = self._open(frame)
-        picture = video_frame(frame)
+        picture = frame.picture if frame.picture is not None else video_frame(frame)
         picture.time_base = self._stream.codec_context.time_base
         picture.pts = frame.pts * self._index.time_base.numerator
         picture.color_range = self._media.video.colour.colour_range

@@ -101,14 +101,25 @@ def test_any_range_equals_the_same_frames_of_the_whole(clips, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_planes_belong_to_the_caller_and_reach_the_encoder_unchanged(clips, name):
+def test_frames_to_change_belong_to_the_caller_and_reach_the_encoder_unchanged(clips, name):
+    _, index, reader = open_reader(clips.path(CLIPS[name]))
+    wanted = [[plane.copy() for plane in frame.planes] for frame in reader.read(0, index.frames, writable=False)]
+    for frame, planes in zip(reader.read(0, index.frames), wanted, strict=True):
+        for index_, (plane, expected) in enumerate(zip(frame.planes, planes, strict=True)):
+            assert plane.dtype == (np.uint8 if frame.bit_depth == 8 else np.uint16)
+            assert np.array_equal(plane, expected)  # although all frames before it were painted over
+            plane[...] = 37 + index_
+            handed = np.frombuffer(frame.picture.planes[index_], plane.dtype)
+            rows = handed.reshape(-1, frame.picture.planes[index_].line_size // plane.itemsize)
+            assert (rows[: plane.shape[0], : plane.shape[1]] == 37 + index_).all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_frames_to_look_at_cannot_be_changed_and_become_frames_for_an_encoder(clips, name):
     _, _, reader = open_reader(clips.path(CLIPS[name]))
-    frame = next(iter(reader.read(0, 1)))
-    for plane in frame.planes:
-        assert plane.flags.c_contiguous
-        assert plane.flags.writeable
-        assert plane.flags.owndata or plane.base.flags.owndata
-        assert plane.dtype == (np.uint8 if frame.bit_depth == 8 else np.uint16)
+    frame = next(iter(reader.read(0, 1, writable=False)))
+    with pytest.raises(ValueError, match="read-only"):
+        frame.planes[0][0, 0] = 1
     handed = video_frame(frame)
     for number, plane in enumerate(frame.planes):
         target = handed.planes[number]
