@@ -31,7 +31,7 @@ def crop(astronaut, inside_sigma: float, outside_sigma: float, inside_grain=0.0,
 
 
 def texture(swapped):
-    luma = cv2.cvtColor(swapped.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    luma = cv2.cvtColor(swapped.pixels, cv2.COLOR_BGR2GRAY)
     return measure(luma, swapped.mask > 200)
 
 
