@@ -27,7 +27,7 @@ from faceflow.errors import FaceflowError
 from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact
+from faceflow.stages.model import Artifact, FacesFile
 from faceflow.vision.registry import engine_versions
 from tasks.context import current_run
 
@@ -103,9 +103,9 @@ async def kept_result(stage: Any, identity: JobIdentity, piece: int | None = Non
     return result if isinstance(result, BaseModel) and all(map(artifact_is_whole, artifacts_of(result))) else None
 
 
-def artifacts_of(value: Any) -> list[Artifact]:
-    """Every `Artifact` inside a result model."""
-    if isinstance(value, Artifact):
+def artifacts_of(value: Any) -> list[Artifact | FacesFile]:
+    """Every finished file inside a result model."""
+    if isinstance(value, Artifact | FacesFile):
         return [value]
     if isinstance(value, BaseModel):
         return [artifact for name in type(value).model_fields for artifact in artifacts_of(getattr(value, name))]

@@ -33,6 +33,14 @@ class Artifact(FrozenModel):
     sha256: str
 
 
+class FacesFile(FrozenModel):
+    """A finished faces file, which carries checksums of its own: its trailer's stands for the whole file."""
+
+    path: Path
+    size_bytes: int
+    checksum: str
+
+
 class Person(FrozenModel):
     """Somebody who is seen in the target."""
 
@@ -105,7 +113,7 @@ class FacesArtifact(FrozenModel):
     """A faces file of one segment."""
 
     segment: Segment
-    file: Artifact
+    file: FacesFile
     faces: int
     """Number of face-frames in it."""
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from faceflow.job import SwapJob
 from faceflow.progress import Progress
 from faceflow.settings import Settings
-from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact
-from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter
+from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter, trimmed
 from faceflow.vision.registry import make_restorer
 
 
@@ -44,8 +44,9 @@ def run_restore(
             for number, found in reader.by_frame():
                 for face in found:
                     restored = restorer.restore([face.crop], job.swap.restore_blend)
-                    writer.write(FaceFrame(face.frame, face.person, face.matrix, restored[0]))
+                    # Nobody looks at the surroundings any more.
+                    writer.write(trimmed(FaceFrame(face.frame, face.person, face.matrix, restored[0])))
                 progress.advance(number + 1 - done)
                 done = number + 1
     progress.advance(segment.first + segment.frames - done)
-    return FacesArtifact(segment=segment, file=make_artifact(path), faces=writer.faces)
+    return FacesArtifact(segment=segment, file=make_faces_file(path, writer.checksum), faces=writer.faces)

@@ -24,7 +24,7 @@ from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader, presented_size
 from faceflow.progress import Progress
 from faceflow.settings import LimitSettings, Settings
-from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
 from faceflow.vision.casting import Casting
 from faceflow.vision.embedded_analyser import Expected
@@ -95,7 +95,7 @@ def run_swap(
             for face in swap_frame(frame, chosen, swapper, identities):
                 writer.write(face)
             progress.advance()
-    return FacesArtifact(segment=segment, file=make_artifact(path), faces=writer.faces)
+    return FacesArtifact(segment=segment, file=make_faces_file(path, writer.checksum), faces=writer.faces)
 
 
 def swap_frame(
@@ -145,7 +145,7 @@ def _followed(
                 yield frame, faces
 
     with FrameReader(mezzanine.video, mezzanine.media, index, settings.pipeline.decode_threads) as reader:
-        for frame in reader.read(first, frames):
+        for frame in reader.read(first, frames, writable=False):
             waiting.append(frame)
             faces = tracker.track(NativeView(frame))
             yield from ready(smoother.push(frame.number, faces, frame.number in cuts))

@@ -22,6 +22,5 @@ def compose_frame(frame: NativeFrame, faces: Sequence[FaceFrame]) -> None:
 
 
 def _size(face: FaceFrame) -> float:
-    """Side of the crop in frame pixels, squared."""
-    side = face.crop.mask.shape[0]
-    return float(side * side) / max(1e-9, abs(float(np.linalg.det(face.matrix[:, :2].astype(np.float64)))))
+    """Area of the crop in frame pixels."""
+    return float(face.crop.mask.size) / max(1e-9, abs(float(np.linalg.det(face.matrix[:, :2].astype(np.float64)))))

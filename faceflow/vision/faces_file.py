@@ -1,14 +1,15 @@
 """The faces file: what swap hands to restore and restore to compose, face by face in frame order.
 
     header   magic "FFFACES", format version, length and CRC-32 of the description, description (JSON: engine and so on)
-    record   frame number, person, side S, matrix (frame -> crop), CRC-32 of all that and of the pixels,
-             crop uint8 (S, S, 3) BGR, mask uint8 (S, S)
+    record   frame number, person, rows H, columns W, matrix (frame -> crop), CRC-32 of all that and of the pixels,
+             crop uint8 (H, W, 3) BGR, mask uint8 (H, W)
     ...
     trailer  a record with frame number -1 that holds the number of records and a CRC-32 over their CRC-32s
 
 Crops are stored as they are: at 256 pixels a face-frame is 256 KiB, which a disk takes faster than any lossless
 coder on one core would make it smaller. Writer and reader hold one record at a time. A file that was cut or changed
-is told by its missing trailer or by a checksum, never read as if it were whole.
+is told by its missing trailer or by a checksum, never read as if it were whole. The trailer's checksum stands for the
+whole file, so that nobody has to hash it once more to recognise it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,11 +35,13 @@ from faceflow.vision.model import SwappedCrop
 NO_PERSON = -1
 """Person of a face that the analyser cannot tell from others."""
 
-_MAGIC = b"FFFACES\x01"
+_MAGIC = b"FFFACES\x02"
 _HEADER = struct.Struct("<8sII")  # magic and version, length of the description, its CRC-32
-_RECORD = struct.Struct("<qiI6f")  # frame number, person, side, matrix row by row
+_RECORD = struct.Struct("<qiII6f")  # frame number, person, rows, columns, matrix row by row
 _CHECK = struct.Struct("<I")
 _TRAILER_FRAME = -1
+_AROUND_PX = 3
+"""One pixel where bilinear reading fades out, and up to two more to the next whole chroma block."""
 _MOST_SIDE_PX = 4096
 _MOST_HEADER_BYTES = 1 << 20
 
@@ -50,13 +54,24 @@ class FaceFrame:
         frame: frame number in the index.
         person: number in the plan's list of people, or `NO_PERSON`.
         matrix: float32 (2, 3), frame -> crop.
-        crop: the swapped pixels and their mask.
+        crop: the swapped pixels and their mask, (H, W).
     """
 
     frame: int
     person: int
     matrix: NDArray[np.float32]
     crop: SwappedCrop
+
+
+def trimmed(face: FaceFrame) -> FaceFrame:
+    """The same face with no more of its crop than the mask's rectangle and the pixels around it that paste reads."""
+    x, y, columns, rows = cv2.boundingRect(face.crop.mask)
+    if not columns:
+        return face
+    x, y, end_x, end_y = max(0, x - _AROUND_PX), max(0, y - _AROUND_PX), x + columns + _AROUND_PX, y + rows + _AROUND_PX
+    crop = SwappedCrop(face.crop.pixels[y:end_y, x:end_x], face.crop.mask[y:end_y, x:end_x])
+    matrix = face.matrix - np.array([[0, 0, x], [0, 0, y]], np.float32)
+    return FaceFrame(face.frame, face.person, matrix, crop)
 
 
 class FacesWriter:
@@ -77,20 +92,23 @@ class FacesWriter:
         self._last = 0
         self._check = 0
         self.faces = 0
+        self.checksum = ""
+        """Eight hexadecimal digits that stand for everything in the file, once it is complete."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             temporary = stack.enter_context(publishing(self._path))
             self._file = stack.enter_context(temporary.open("wb"))
             text = json.dumps(self._description, sort_keys=True).encode()
-            self._file.write(_HEADER.pack(_MAGIC, len(text), zlib.crc32(text)) + text)
+            self._check = zlib.crc32(text)
+            self._file.write(_HEADER.pack(_MAGIC, len(text), self._check) + text)
             self._stack = stack.pop_all()
         return self
 
     def write(self, face: FaceFrame) -> None:
         """Appends one face. Frames must not run backwards."""
-        side = face.crop.mask.shape[0]
-        if face.crop.pixels.shape != (side, side, 3) or face.crop.mask.shape != (side, side) or face.frame < self._last:
+        rows, columns = face.crop.mask.shape
+        if face.crop.pixels.shape != (rows, columns, 3) or face.frame < self._last:
             raise FaultError(
                 "fault.faces_file_order",
                 f"Face of frame {face.frame} does not fit into the faces file after frame {self._last}.",
@@ -98,7 +116,7 @@ class FacesWriter:
             )
         self._last = face.frame
         numbers = (float(value) for value in np.asarray(face.matrix, np.float32).reshape(6))
-        self._append(_RECORD.pack(face.frame, face.person, side, *numbers), face.crop.pixels, face.crop.mask)
+        self._append(_RECORD.pack(face.frame, face.person, rows, columns, *numbers), face.crop.pixels, face.crop.mask)
         self.faces += 1
 
     def __exit__(
@@ -108,8 +126,10 @@ class FacesWriter:
             if kind is not None:
                 stack.__exit__(kind, error, trace)
                 return
-            end = _RECORD.pack(_TRAILER_FRAME, NO_PERSON, self.faces, *(0.0,) * 6)
-            self._opened().write(end + _CHECK.pack(zlib.crc32(end, self._check)))
+            end = _RECORD.pack(_TRAILER_FRAME, NO_PERSON, self.faces, 0, *(0.0,) * 6)
+            check = zlib.crc32(end, self._check)
+            self._opened().write(end + _CHECK.pack(check))
+            self.checksum = f"{check:08x}"
 
     def _append(self, head: bytes, pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
         colours, alpha = np.ascontiguousarray(pixels).data, np.ascontiguousarray(mask).data
@@ -143,6 +163,8 @@ class FacesReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.checksum = ""
+        """The same as the writer's, once all faces were read."""
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -166,18 +188,20 @@ class FacesReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[FaceFrame]:
-        faces, check, last = 0, 0, 0
+        faces, check, last = 0, self._header_check, 0
         while True:
             head = self._take(_RECORD.size)
             stated = self._take(_CHECK.size)
-            frame, person, side, *numbers = _RECORD.unpack(head)
+            frame, person, rows, columns, *numbers = _RECORD.unpack(head)
             if frame == _TRAILER_FRAME:
-                if side != faces or _CHECK.unpack(stated)[0] != zlib.crc32(head, check) or self._file.read(1):
+                check = zlib.crc32(head, check)
+                if rows != faces or _CHECK.unpack(stated)[0] != check or self._file.read(1):
                     raise self._corrupt()
+                self.checksum = f"{check:08x}"
                 return
-            if not 0 < side <= _MOST_SIDE_PX or frame < last:
+            if not (0 < rows <= _MOST_SIDE_PX and 0 < columns <= _MOST_SIDE_PX) or frame < last:
                 raise self._corrupt()
-            body = self._take(side * side * 4)
+            body = self._take(rows * columns * 4)
             if zlib.crc32(body, zlib.crc32(head)) != _CHECK.unpack(stated)[0]:
                 raise self._corrupt()
             check = zlib.crc32(stated, check)
@@ -188,8 +212,8 @@ class FacesReader:
                 person=person,
                 matrix=np.array(numbers, np.float32).reshape(2, 3),
                 crop=SwappedCrop(
-                    pixels=values[: side * side * 3].reshape(side, side, 3),
-                    mask=values[side * side * 3 :].reshape(side, side),
+                    pixels=values[: rows * columns * 3].reshape(rows, columns, 3),
+                    mask=values[rows * columns * 3 :].reshape(rows, columns),
                 ),
             )
 
@@ -211,6 +235,7 @@ class FacesReader:
         text = self._take(length)
         if zlib.crc32(text) != check:
             raise self._corrupt()
+        self._header_check = check
         described: dict[str, str] = json.loads(text)
         return described
 

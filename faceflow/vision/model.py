@@ -113,6 +113,8 @@ class SwappedCrop:
     Attributes:
         pixels: uint8 (S, S, 3), BGR; the target's own pixels where the mask is 0.
         mask: uint8 (S, S), 0 keeps the target, 255 takes `pixels`; 0 along the border.
+
+    On the way to compose, both may be cut to the mask's rectangle (`faces_file.trimmed`).
     """
 
     pixels: Picture
