@@ -81,4 +81,4 @@ class DecodedView(NativeView):
         wanted = mezzanine_format(frame.format.name, sideways=video.rotation_degrees in {90, 270})
         if frame.format.name != wanted:
             frame = frame.reformat(format=wanted)
-        super().__init__(native_frame(frame, 0, 0, video))
+        super().__init__(native_frame(frame, 0, 0, video, writable=False))
