@@ -24,7 +24,7 @@ from faceflow.settings import Settings
 from faceflow.stages.model import Person
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
 from faceflow.vision.registry import make_analyser, make_recogniser
-from faceflow.vision.scan import Looking, Observer, TargetScan
+from faceflow.vision.scan import CALM, CLOSE, Looking, Observer, TargetScan
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import DecodedView, PictureView
 
@@ -92,7 +92,7 @@ def take_census(
             scan.see(0, 0.0, PictureView(described.bgr()))
         progress.advance()
     else:
-        scan = TargetScan(analyser, recogniser, follow=detail is not Detail.SEEN, observers=observers)
+        scan = TargetScan(analyser, recogniser, pace=CALM if detail is Detail.SEEN else CLOSE, observers=observers)
         index = index_frames(
             target,
             described,

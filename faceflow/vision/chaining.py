@@ -1,9 +1,9 @@
 """Sightings become tracks: which face of this look is which face of the look before.
 
 Place decides where it can: a face is where it was, or where its motion has taken it. Where two faces come close, where
-one has jumped, or where one is back after a gap, a recogniser is asked if there is one. It is asked again every few
-seconds about a face that has not moved, because a cut that nobody noticed may have put somebody else in its place.
-An embedding costs as much as a whole search for faces, so nobody is asked without need.
+one has jumped, is back after a gap or suddenly looks unlike itself, a recogniser is asked if there is one. It is asked
+again every few seconds about a face that has not moved, because a dissolve may have put somebody else in its place.
+An embedding costs more than a whole search for faces, so nobody is asked without need.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ FAR = 0.45
 VIEWS_AT_FIRST = 3
 VIEWS_EVERY_S = 2.0
 SOMEBODY_ELSE = 1.15
-"""Times the recogniser's distance of one person: beyond it, a well seen face is not the person of the track."""
+"""Times the recogniser's distance of one person: beyond it, a well seen face ends the track of somebody else,"""
+SURELY_SOMEBODY_ELSE = 1.25
+"""and beyond this any face does."""
+UNLIKE_ITSELF = 0.6
+"""Correlation of two small pictures of a face below which it is asked again who it is. It turns a head or lights it
+anew more often than it is somebody else, which costs an embedding and no more."""
+_CHIP_PX = 24
 _LIKENESS_COST = 2.0
 _MOTION_FOR_S = 0.75
 _NEVER = 1e6
@@ -42,6 +48,7 @@ class Track:
         seen: what tells whose it is.
         frames, times_s, boxes: the sightings; boxes in frame heights.
         last: the face at the last sighting, in frame pixels.
+        chip: what it looked like then, float32 (24, 24) with mean 0 and length 1; None without a recogniser.
         viewed_s: when it was last embedded.
         seconds: how long it was on screen.
         size_s: its height in frame heights, summed over that time.
@@ -55,6 +62,7 @@ class Track:
     times_s: list[float] = field(default_factory=list)
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
     last: Face | None = None
+    chip: NDArray[np.float32] | None = None
     viewed_s: float = -np.inf
     seconds: float = 0.0
     size_s: float = 0.0
@@ -85,6 +93,7 @@ class Track:
 class _Candidate:
     face: Face
     box: NDArray[np.float32]
+    chip: NDArray[np.float32] | None = None
     embedding: NDArray[np.float32] | None = None
 
 
@@ -133,7 +142,8 @@ class Chains:
             The track of each face.
         """
         height = np.float32(view.size[1])
-        candidates = [_Candidate(face, face.box / height) for face in faces]
+        asks = self._recogniser is not None
+        candidates = [_Candidate(face, face.box / height, _chip(view, face) if asks else None) for face in faces]
         found: list[Track] = []
         for candidate, track in zip(candidates, self._assigned(candidates, time_s, view), strict=True):
             kept = self._asked_now_and_then(candidate, track, time_s, view)
@@ -147,6 +157,7 @@ class Chains:
                 kept.viewed_s = time_s
             kept.seen.looks.append(number)
             kept.append(frame, time_s, candidate.box, candidate.face)
+            kept.chip = candidate.chip
             found.append(kept)
         self.in_view = found
         return found
@@ -182,8 +193,7 @@ class Chains:
         if track.seen.mean is None:
             return _LIKENESS_COST * same
         away = self._away(candidate, track)
-        lost = track not in self.in_view
-        if away > same and (lost or (_sure(candidate) and track.seen.sure_views and away > same * SOMEBODY_ELSE)):
+        if away > (self._most_away(candidate, track) if track in self.in_view else same):
             return _NEVER
         return _LIKENESS_COST * away
 
@@ -194,13 +204,16 @@ class Chains:
         if track is None or self._recogniser is None or candidate.embedding is not None:
             return track
         wait_s = 0.4 if track.seen.views < VIEWS_AT_FIRST else VIEWS_EVERY_S
-        if time_s - track.viewed_s < wait_s:
+        if time_s - track.viewed_s < wait_s and _alike(candidate.chip, track.chip):
             return track
         self._embed(candidate, view)
-        if track.seen.sure is None or not _sure(candidate):
-            return track
-        away = self._away(candidate, track)
-        return track if away <= self._same_person * SOMEBODY_ELSE else None
+        known = track.seen.mean is not None
+        return None if known and self._away(candidate, track) > self._most_away(candidate, track) else track
+
+    def _most_away(self, candidate: _Candidate, track: Track) -> float:
+        """Distance beyond which a face is not that of a track that was in its place a moment ago."""
+        sure = _sure(candidate) and track.seen.sure_views > 0
+        return self._same_person * (SOMEBODY_ELSE if sure else SURELY_SOMEBODY_ELSE)
 
     @staticmethod
     def _away(candidate: _Candidate, track: Track) -> float:
@@ -216,3 +229,19 @@ class Chains:
 
 def _sure(candidate: _Candidate) -> bool:
     return is_sure(candidate.face, candidate.face.height_px)
+
+
+def _chip(view: FrameView, face: Face) -> NDArray[np.float32]:
+    """The face between brows and mouth, upright and small, without its brightness."""
+    left, right = face.points[0].astype(np.float64), face.points[1].astype(np.float64)
+    turn = (right - left) @ (1, 1j) / (_CHIP_PX * 0.5)
+    inverse = 1 / turn if turn else 1.0 + 0j
+    offset = complex(_CHIP_PX * 0.25, _CHIP_PX * 0.3) - inverse * complex(left @ (1, 1j))
+    matrix = np.array([[inverse.real, -inverse.imag, offset.real], [inverse.imag, inverse.real, offset.imag]])
+    gray = view.patch(matrix.astype(np.float32), _CHIP_PX).astype(np.float32).mean(axis=2)
+    gray -= gray.mean()
+    return np.asarray(gray / max(1e-6, float(np.linalg.norm(gray))), np.float32)
+
+
+def _alike(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> bool:
+    return one is None or other is None or float((one * other).sum()) >= UNLIKE_ITSELF

@@ -1,9 +1,9 @@
 """The look through the whole target while its frames are counted: where shots are cut, and who is in it.
 
-Every frame gives a tiny gray thumbnail, by which cuts are found. At each cut and every half second the frame is
-searched for faces: the whole overview each time, its tiles (where small faces are found) all at a cut and two at a time
-after it, so that a shot of two seconds has been seen all over. In between, where it matters who is who, faces that
-are known are followed by their landmarks alone, which costs a fraction of a search.
+Every frame gives a tiny gray thumbnail, by which cuts are found. At each cut, then at a steady pace and when a face was
+lost, the frame is searched for faces: the whole overview each time, its tiles (where small faces are found) all at a
+cut and two at a time after it, so that a long shot has soon been seen all over. In between, faces that are known are
+followed by their landmarks alone, which costs a fraction of a search.
 
 It is called from the one decode that validate makes anyway, so it must be cheap.
 """
@@ -26,16 +26,28 @@ from faceflow.vision.model import Face, FrameView, Recogniser
 from faceflow.vision.people import people_of_tracks
 from faceflow.vision.tracks import TrackTable
 
-SEARCH_EVERY_S = 0.5
-"""Seconds between two searches for faces."""
-FOLLOW_EVERY_S = 0.125
-"""Seconds between two looks at known faces, where it matters who is who."""
 OVERVIEW_PX = 640
 """Long side of the picture in which faces are searched."""
 
 _REACH_S = 1.0
 """How long a face is looked for where it was last seen."""
 _SAME_FACE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two searches for faces, and between two looks at known ones."""
+
+    search_s: float
+    follow_s: float
+
+
+CALM = Pace(search_s=0.5, follow_s=0.5)
+"""Where all faces are treated alike. The swap looks for small faces only where the scan saw some, so they must be
+found soon: at two tiles a search, a wide picture has been seen all over after two seconds, and `TrackTable` looks back
+as far."""
+CLOSE = Pace(search_s=0.5, follow_s=0.125)
+"""Where it matters which face is which: in an eighth of a second nobody takes somebody else's place unseen."""
 
 
 @runtime_checkable
@@ -78,7 +90,7 @@ class TargetScan:
     Args:
         analyser: finds and follows faces.
         recogniser: tells people apart; None where it is not installed or nobody needs to know.
-        follow: whether to look at known faces between the searches too, for jobs that treat people differently.
+        pace: how often to look.
         observers: are shown every look.
         overview_px: long side of the picture in which faces are searched.
     """
@@ -88,13 +100,13 @@ class TargetScan:
         analyser: Looking,
         recogniser: Recogniser | None = None,
         *,
-        follow: bool = False,
+        pace: Pace = CALM,
         observers: Sequence[Observer] = (),
         overview_px: int = OVERVIEW_PX,
     ) -> None:
         self._analyser = analyser
         self._same_person = None if recogniser is None else recogniser.same_person
-        self._follow = follow
+        self._pace = pace
         self._observers = observers
         self._overview_px = overview_px
         self._detector = CutDetector()
@@ -120,7 +132,7 @@ class TargetScan:
         self._frames = number + 1
         if self._search_s is None or time_s >= self._search_s:
             return True
-        return self._follow and bool(self._chains.in_view) and time_s >= self._follow_s
+        return bool(self._chains.in_view) and time_s >= self._follow_s
 
     def see(self, number: int, time_s: float, view: FrameView) -> None:
         """Looks at a frame.
@@ -136,16 +148,16 @@ class TargetScan:
         if begins:
             self._chains.begin_shot()
             self._turn = None
-        faces: list[Face] = []
         if self._search_s is None or time_s >= self._search_s:
-            faces = self._analyser.look(view, self._overview_px, self._turn)
+            found = self._analyser.look(view, self._overview_px, self._turn)
+            faces = self._with_followed(view, found, known)
             self._turn = 0 if self._turn is None else self._turn + 1
-            self._search_s = time_s + SEARCH_EVERY_S
-        self._follow_s = time_s + FOLLOW_EVERY_S
-        for last in known:
-            if _is_new(last, faces):
-                face = self._analyser.follow(view, last)
-                faces += [face] if face is not None and _is_new(face, faces) else []
+            self._search_s = time_s + self._pace.search_s
+        else:
+            faces = self._with_followed(view, [], known)
+            if len(faces) < len(known):
+                self._search_s = time_s  # somebody was lost: the next frame is searched
+        self._follow_s = time_s + self._pace.follow_s
         shot = len(self._cuts)
         tracks = self._chains.look(self._looks, number, shot, time_s, view, faces)
         self._looks += 1
@@ -159,6 +171,15 @@ class TargetScan:
         # The last frame is shown for as long as the others are on average.
         self._chains.until(last_s + (last_s - first_s) / max(1, self._frames - 1))
         self._person = people_of_tracks([track.seen for track in self._chains.tracks], self._same_person)
+
+    def _with_followed(self, view: FrameView, found: list[Face], known: Sequence[Face]) -> list[Face]:
+        """`found` and those of the known faces that are still there and not among them."""
+        faces = list(found)
+        for last in known:
+            if _is_new(last, faces):
+                face = self._analyser.follow(view, last)
+                faces += [face] if face is not None and _is_new(face, faces) else []
+        return faces
 
     @property
     def cuts(self) -> tuple[int, ...]:

@@ -24,6 +24,9 @@ FARTHEST = 0.75
 """Distance of two centres, in face sizes, beyond which two boxes are not the same face."""
 MOST_GROWTH = 1.0
 """Difference in size, in powers of two, beyond which they are not."""
+LOOK_BACK = 2
+"""Times the reach that a track is looked for before its first sighting: a small face may have been there for a while
+before the scan looked into its part of the picture."""
 _GROWTH_COST = 0.5
 _AGE_COST = 0.5
 
@@ -39,8 +42,8 @@ class TrackTable:
         track: int32 (N,), rows are sorted by track and, within it, by frame.
         frame: int64 (N,), frame number of the sighting.
         box: float32 (N, 4), left, top, right, bottom in frame heights, so that it fits the frame at any scale.
-        reach: frames before the first and after the last sighting of a track, or across a gap in it, for which its
-            face is still looked for where it was.
+        reach: frames after the last sighting of a track, or across a gap in it, for which its face is still looked
+            for where it was.
     """
 
     shots: NDArray[np.int64]
@@ -156,7 +159,7 @@ class TrackTable:
         frames, boxes = self.frame[rows], self.box[rows]
         after = int(np.searchsorted(frames, frame, "left"))
         if after < len(frames) and (frames[after] == frame or after == 0):
-            return self._aged(boxes[after], int(frames[after]) - frame)
+            return self._aged(boxes[after], int(frames[after]) - frame, LOOK_BACK)
         if after == len(frames):
             return self._aged(boxes[-1], frame - int(frames[-1]))
         gap = int(frames[after] - frames[after - 1])
@@ -167,8 +170,8 @@ class TrackTable:
         share = np.float32(passed / gap)
         return boxes[after - 1] * (1 - share) + boxes[after] * share, 0.0
 
-    def _aged(self, box: NDArray[np.float32], frames: int) -> tuple[NDArray[np.float32], float] | None:
-        return (box, frames / max(1, self.reach)) if frames <= self.reach else None
+    def _aged(self, box: NDArray[np.float32], frames: int, times: int = 1) -> tuple[NDArray[np.float32], float] | None:
+        return (box, frames / max(1, self.reach)) if frames <= self.reach * times else None
 
     def save(self, path: Path) -> None:
         """Writes the table to `path` (npz). Raises as `publishing`."""

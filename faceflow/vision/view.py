@@ -17,6 +17,7 @@ from faceflow.media.formats import mezzanine_format
 from faceflow.media.model import VideoInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.planes import native_frame
+from faceflow.media.thumbnail import upright_bgr
 from faceflow.vision.model import Picture
 
 
@@ -79,6 +80,10 @@ class DecodedView(NativeView):
 
     def __init__(self, frame: VideoFrame, video: VideoInfo) -> None:
         wanted = mezzanine_format(frame.format.name, sideways=video.rotation_degrees in {90, 270})
-        if frame.format.name != wanted:
-            frame = frame.reformat(format=wanted)
-        super().__init__(native_frame(frame, 0, 0, video, writable=False))
+        self._decoded, self._video = frame, video
+        native = frame if frame.format.name == wanted else frame.reformat(format=wanted)
+        super().__init__(native_frame(native, 0, 0, video, writable=False))
+
+    def overview(self, long_side_px: int) -> tuple[Picture, float]:
+        """A small converted copy (see `FrameView`), made by the decoder's own library in one quick step."""
+        return upright_bgr(self._decoded, self._video, long_side_px)
