@@ -95,6 +95,27 @@ class PipelineSettings(_Group):
     """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
 
 
+class EngineSettings(_Group):
+    """How published networks are run. The embedded engines need none of this."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """What runs the networks. It is used or the job fails at its start; another one is never taken silently."""
+    device_id: int = Field(default=0, ge=0)
+    """Which graphics processor, as CUDA counts them."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """Threads inside one operation of a network on the CPU; 0 takes as many as there are cores for this process."""
+    parallel_operations: int = Field(default=1, ge=1, le=64)
+    """Operations of one network that run side by side on the CPU."""
+    memory_limit_bytes: int = Field(default=0, ge=0)
+    """Most memory that the networks may hold for their work on the device, bytes; 0 sets no limit."""
+    fp16: bool = True
+    """Whether TensorRT may compute in half precision."""
+    batch: int = Field(default=1, ge=1, le=64)
+    """Faces that go through a network at once. More pays on a graphics processor."""
+    compiled: Path | None = None
+    """Where TensorRT keeps compiled networks and timings. Default `engines` in the scratch folder."""
+
+
 class TrustSettings(_Group):
     """What the legal department asks for."""
 
@@ -166,6 +187,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     encode: EncodeSettings = Field(default_factory=EncodeSettings)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -1,0 +1,274 @@
+"""Networks, ready to run: one session for each file and process, shared by all threads.
+
+    network = open_network(path, sha256, settings)
+    outputs = network.run({"target": float32 (N, 3, 128, 128), "source": float32 (N, 512)})
+
+A session is made once even when many threads ask for it in the same moment: they wait for the first. Weights stay in
+the mapped file (`graph_file`). Arrays are cast to what the file wants (float16, float64) and come back as float32.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import EngineError
+from faceflow.log import events
+from faceflow.settings import EngineSettings, Settings
+from faceflow.vision.runtime.batching import batched_graph, is_per_picture, takes_batches
+from faceflow.vision.runtime.device import device_name, versions
+from faceflow.vision.runtime.graph_file import OnnxFile, ValueInfo
+from faceflow.vision.runtime.options import (
+    compiled_folder,
+    open_sides,
+    provider_options,
+    session_options,
+    tensorrt_shapes,
+)
+from faceflow.vision.runtime.providers import onnxruntime, provider_failed, require_provider, require_running
+
+Floats = NDArray[np.float32]
+
+_SAME = 2e-3
+"""Largest difference between a batch and single runs, as a share of the outputs' range (half a step of 8 bits)."""
+_PROOF = 2
+"""Pictures in the batch with which a rewritten graph is proved."""
+
+
+class Network:
+    """One network, loaded. Safe to share between threads.
+
+    Attributes:
+        inputs, outputs: what the file says of them.
+        batched: whether a batch goes through at once; otherwise its pictures go one by one.
+    """
+
+    def __init__(self, file: OnnxFile, session: Any, batched: bool) -> None:
+        self._file = file  # the weights lie in its mapping
+        self._session = session
+        self.inputs = file.inputs
+        self.outputs = file.outputs
+        self.batched = batched
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[Floats]:
+        """Runs the network.
+
+        Args:
+            feeds: an array for every input. Inputs for each picture have N of them in their first side.
+
+        Returns:
+            float32, the outputs in the file's order, N in their first side.
+
+        Raises:
+            EngineError: `engine.run_failed`, `engine.out_of_memory`.
+        """
+        cast = {value.name: _cast(feeds[value.name], value) for value in self.inputs}
+        per_picture = [value.name for value in self.inputs if is_per_picture(value)]
+        count = max((len(cast[name]) for name in per_picture), default=1)
+        if count == 1 or self.batched:
+            return self._run(cast)
+        one_by_one = [
+            self._run({name: array[n : n + 1] if name in per_picture else array for name, array in cast.items()})
+            for n in range(count)
+        ]
+        return [np.concatenate(parts) for parts in zip(*one_by_one, strict=True)]
+
+    def last_initializer(self) -> NDArray[Any] | None:
+        """The last constant of the graph."""
+        return self._file.last_initializer()
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]]) -> list[Floats]:
+        binding = self._session.io_binding()
+        try:
+            for name, array in feeds.items():
+                binding.bind_cpu_input(name, array)
+            for value in self.outputs:
+                binding.bind_output(value.name, "cpu")
+            self._session.run_with_iobinding(binding)
+            made = binding.copy_outputs_to_cpu()
+        except Exception as error:  # what ONNX Runtime raises has no common class of its own
+            raise _failed(self._file.path, error) from error
+        return [np.asarray(output, np.float32) for output in made]
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    sha256: str
+    path: Path
+    settings: EngineSettings
+
+
+_guard = threading.Lock()
+_locks: dict[_Key, threading.Lock] = {}
+_networks: dict[_Key, Network] = {}
+_limited: list[int] = []
+
+
+def open_network(path: Path, sha256: str, settings: Settings) -> Network:
+    """The network of a file, loaded at the first call and warmed up; the same object for all who ask.
+
+    Args:
+        path: the model file.
+        sha256: its hash, which tells two files of one name apart.
+        settings: provider, device, threads, batch and where compiled networks are kept.
+
+    Raises:
+        EngineError: `engine.provider_missing`, `engine.model_missing`, `engine.model_unusable`,
+            `engine.out_of_memory`.
+    """
+    key = _Key(sha256, path, settings.engine)
+    with _guard:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
+        found = _networks.get(key)
+        if found is None:
+            require_provider(settings.engine.provider)
+            found = _networks[key] = _opened(path, sha256, settings)
+    return found
+
+
+def release_networks() -> None:
+    """Lets go of every session and its memory. Who still holds a `Network` keeps that one alive."""
+    with _guard:
+        _networks.clear()
+        _locks.clear()
+
+
+atexit.register(release_networks)  # before ONNX Runtime's own end, which a session must not outlive
+
+
+def _opened(path: Path, sha256: str, settings: Settings) -> Network:
+    file = OnnxFile(path)
+    if settings.engine.batch == 1 or takes_batches(file):
+        network = Network(file, _session(file, None, sha256, settings), takes_batches(file))
+    else:
+        network = _batched(file, sha256, settings)
+    network.run(_samples(file, 1))  # warm: the first run allocates, searches algorithms, compiles
+    events().debug(
+        "model.loaded", file=path.name, provider=settings.engine.provider, batched=network.batched, sha256=sha256
+    )
+    return network
+
+
+def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
+    """The network with a symbolic number of pictures, if it then does what it did before; else as it is."""
+    external = settings.engine.provider != "tensorrt"
+    try:
+        network = Network(file, _session(file, batched_graph(file, external=external), sha256, settings), True)
+        samples = _samples(file, _PROOF)
+        together = network.run(samples)
+        network.batched = False
+        if _alike(together, network.run(samples)):
+            network.batched = True
+            return network
+        why = "a batch differs from single runs"
+    except EngineError as error:
+        if error.code == "engine.provider_missing":
+            raise
+        why = error.message
+    events().info("model.one_by_one", file=file.path.name, why=why)
+    return Network(file, _session(file, None, sha256, settings), False)
+
+
+def _session(file: OnnxFile, graph: bytes | None, sha256: str, settings: Settings) -> Any:
+    """A session of the file itself, or of a graph written anew from it, on the wanted provider and no other."""
+    runtime, wanted = onnxruntime(), settings.engine
+    tensorrt = wanted.provider == "tensorrt"
+    content: bytes | str = graph or (str(file.path) if tensorrt else file.graph(external=True))
+    compiled, shapes = Path(), dict[str, str]()
+    if tensorrt:
+        root = wanted.compiled or settings.paths.scratch / "engines"
+        compiled = compiled_folder(root, sha256, device_name(wanted.device_id), versions())
+        compiled.mkdir(parents=True, exist_ok=True)
+        opened = {value.name: tuple(s or 1 for s in value.shape[1:]) for value in file.inputs if is_per_picture(value)}
+        shapes = tensorrt_shapes(opened if graph is not None else open_sides(file.inputs), wanted.batch)
+    _limit_memory(runtime, wanted)
+    options = session_options(runtime, wanted, file.path.parent)
+    try:
+        session = runtime.InferenceSession(
+            content, sess_options=options, providers=provider_options(wanted, compiled, shapes)
+        )
+        session.disable_fallback()
+    except Exception as error:  # as above
+        if wanted.provider != "cpu" and "ExecutionProvider" in str(error):
+            raise provider_failed(wanted.provider, error) from error
+        raise _unusable(file.path, error) from error
+    require_running(wanted.provider, session.get_providers())
+    return session
+
+
+def _limit_memory(runtime: Any, settings: EngineSettings) -> None:
+    """Bounds what all networks of this process take for their work on the CPU. ONNX Runtime takes one such bound."""
+    if settings.provider != "cpu" or not settings.memory_limit_bytes or _limited:
+        return
+    with _guard:
+        if not _limited:
+            arena = runtime.OrtArenaCfg({"max_mem": settings.memory_limit_bytes, "arena_extend_strategy": 1})
+            place = runtime.OrtMemoryInfo(
+                "Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
+            )
+            runtime.create_and_register_allocator(place, arena)
+            _limited.append(settings.memory_limit_bytes)
+
+
+def _samples(file: OnnxFile, count: int) -> dict[str, NDArray[Any]]:
+    """Arrays of noise for every input, always the same."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    samples: dict[str, NDArray[Any]] = {}
+    for value in file.inputs:
+        sides = [side or 1 for side in value.shape]
+        if is_per_picture(value):
+            sides[0] = count
+        samples[value.name] = generator.random(sides, np.float32)
+    return samples
+
+
+def _alike(some: list[Floats], others: list[Floats]) -> bool:
+    for one, other in zip(some, others, strict=True):
+        if one.shape != other.shape or not np.isfinite(one).all():
+            return False
+        if np.abs(one - other).max(initial=0) > _SAME * max(1e-6, float(np.abs(other).max(initial=0))):
+            return False
+    return True
+
+
+def _cast(array: NDArray[Any], value: ValueInfo) -> NDArray[Any]:
+    return np.ascontiguousarray(array, value.dtype)
+
+
+def _failed(path: Path, error: Exception) -> EngineError:
+    if any(words in str(error) for words in ("Failed to allocate memory", "Available memory of", "out of memory")):
+        return EngineError(
+            "engine.out_of_memory",
+            f"The network {path.name!r} needs more memory than there is: {_first_line(error)}.",
+            "Raise FACEFLOW_ENGINE__MEMORY_LIMIT_BYTES, or lower FACEFLOW_ENGINE__BATCH or the pixel boost.",
+            model=path.name,
+        )
+    return EngineError(
+        "engine.run_failed",
+        f"The network {path.name!r} failed: {_first_line(error)}.",
+        "Check the file with `faceflow models verify`; it may be another network than its name says.",
+        model=path.name,
+    )
+
+
+def _unusable(path: Path, error: Exception) -> EngineError:
+    if "memory" in str(error).lower():
+        return _failed(path, error)
+    return EngineError(
+        "engine.model_unusable",
+        f"ONNX Runtime does not take the model file {path.name!r}: {_first_line(error)}.",
+        "Check the file with `faceflow models verify`, and update ONNX Runtime if the network is newer than it.",
+        model=path.name,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
