@@ -24,14 +24,12 @@ NAMES: dict[Provider, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 """How ONNX Runtime calls them."""
-_HOW: dict[Provider, str] = {
-    "cpu": "Install ONNX Runtime: pip install 'faceflow[cpu]'.",
-    "cuda": "Install the build for NVIDIA, pip uninstall onnxruntime and then pip install onnxruntime-gpu, with the "
-    "driver, CUDA 12 and cuDNN 9 (docs/engines.md); or choose another provider with FACEFLOW_ENGINE__PROVIDER.",
-    "tensorrt": "Install the build for NVIDIA, pip uninstall onnxruntime and then pip install onnxruntime-gpu, with "
-    "the driver, CUDA 12, cuDNN 9 and TensorRT 10 (pip install tensorrt-cu12; docs/engines.md); or choose another "
-    "provider with FACEFLOW_ENGINE__PROVIDER.",
+_WITH: dict[Provider, str] = {
+    "cpu": "nothing else",
+    "cuda": "CUDA 12 and cuDNN 9",
+    "tensorrt": "CUDA 12, cuDNN 9, TensorRT 10",
 }
+"""What the build of ONNX Runtime for NVIDIA needs beside it, and the driver."""
 
 
 @lru_cache(maxsize=1)
@@ -41,7 +39,10 @@ def onnxruntime() -> Any:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise EngineError(
-            "engine.provider_missing", f"ONNX Runtime is not installed ({error}).", _HOW["cpu"], provider="cpu"
+            "engine.provider_missing",
+            f"ONNX Runtime is not installed ({error}).",
+            "Install it: pip install 'faceflow[cpu]', or 'faceflow[gpu]' for NVIDIA.",
+            provider="cpu",
         ) from error
 
 
@@ -85,6 +86,7 @@ def _missing(provider: Provider, why: str) -> EngineError:
     return EngineError(
         "engine.provider_missing",
         f"The networks are to run on {provider!r}, and that is not there: {why}.",
-        _HOW[provider],
+        f"Install the build for NVIDIA (pip uninstall onnxruntime, then pip install onnxruntime-gpu) with the driver and "
+        f"{_WITH[provider]}, see docs/engines.md; or choose another provider with FACEFLOW_ENGINE__PROVIDER.",
         provider=provider,
     )
