@@ -198,7 +198,7 @@ class OutputOptions(FrozenModel):
         description="Larger videos are scaled down to this at the entrance.",
     )
     segment_s: float = Field(
-        default=5.0,
+        default=8.0,
         ge=0.2,
         le=600.0,
         title="Segment length (seconds)",

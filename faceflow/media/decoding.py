@@ -14,6 +14,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+_SKIPPING_DECODERS = frozenset({"h264", "hevc"})
+"""Decoders that can tell from a packet alone whether other frames need its picture."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -40,7 +43,12 @@ class Tally:
 
 
 def decode_stream(
-    container: InputContainer, stream: VideoStream, tally: Tally, slots: list[int] | None = None
+    container: InputContainer,
+    stream: VideoStream,
+    tally: Tally,
+    slots: list[int] | None = None,
+    *,
+    wanted_pts: int | None = None,
 ) -> Iterator[VideoFrame]:
     """Yields every frame that the decoder shows, from where the container stands to its end.
 
@@ -49,8 +57,11 @@ def decode_stream(
         stream: the video track.
         tally: is filled while frames are yielded.
         slots: takes the dts of every packet that is meant to be shown, where the container has one.
+        wanted_pts: frames before this one, in ticks, may be left out, as far as no other frame is predicted from them.
     """
     packets = container.demux(stream)
+    context = stream.codec_context
+    skips = wanted_pts is not None and context.name in _SKIPPING_DECODERS and context.thread_count == 1
     while True:
         try:
             packet = next(packets, None)
@@ -61,6 +72,9 @@ def decode_stream(
             packet = None
         if packet is None:
             return
+        if skips and wanted_pts is not None:
+            early = packet.pts is not None and packet.pts < wanted_pts
+            context.skip_frame = "NONREF" if early else "DEFAULT"
         if packet.size:
             if packet.is_discard:
                 tally.discarded += 1

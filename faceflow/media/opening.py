@@ -57,10 +57,17 @@ def open_media(path: Path, *, max_pixels: int, timeout_s: float = _READ_TIMEOUT_
         yield container
 
 
-def prepare_decoder(stream: VideoStream, *, max_pixels: int, threads: int) -> None:
-    """Sets a video stream's decoder up before its first packet: threads, and the largest picture it may allocate."""
+def prepare_decoder(stream: VideoStream, *, max_pixels: int, threads: int, finish_all: bool = True) -> None:
+    """Sets a video stream's decoder up before its first packet.
+
+    Args:
+        stream: the video track.
+        max_pixels: largest picture that the decoder may allocate.
+        threads: of the decoder; does not change the pictures.
+        finish_all: whether frames that no other is predicted from get their block edges smoothed too.
+    """
     context = stream.codec_context
-    context.options = {"max_pixels": str(max_pixels)}
+    context.options = {"max_pixels": str(max_pixels), **({} if finish_all else {"skip_loop_filter": "noref"})}
     context.thread_count = threads
     context.thread_type = "AUTO" if threads > 1 else "NONE"
 

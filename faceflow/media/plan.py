@@ -2,7 +2,8 @@
 
 Every worker that plans gets the same plan, so a resumed or distributed run agrees on what is done. A border
 lies on a key frame where one is near the wanted length (then its reader decodes nothing twice), else on a cut
-of the picture (then smoothing has nothing to bridge), else exactly at the wanted length.
+of the picture (then smoothing has nothing to bridge), else exactly at the wanted length. Context ends where the shot
+does: beyond a cut there is nothing to learn.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from faceflow.media.model import FrameIndex, Segment
 
-_NEAR = Fraction(1, 4)
+_NEAR = Fraction(1, 3)
 
 
 def plan_segments(
@@ -27,8 +28,8 @@ def plan_segments(
 
     Args:
         index: the mezzanine's frames.
-        segment_s: wanted length, seconds; real ones differ by up to a quarter.
-        context_frames: frames that a segment reads beyond either border, fewer at the ends of the file.
+        segment_s: wanted length, seconds; real ones differ by up to a third.
+        context_frames: frames that a segment reads beyond either border, fewer where the file or the shot ends.
         cuts: frame numbers that begin a new shot.
 
     Returns:
@@ -45,13 +46,14 @@ def plan_segments(
     while (border := _next_border(index, borders[-1], wanted_ticks, preferred)) < index.frames:
         borders.append(border)
     borders.append(index.frames)
+    shots = sorted({0, *cuts, index.frames})
     return tuple(
         Segment(
             number=number,
             first=first,
             frames=end - first,
-            context_before=min(context_frames, first),
-            context_after=min(context_frames, index.frames - end),
+            context_before=min(context_frames, first - shots[int(np.searchsorted(shots, first, "right")) - 1]),
+            context_after=min(context_frames, shots[int(np.searchsorted(shots, end, "left"))] - end),
         )
         for number, (first, end) in enumerate(pairwise(borders))
     )

@@ -1,10 +1,10 @@
 """Reads ranges of frames, exactly those of the index, upright and in their own pixel format.
 
 A range is found by seeking to a key frame at or before it and dropping decoded frames until the range begins;
-packets are never cut, because frames of open GOPs are lost that way. Demuxers seek by decoding time and may
-land late, and some streams need more than one key frame to recover: then the reader goes back further, in the
-end to the start of the file. Containers without an exact index (MPEG-TS, AVI) are always decoded from the
-start, frame i being the i-th that the decoder shows.
+packets are never cut, because frames of open GOPs are lost that way. On the way to the range, frames that no other
+is predicted from are not decoded. Demuxers seek by decoding time and may land late, and some streams need more than
+one key frame to recover: then the reader goes back further, in the end to the start of the file. Containers without
+an exact index (MPEG-TS, AVI) are always decoded from the start, frame i being the i-th that the decoder shows.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def read_decoded(
     for start in _starts(media, index, first):
         if wanted == end:
             return
-        for number, frame in _decode_from(path, media, index, start, decode_threads):
+        for number, frame in _decode_from(path, media, index, start, wanted, decode_threads):
             if number < wanted:
                 continue
             if number > wanted:
@@ -114,17 +114,19 @@ def read_decoded(
 
 
 def _starts(media: MediaInfo, index: FrameIndex, first: int) -> Iterator[int | None]:
-    """Key frames to start from, nearest first; None is the start of the file."""
+    """Key frames to start from, nearest first; None is the start of the file, with every frame decoded."""
     if container_family(media.container) in SEEKABLE_CONTAINERS and not index.left_out.get("undecodable"):
         keys = np.flatnonzero(index.key[: first + 1])
         for back in _KEYS_BACK:
             if back < len(keys) and keys[-1 - back] > 0:
                 yield int(keys[-1 - back])
+        if first > 0:
+            yield 0
     yield None
 
 
 def _decode_from(
-    path: Path, media: MediaInfo, index: FrameIndex, start: int | None, threads: int
+    path: Path, media: MediaInfo, index: FrameIndex, start: int | None, wanted: int, threads: int
 ) -> Iterator[tuple[int, VideoFrame]]:
     max_pixels = decoder_pixels(max(media.video.coded_width_px, media.video.coded_height_px))
     with ExitStack() as stack:
@@ -140,10 +142,11 @@ def _decode_from(
             yield from _from_the_start(container, stream, media, index)
             return
         try:
-            container.seek(int(index.pts[start]), stream=stream)
+            if start > 0:
+                container.seek(int(index.pts[start]), stream=stream)
         except av.error.FFmpegError:
             return  # this start is no use; the caller takes the next one
-        yield from _after_seek(container, stream, index)
+        yield from _after_seek(container, stream, index, wanted)
 
 
 def _from_the_start(
@@ -157,10 +160,12 @@ def _from_the_start(
         yield number, frame
 
 
-def _after_seek(container: InputContainer, stream: VideoStream, index: FrameIndex) -> Iterator[tuple[int, VideoFrame]]:
+def _after_seek(
+    container: InputContainer, stream: VideoStream, index: FrameIndex, wanted: int
+) -> Iterator[tuple[int, VideoFrame]]:
     """Numbers frames by their pts, from the first key frame on; ends at a frame that the index does not know."""
     begun = False
-    for frame in decode_stream(container, stream, Tally()):
+    for frame in decode_stream(container, stream, Tally(), wanted_pts=int(index.pts[wanted])):
         begun = begun or frame.key_frame
         if not begun:
             continue

@@ -129,13 +129,14 @@ def _followed(
         raise FaultError("fault.contract", "A video needs a frame index and a tracker.", "Report this; it is a bug.")
     index = FrameIndex.load(mezzanine.index.path)
     first = segment.first - segment.context_before
-    frames = segment.frames + segment.context_before + segment.context_after
+    smoother = LandmarkSmoother(settings.pipeline.context_frames)
+    # Frames before the segment set the tracker going; after it, only the smoothing looks on.
+    frames = segment.context_before + segment.frames + min(segment.context_after, smoother.radius)
     own = range(segment.first, segment.first + segment.frames)
     cuts = frozenset(plan.cuts)
     height_px = presented_size(mezzanine.media.video)[1]
     expected = partial(table.boxes_at, height_px=height_px) if table.tracks else None
     tracker = analyser.tracker(plan.cuts, first, expected)
-    smoother = LandmarkSmoother(settings.pipeline.context_frames)
     waiting: deque[NativeFrame] = deque()
 
     def ready(results: Iterator[tuple[int, list[Face]]]) -> Iterator[tuple[NativeFrame, list[Face]]]:

@@ -41,8 +41,10 @@ def test_segments_cover_every_frame_once(steps, keys, cuts, segment_s, context):
     assert [s.number for s in segments] == list(range(len(segments)))
     for segment in segments:
         end = segment.first + segment.frames
-        assert segment.context_before == min(context, segment.first)
-        assert segment.context_after == min(context, index.frames - end)
+        before = max(cut for cut in {0, *cuts} if cut <= segment.first)
+        after = min(cut for cut in {*cuts, index.frames} if cut >= end)
+        assert segment.context_before == min(context, segment.first - before)
+        assert segment.context_after == min(context, after - end)
     assert segments == plan_segments(index, segment_s=segment_s, context_frames=context, cuts=cuts[::-1])
 
 
@@ -51,7 +53,7 @@ def test_borders_lie_at_the_wanted_length_where_nothing_is_near():
 
 
 def test_a_near_key_frame_is_preferred_to_a_cut_and_a_cut_to_nothing():
-    index = steady(100, keys=(0, 27, 60))
+    index = steady(100, keys=(0, 27, 62))
     segments = plan_segments(index, segment_s=1.0, context_frames=0, cuts=(25, 54, 80))
     assert firsts(segments) == [0, 27, 54, 80]
 
