@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE, package_file
 from faceflow.job import Consent, OutputOptions, Source, SwapJob
 from faceflow.media.colour import small_bgr
-from faceflow.media.index import index_frames
 from faceflow.media.model import ColourTags
 from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
@@ -35,6 +34,7 @@ from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
+from faceflow.stages.census import Detail, take_census
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
 from faceflow.stages.restore import run_restore
 from faceflow.stages.segment import run_segment
@@ -48,6 +48,7 @@ from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_swapper import MeshSwapper
 from faceflow.vision.mesh_topology import OUTER_LIPS
 from faceflow.vision.model import Face, Picture
+from faceflow.vision.references import ReferenceCollector
 
 
 class Recogniser:
@@ -198,7 +199,10 @@ def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[tuple[Pic
     """Each frame before and after, in BGR, and how many faces were swapped in it."""
     settings = Settings()
     media = probe(video, settings.limits)
-    index = index_frames(video, media, settings.limits)
+    collector = ReferenceCollector()
+    census = take_census(video, media, Detail.SEEN, settings, observers=[collector])
+    index = census.index
+    assert index is not None
     job = SwapJob(
         sources=(Source(portraits=(str(portrait),)),),
         target=str(video),
@@ -209,10 +213,15 @@ def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[tuple[Pic
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         index.save(directory / "index.npz")
-        kept = make_artifact(directory / "index.npz")
+        census.table.save(directory / "tracks.npz")
+        collector.references().save(directory / "references.npz")
+        kept, tracks, references = (
+            make_artifact(directory / f"{name}.npz") for name in ("index", "tracks", "references")
+        )
         validated = ValidatedJob(
             job_id="quality", kind=TargetKind.VIDEO, target=video, target_sha256="", media=media, index=kept,
-            frames=index.frames, sources=(("source", (portrait,)),), people=(), cuts=(), consent=consent,
+            frames=index.frames, sources=(("source", (portrait,)),), people=census.people, tracks=tracks,
+            references=references, cuts=census.cuts, consent=consent,
         )  # fmt: skip
         mezzanine = Mezzanine(video=video, video_sha256="", index=kept, media=media)
         plan = run_segment(job, validated, mezzanine, settings)

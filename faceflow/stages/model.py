@@ -77,6 +77,8 @@ class ValidatedJob(FrozenModel):
     people: tuple[Person, ...]
     tracks: Artifact | None = None
     """Who is where: a `TrackTable`."""
+    references: Artifact | None = None
+    """How each face looks with nothing in front of it: `References`."""
     cast: tuple[tuple[int, str], ...] = ()
     """The face map in numbers: person and name of the source."""
     cuts: tuple[int, ...]
@@ -105,6 +107,8 @@ class Plan(FrozenModel):
     cuts: tuple[int, ...]
     tracks: Artifact | None = None
     """Who is where: a `TrackTable`."""
+    references: Artifact | None = None
+    """How each face looks with nothing in front of it: `References`."""
     cast: tuple[tuple[int, str], ...] = ()
     """The face map in numbers: person and name of the source."""
 

@@ -25,5 +25,6 @@ def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, set
         people=validated.people,
         cuts=validated.cuts,
         tracks=validated.tracks,
+        references=validated.references,
         cast=validated.cast,
     )

@@ -31,6 +31,7 @@ from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
 from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop, Tracker
 from faceflow.vision.portraits import load_identity
+from faceflow.vision.references import OccluderWatch, References
 from faceflow.vision.registry import make_analyser, make_swapper
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
@@ -115,7 +116,7 @@ def swap_frame(
             flat = face.landmarks[:, :2] @ linear.T + matrix[:, 2]
             depth = face.landmarks[:, 2:] * np.sqrt(abs(np.linalg.det(linear)))
             landmarks = np.hstack([flat, depth]).astype(np.float32)
-        crop = TargetCrop(crop_bgr(frame, matrix, side), matrix, points, landmarks)
+        crop = TargetCrop(crop_bgr(frame, matrix, side), matrix, points, landmarks, face.hidden)
         swapped = swapper.swap([crop], identities[source])[0]
         if swapped.mask.any():
             yield FaceFrame(frame.number, person, matrix, swapped)
@@ -137,6 +138,8 @@ def _followed(
     height_px = presented_size(mezzanine.media.video)[1]
     expected = partial(table.boxes_at, height_px=height_px) if table.tracks else None
     tracker = analyser.tracker(plan.cuts, first, expected)
+    references = References() if plan.references is None else References.load(plan.references.path)
+    watch = OccluderWatch(table, references, height_px)
     waiting: deque[NativeFrame] = deque()
 
     def ready(results: Iterator[tuple[int, list[Face]]]) -> Iterator[tuple[NativeFrame, list[Face]]]:
@@ -148,7 +151,8 @@ def _followed(
     with FrameReader(mezzanine.video, mezzanine.media, index, settings.pipeline.decode_threads) as reader:
         for frame in reader.read(first, frames, writable=False):
             waiting.append(frame)
-            faces = tracker.track(NativeView(frame))
+            view = NativeView(frame)
+            faces = watch.compared(frame.number, view, tracker.track(view))
             yield from ready(smoother.push(frame.number, faces, frame.number in cuts))
     yield from ready(smoother.finish())
 

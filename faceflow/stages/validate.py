@@ -23,6 +23,7 @@ from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, TargetKind, ValidatedJob
 from faceflow.stages.preflight import preflight
 from faceflow.trust.consent import require_consent
+from faceflow.vision.references import ReferenceCollector
 
 
 def run_validate(
@@ -46,7 +47,8 @@ def run_validate(
     _require_room(directory, settings)
     index_file: Artifact | None = None
     notes: tuple[str, ...] = ()
-    census = take_census(target, described, detail_for(job), settings, progress=progress)
+    collector = ReferenceCollector()
+    census = take_census(target, described, detail_for(job), settings, progress=progress, observers=[collector])
     if census.index is not None and isinstance(described, MediaInfo):
         notes = _notes(described, census.index)
         path = directory / "target.index.npz"
@@ -60,6 +62,8 @@ def run_validate(
         )
     tracks = directory / "target.tracks.npz"
     census.table.save(tracks)
+    references = directory / "target.references.npz"
+    collector.references().save(references)
     return ValidatedJob(
         job_id=identity.job_id,
         kind=TargetKind.PICTURE if isinstance(described, PictureFile) else TargetKind.VIDEO,
@@ -71,6 +75,7 @@ def run_validate(
         sources=tuple((source.name, tuple(map(local_path, source.portraits))) for source in job.sources),
         people=census.people,
         tracks=make_artifact(tracks),
+        references=make_artifact(references),
         cast=resolve_cast(job, census, settings),
         cuts=census.cuts,
         consent=require_consent(job, settings.trust),

@@ -30,6 +30,7 @@ from faceflow.vision.mesh_colour import (
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import closed_triangles, facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
+from faceflow.vision.occlusion import refined
 
 Floats = NDArray[np.float32]
 
@@ -72,7 +73,7 @@ class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "5"
+    version = "6"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 32, within 128 to 768."""
@@ -135,7 +136,7 @@ class MeshSwapper:
         if rectangle is not None:
             landmarks = crop.landmarks - np.array([rectangle.x, rectangle.y, 0], np.float32)
             target = np.ascontiguousarray(crop.pixels[rectangle.slices])
-            lit, shown = _drawn(target, landmarks, rectangle.step, identity)
+            lit, shown = _drawn(target, landmarks, rectangle.step, identity, crop.hidden)
             pixels[rectangle.slices] = cv2.copyTo(lit, shown, target)
             mask[rectangle.slices] = shown
         return SwappedCrop(pixels, mask)
@@ -173,7 +174,9 @@ def _rectangle(landmarks: Floats, side: int) -> _Rectangle | None:
     return _Rectangle(x, y, width, height, step)
 
 
-def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity) -> tuple[Picture, NDArray[np.uint8]]:
+def _drawn(
+    target: Picture, landmarks: Floats, step: int, identity: MeshIdentity, hidden: NDArray[np.uint8] | None
+) -> tuple[Picture, NDArray[np.uint8]]:
     """The source in the target's place, colour and light, and how much of it shows: uint8 (h, w, 3) and (h, w).
 
     Three sizes are used: places in the atlas are drawn on a grid of a `step`-th and interpolated from there; colour
@@ -206,6 +209,10 @@ def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity
     # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
     others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
     stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
+    if hidden is not None:
+        in_front = _in_front(hidden, places, covered, target, theirs)
+        stays = np.maximum(stays, cv2.resize(in_front, coarse, interpolation=cv2.INTER_AREA))
+        skin = skin * (1 - stays)
     weight = np.asarray(bare * skin * own, np.float32)
     matrix, offset = colour_transfer(ours, theirs, weight)
     move = np.column_stack([matrix, offset])
@@ -218,11 +225,38 @@ def _drawn(target: Picture, landmarks: Floats, step: int, identity: MeshIdentity
     lit = cv2.add(moved, cv2.resize(light, full), dtype=cv2.CV_8U)
     lit = cv2.LUT(lit, highlights(theirs, weight))
     share = np.asarray(cv2.resize(stays, grid), np.float32)
+    if hidden is not None:
+        share = np.maximum(share, in_front)
     share = np.asarray(seen * within * (1 - share) * np.float32(255), np.uint8)
     mask = cv2.multiply(cover, cv2.resize(share, full), scale=1 / 255)
     mask[:1] = mask[-1:] = 0
     mask[:, :1] = mask[:, -1:] = 0
     return np.asarray(lit, np.uint8), np.asarray(mask, np.uint8)
+
+
+def _in_front(
+    hidden: NDArray[np.uint8], places: Floats, covered: NDArray[np.bool_], target: Picture, coarse: Picture
+) -> Floats:
+    """Where something is in front of the face: float32 of the grid's size, 0 to 1, with the picture's own edges.
+
+    Args:
+        hidden: see `TargetCrop`.
+        places: float32 (h, w, 2), 0 to 1 across the atlas, on the grid.
+        covered: bool (h, w), where there is mesh.
+        target: uint8 (H, W, 3), the target.
+        coarse: uint8 (h / 2, w / 2, 3), the same, small.
+    """
+    grid, half = (places.shape[1], places.shape[0]), (coarse.shape[1], coarse.shape[0])
+    texels = places * np.float32(hidden.shape[0]) - np.float32(0.5)
+    found = cv2.remap(hidden, texels, _BOTH_IN_ONE, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    on_mesh = np.asarray(cv2.resize(covered.astype(np.float32), half, interpolation=cv2.INTER_AREA), np.float32)
+    share = cv2.resize(found * (covered * np.float32(1 / 255)), half, interpolation=cv2.INTER_AREA)
+    # Beyond the outline what was found goes on a little: the filter looks there too.
+    around = cv2.blur(share, (7, 7)) / np.maximum(cv2.blur(on_mesh, (7, 7)), np.float32(0.02))
+    share = share + (1 - on_mesh) * around
+    small, luma = (np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8) for picture in (coarse, target))
+    fine = np.asarray(cv2.resize(luma, grid, interpolation=cv2.INTER_AREA), np.uint8)
+    return refined(np.asarray(share, np.float32), small, fine)
 
 
 def _looked_up(level: NDArray[np.uint8], places: Floats) -> tuple[Picture, NDArray[np.uint8]]:

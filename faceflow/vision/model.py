@@ -26,6 +26,8 @@ class Face:
         score: 0 to 1, how sure the analyser is.
         landmarks: float32 (L, 3) dense landmarks (x, y in pixels, z in the same scale), or None.
         embedding: float32 (D,), unit length, or None where the analyser has no recogniser.
+        unlike: uint8 (64, 64), how unlike itself the face is (see `occlusion`), or None where nothing is known.
+        hidden: uint8 (64, 64), 255 where something is in front of the face (see `occlusion`), or None.
     """
 
     box: NDArray[np.float32]
@@ -33,6 +35,8 @@ class Face:
     score: float
     landmarks: NDArray[np.float32] | None = None
     embedding: NDArray[np.float32] | None = None
+    unlike: NDArray[np.uint8] | None = None
+    hidden: NDArray[np.uint8] | None = None
 
     @property
     def height_px(self) -> float:
@@ -98,12 +102,15 @@ class TargetCrop:
         matrix: float32 (2, 3), frame -> crop.
         points: float32 (5, 2), the face's five points in crop pixels.
         landmarks: float32 (L, 3) in crop pixels, or None.
+        hidden: uint8 (64, 64), 255 where something is in front of the face, in atlas space; None where nothing is, or
+            nothing is known.
     """
 
     pixels: Picture
     matrix: NDArray[np.float32]
     points: NDArray[np.float32]
     landmarks: NDArray[np.float32] | None = None
+    hidden: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from faceflow.vision.face_detector import overlap
 from faceflow.vision.face_landmarker import LANDMARKS, LEFT_EYE, RIGHT_EYE, face_of
 from faceflow.vision.mesh_topology import INNER_LIPS, OUTER_LIPS, frontal
 from faceflow.vision.model import Face
+from faceflow.vision.occlusion import hidden
 
 POSE_SIGMA = 0.5
 """Frames; position, size and roll. Against optical flow, 0.4 to 0.6 follows a shaking camera best: more smoothing takes
@@ -110,6 +111,9 @@ def smoothed(face: Face, around: list[tuple[int, Face]]) -> Face:
         face: the frame's own face.
         around: distance in frames and face, of the same run, `face` itself (distance 0) among them.
     """
+    differences = [(offset, other.unlike) for offset, other in around if other.unlike is not None]
+    if differences:
+        face = replace(face, hidden=hidden(differences))
     if len(around) < 2:
         return face
     offsets = np.array([offset for offset, _ in around], np.float64)
@@ -120,7 +124,7 @@ def smoothed(face: Face, around: list[tuple[int, Face]]) -> Face:
     landmarks = _mean_points(face.landmarks, stack, offsets, _lively() if len(face.landmarks) == LANDMARKS else None)
     if len(landmarks) == LANDMARKS:
         calm = face_of(landmarks, face.score)
-        return replace(calm, embedding=face.embedding)
+        return replace(calm, embedding=face.embedding, unlike=face.unlike, hidden=face.hidden)
     return replace(face, landmarks=landmarks)
 
 
