@@ -14,7 +14,7 @@ range as limited for YUV, full for `yuvj*`, RGB and gray.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -60,36 +60,63 @@ def crop_bgr(frame: NativeFrame, matrix: Matrix, side_px: int) -> Bytes:
 
 def cropped(frame: NativeFrame, matrix: Matrix, size: tuple[int, int]) -> Bytes:
     """`crop_bgr` for a crop of any `size` (width, height): uint8 (height, width, 3), BGR."""
-    planes: list[Plane] = []
-    for number, plane in enumerate(frame.planes):
-        fine = number == 0 or not subsampled(frame)
-        corner = whole_pixels(matrix) if fine else None
-        if corner is not None and _holds(plane, corner, size):
-            planes.append(plane[corner[1] : corner[1] + size[1], corner[0] : corner[0] + size[0]])
-            continue
-        view = matrix if fine else _chroma_matrix(frame, matrix)
-        source, adjusted = decimated(plane, view, size)
-        warped = cv2.warpAffine(source, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        planes.append(cast(Plane, warped))
-    return _to_bgr(frame, planes)
+    if not subsampled(frame):
+        return _to_bgr(frame, [_through(plane, matrix, size) for plane in frame.planes])
+    luma, *chroma = frame.planes
+    corner = whole_pixels(matrix)
+    blocks = None if corner is None else _blocks(frame, corner, size)
+    if corner is not None and blocks is not None:
+        here = luma[corner[1] : corner[1] + size[1], corner[0] : corner[0] + size[0]]
+        return _to_bgr(frame, [here, *(_between(frame, plane, blocks, size) for plane in chroma)])
+    view = _chroma_matrix(frame, matrix)
+    left, top, right, bottom = _seen(view, size, chroma[0].shape, 2)
+    both = cv2.merge([plane[top:bottom, left:right] for plane in chroma])
+    view[:, 2] += view[:, :2] @ np.array([left, top], np.float32)
+    return _to_bgr(frame, [_through(luma, matrix, size), *cv2.split(_through(both, view, size))])
+
+
+def _through(plane: NDArray[Any], matrix: Matrix, size: tuple[int, int]) -> Any:
+    source, adjusted = decimated(plane, matrix, size)
+    return cv2.warpAffine(source, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def whole_pixels(matrix: Matrix) -> tuple[int, int] | None:
     """Column and row of the frame that a crop begins at, if `matrix` (frame -> crop) only moves by whole pixels."""
-    rows = np.asarray(matrix, np.float64)
-    corner = -rows[:, 2]
-    whole = np.array_equal(rows[:, :2], np.eye(2)) and np.array_equal(corner, np.rint(corner))
-    return (int(corner[0]), int(corner[1])) if whole else None
+    (xx, xy, x), (yx, yy, y) = matrix.tolist()
+    whole = xx == yy == 1 and xy == yx == 0 and x.is_integer() and y.is_integer()
+    return (-int(x), -int(y)) if whole else None
 
 
-def _holds(plane: Plane, corner: tuple[int, int], size: tuple[int, int]) -> bool:
-    rows, columns = plane.shape
-    inside = 0 <= corner[0] <= columns - size[0] and 0 <= corner[1] <= rows - size[1]
-    return bool(inside)
+def _blocks(frame: NativeFrame, corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """The chroma samples (left, top, right, bottom) of a crop and one more all around; None where that does not fit."""
+    step_x, step_y = 1 << frame.chroma_shift_x, 1 << frame.chroma_shift_y
+    if corner[0] % step_x or corner[1] % step_y or size[0] % step_x or size[1] % step_y:
+        return None
+    left, top = corner[0] // step_x - 1, corner[1] // step_y - 1
+    right, bottom = left + size[0] // step_x + 2, top + size[1] // step_y + 2
+    rows, columns = frame.planes[1].shape
+    return (left, top, right, bottom) if min(left, top) >= 0 and right <= columns and bottom <= rows else None
 
 
-def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plane, NDArray[np.float64]]:
-    """The part of a plane that `matrix` shows in a picture of `size` (width, height).
+def _between(frame: NativeFrame, plane: Plane, blocks: tuple[int, int, int, int], size: tuple[int, int]) -> Plane:
+    """A chroma plane's `blocks` at the places of the luma samples, without the margin."""
+    left, top, right, bottom = blocks
+    step_x, step_y = 1 << frame.chroma_shift_x, 1 << frame.chroma_shift_y
+    fine = cv2.resize(plane[top:bottom, left:right], None, fx=step_x, fy=step_y, interpolation=cv2.INTER_LINEAR)
+    # That put the samples into the middle of their blocks; where they lie on a block's edge, what is wanted lies half
+    # a luma sample further on or back: the mean of two neighbours.
+    x, y = chroma_offset(frame)
+    moves = [(step_x - 1) / 2 - x, (step_y - 1) / 2 - y]
+    first = [step_x - (moves[0] < 0), step_y - (moves[1] < 0)]
+    if moves[0]:
+        fine = cv2.addWeighted(fine[:, :-1], 0.5, fine[:, 1:], 0.5, 0)
+    if moves[1]:
+        fine = cv2.addWeighted(fine[:-1], 0.5, fine[1:], 0.5, 0)
+    return cast(Plane, fine[first[1] : first[1] + size[1], first[0] : first[0] + size[0]])
+
+
+def decimated(plane: NDArray[Any], matrix: Matrix, size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The part of a plane (or a picture) that `matrix` shows in a picture of `size` (width, height).
 
     It is area-averaged by a whole factor where it will be shrunk by two or more.
 
@@ -97,31 +124,43 @@ def decimated(plane: Plane, matrix: Matrix, size: tuple[int, int]) -> tuple[Plan
         The part (the plane itself when it is not shrunk) and the matrix that fits it: float64 (2, 3), part -> crop.
         Averaged samples lie on one grid for the whole plane, so that crops of one scale share them.
     """
-    full = np.vstack([np.asarray(matrix, np.float64), [0.0, 0.0, 1.0]])
-    factor = int(1.0 / max(1e-6, float(np.sqrt(abs(full[0, 0] * full[1, 1] - full[0, 1] * full[1, 0])))))
+    view = np.asarray(matrix, np.float64)
+    factor = int(1.0 / max(1e-6, float(np.sqrt(abs(view[0, 0] * view[1, 1] - view[0, 1] * view[1, 0])))))
     if factor < 2:
-        return plane, full[:2]
-    width, height = size
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
-    seen = corners @ np.linalg.inv(full)[:2].T
-    left, columns, fx = _averaged(seen[:, 0], plane.shape[1], factor)
-    top, rows, fy = _averaged(seen[:, 1], plane.shape[0], factor)
+        return plane, view
+    left, top, right, bottom = _seen(view, size, plane.shape, 0)
+    left, columns, fx = _averaged(left, right, plane.shape[1], factor)
+    top, rows, fy = _averaged(top, bottom, plane.shape[0], factor)
     source = plane[top : top + rows * fy, left : left + columns * fx]
-    part = cast(Plane, cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA))
+    part = cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA)
     # Pixel centres: part = (plane - corner + 0.5) / f - 0.5, so plane = f (part + 0.5) - 0.5 + corner.
     back = np.array([[fx, 0, 0.5 * fx - 0.5 + left], [0, fy, 0.5 * fy - 0.5 + top], [0, 0, 1]])
-    return part, np.asarray((full @ back)[:2], np.float64)
+    return part, view @ back
 
 
-def _averaged(seen: NDArray[np.float64], limit: int, factor: int) -> tuple[int, int, int]:
+def _seen(matrix: Matrix, size: tuple[int, int], shape: tuple[int, ...], margin: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the samples that a crop of `size` reads, inside a plane, at least one of them."""
+    width, height = size
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64) - matrix[:, 2]
+    at = corners @ np.linalg.inv(matrix[:, :2].astype(np.float64)).T
+    low, high = np.floor(at.min(0)) - margin, np.ceil(at.max(0)) + margin
+    left, top = (int(min(max(0, start), limit - 1)) for start, limit in zip(low, (shape[1], shape[0]), strict=True))
+    right, bottom = (
+        int(min(max(start + 1, end), limit))
+        for start, end, limit in zip((left, top), high, (shape[1], shape[0]), strict=True)
+    )
+    return left, top, right, bottom
+
+
+def _averaged(low: int, high: int, limit: int, factor: int) -> tuple[int, int, int]:
     """First sample, number of averages and samples in each, along one side of a plane with `limit` samples.
 
     What is left over at the far end, less than a `factor`, goes on as the border does.
     """
     factor = min(factor, limit)
     most = limit // factor
-    first = int(np.clip(np.floor(seen.min()) // factor - 1, 0, most - 1))
-    end = int(np.clip(-(-np.ceil(seen.max()) // factor) + 1, first + 1, most))
+    first = min(max(0, low // factor - 1), most - 1)
+    end = min(max(first + 1, -(-high // factor) + 1), most)
     return first * factor, end - first, factor
 
 

@@ -95,11 +95,15 @@ def _sited(frame: NativeFrame, layer: Floats, blocks: tuple[int, int]) -> Floats
     offset_x, offset_y = chroma_offset(frame)
     shift_x = offset_x - ((1 << frame.chroma_shift_x) - 1) / 2
     shift_y = offset_y - ((1 << frame.chroma_shift_y) - 1) / 2
-    for axis, shift in ((1, shift_x), (0, shift_y)):
-        if shift:
-            # A mean half a sample further is that of a block and the block one sample further, half and half.
-            layer = np.asarray((layer + np.roll(layer, -round(2 * shift), axis)) * np.float32(0.5), np.float32)
-    return _mean_of_blocks(layer, blocks)
+    rows, columns = layer.shape
+    means = _mean_of_blocks(layer, blocks)
+    if not shift_x and not shift_y:
+        return means
+    # A mean half a sample further on is that of a block and of the block one sample further on, half and half.
+    x, y = round(2 * shift_x), round(2 * shift_y)
+    wide = cv2.copyMakeBorder(layer, max(0, -y), max(0, y), max(0, -x), max(0, x), cv2.BORDER_CONSTANT)
+    moved = wide[max(0, y) : max(0, y) + rows, max(0, x) : max(0, x) + columns]
+    return np.asarray(cv2.addWeighted(means, 0.5, _mean_of_blocks(moved, blocks), 0.5, 0), np.float32)
 
 
 def _padded(layer: Floats, size: tuple[int, int]) -> Floats:

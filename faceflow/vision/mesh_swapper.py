@@ -39,7 +39,7 @@ _MARGIN = 1.12
 _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 32, 128, 768
 _NATIVE = 0.74
 """Share of the crop's side that a face with its margin must fill to be cropped pixel by pixel."""
-_GRID_PX = 192
+_GRID_PX = 96
 """Longest side of the grid on which the mesh is drawn."""
 _LEAST_RECTANGLE_PX = 16
 _STEEP, _OBLIQUE = 0.25, 0.55
