@@ -39,8 +39,8 @@ _MARGIN = 1.12
 _SIDE_STEP, _LEAST_SIDE, _LARGEST_SIDE = 32, 128, 768
 _NATIVE = 0.74
 """Share of the crop's side that a face with its margin must fill to be cropped pixel by pixel."""
-_GRID_PX = 96
-"""Longest side of the grid on which the mesh is drawn."""
+_GRID_PX = 128
+"""Longest side of the grid on which the mesh is drawn; its steps are one pixel, or so many that it is about 96."""
 _LEAST_RECTANGLE_PX = 16
 _STEEP, _OBLIQUE = 0.25, 0.55
 """Cosine of the angle to the viewer from which the swap is whole (at 0 it is gone), and from which the surface is
@@ -165,7 +165,8 @@ def _rectangle(landmarks: Floats, side: int) -> _Rectangle | None:
     """Around the landmarks, inside the crop's border; None when too little of the face is inside."""
     low = np.floor(landmarks[:, :2].min(0)).astype(int).clip(_BORDER_PX, side - _BORDER_PX)
     high = np.ceil(landmarks[:, :2].max(0) + 1).astype(int).clip(_BORDER_PX, side - _BORDER_PX)
-    step = max(1, -(-int((high - low).max()) // _GRID_PX))
+    longest = int((high - low).max())
+    step = 1 if longest <= _GRID_PX else max(2, round(longest / (0.75 * _GRID_PX)))
     width, height = ((high - low) // (2 * step) * 2 * step).tolist()
     if min(width, height) < _LEAST_RECTANGLE_PX:
         return None
