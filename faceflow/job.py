@@ -104,7 +104,7 @@ class FaceMapping(FrozenModel):
         default=None, title="Reference picture", description="A picture of the person to replace."
     )
     person: _Person | None = Field(
-        default=None, title="Person number", description="The person's number in the list of people found."
+        default=None, title="Person number", description="The person's number in the list of `faceflow faces`."
     )
 
     @model_validator(mode="after")
@@ -163,7 +163,9 @@ class SwapOptions(FrozenModel):
         description="Which swapper runs. `mesh` is embedded and needs no downloaded weights.",
     )
     selection: Selection = Field(
-        default=Selection.ALL, title="Faces to swap", description="All faces, the largest, or those of the face map."
+        default=Selection.ALL,
+        title="Faces to swap",
+        description="All faces, the largest of each shot, or those of the face map.",
     )
     restorer: str = Field(
         default="detail",
@@ -220,7 +222,10 @@ class SwapJob(FrozenModel):
         description="Where the result is written; the ending chooses the container (mp4, mov, mkv, png, ...).",
     )
     face_map: tuple[FaceMapping, ...] = Field(
-        default=(), max_length=64, title="Face map", description="Which person gets which source; empty for one source."
+        default=(),
+        max_length=64,
+        title="Face map",
+        description="Which person gets which source; the others stay as they are. Empty for one source.",
     )
     swap: SwapOptions = Field(default=SwapOptions(), title="Swap")
     encoding: OutputOptions = Field(default=OutputOptions(), title="Encoding")

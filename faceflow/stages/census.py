@@ -13,7 +13,7 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from faceflow.errors import FaultError
+from faceflow.errors import FaceError, FaultError
 from faceflow.job import Selection, SwapJob
 from faceflow.media.index import index_frames
 from faceflow.media.model import FrameIndex, MediaInfo
@@ -103,6 +103,16 @@ def take_census(
         )
     scan.finish()
     return Census(scan.people, scan.table, scan.cuts, index, told_apart=recogniser is not None)
+
+
+def require_people(census: Census, target: Path) -> None:
+    """Raises `FaceError` `face.none_in_target` where nobody was found."""
+    if not census.people:
+        raise FaceError(
+            "face.none_in_target",
+            f"No face was found in {str(target)!r}.",
+            "Choose a target in which a face is seen from the front or the side, at least about 30 pixels high.",
+        )
 
 
 def _seeing(scan: TargetScan, media: MediaInfo) -> Callable[[int, VideoFrame], None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from faceflow.errors import FaceError, ResourceError
+from faceflow.errors import ResourceError
 from faceflow.job import SwapJob
 from faceflow.locations import local_path
 from faceflow.media.model import FrameIndex, MediaInfo
@@ -18,7 +18,7 @@ from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.cast import resolve_cast
-from faceflow.stages.census import detail_for, take_census
+from faceflow.stages.census import detail_for, require_people, take_census
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, TargetKind, ValidatedJob
 from faceflow.stages.preflight import preflight
@@ -54,12 +54,7 @@ def run_validate(
         path = directory / "target.index.npz"
         census.index.save(path)
         index_file = make_artifact(path)
-    if not census.people:
-        raise FaceError(
-            "face.none_in_target",
-            f"No face was found in {str(target)!r}.",
-            "Choose a target in which a face is seen from the front or the side, at least about 30 pixels high.",
-        )
+    require_people(census, target)
     tracks = directory / "target.tracks.npz"
     census.table.save(tracks)
     references = directory / "target.references.npz"

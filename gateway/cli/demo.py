@@ -18,7 +18,7 @@ from faceflow.media.picture import is_picture
 from faceflow.settings import current_settings
 from faceflow.stages.sheet import before_after_sheet
 from gateway.cli.local_run import run_job
-from gateway.cli.request import build_job
+from gateway.cli.request import build_job, sources_of
 from gateway.cli.screen import print_json, record_json, result_console, show_record
 
 
@@ -42,7 +42,7 @@ def demo(
     clip = target or str(output_dir / "target.mp4")
     ending = ".png" if is_picture(local_path(clip)) else ".mp4"
     job = build_job(
-        [portrait],
+        sources_of([portrait], []),
         clip,
         str(output_dir / f"swapped{ending}"),
         swap={},

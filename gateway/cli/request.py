@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from faceflow.errors import JobError
-from faceflow.job import Consent, OutputOptions, Source, SwapJob, SwapOptions
+from faceflow.job import Consent, FaceMapping, OutputOptions, Source, SwapJob, SwapOptions
 from faceflow.locations import local_path
+
+DEFAULT_SOURCE = "source"
 
 
 def operator() -> str:
@@ -21,8 +23,56 @@ def operator() -> str:
         return "unknown operator"
 
 
+def sources_of(portraits: Sequence[str], named: Sequence[str]) -> dict[str, list[str]]:
+    """The portraits of each source by its name; portraits without a name are those of `source`.
+
+    Args:
+        portraits: locations.
+        named: `NAME=LOCATION` each; the same name may come several times.
+
+    Raises:
+        JobError: `job.usage` for one without a name.
+    """
+    sources: dict[str, list[str]] = {DEFAULT_SOURCE: list(portraits)} if portraits else {}
+    for text in named:
+        name, equals, location = text.partition("=")
+        if not (name and equals and location):
+            raise JobError(
+                "job.usage", f"{text!r} does not name a source.", "Write --source NAME=PORTRAIT, as in anna=anna.png."
+            )
+        sources.setdefault(name, []).append(location)
+    return sources
+
+
+def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMapping]:
+    """The face map that `PERSON=NAME` texts ask for.
+
+    PERSON is a number in the list that `faceflow faces` prints, or else a reference picture. Where the job has one
+    source, `=NAME` may be left out.
+
+    Raises:
+        JobError: `job.usage` where the source is missing or not one of the job's.
+    """
+    mappings = []
+    for text in texts:
+        person, equals, source = text.rpartition("=")
+        if (not equals or source not in sources) and len(sources) == 1:
+            person, source = text, sources[0]
+        if not person or source not in sources:
+            raise JobError(
+                "job.usage",
+                f"--map {text!r} does not name one of the sources ({', '.join(sources)}).",
+                "Write --map PERSON=NAME: a number of `faceflow faces TARGET` or a picture, and a source's name.",
+            )
+        if person.isdecimal():
+            mappings.append(FaceMapping(person=int(person), source=source))
+        else:
+            mappings.append(FaceMapping(reference=str(local_path(person)), source=source))
+    return mappings
+
+
 def build_job(
-    portraits: Sequence[str],
+    sources: Mapping[str, Sequence[str]],
     target: str,
     output: str,
     *,
@@ -32,7 +82,9 @@ def build_job(
     consent_reference: str | None,
     **job: Any,
 ) -> SwapJob:
-    """The job that a command line asks for. Options given as None keep the job's defaults.
+    """The job that a command line asks for: each source's portraits by its name, and so on.
+
+    Options given as None keep the job's defaults.
 
     Whoever runs the command declares the consent unless a record is referenced; the declaration is kept with the job.
 
@@ -47,7 +99,10 @@ def build_job(
             declared_by=operator(),
         )
         return SwapJob(
-            sources=(Source(portraits=tuple(str(local_path(portrait)) for portrait in portraits)),),
+            sources=tuple(
+                Source(name=name, portraits=tuple(str(local_path(portrait)) for portrait in portraits))
+                for name, portraits in sources.items()
+            ),
             target=str(local_path(target)),
             output=str(local_path(output)),
             swap=SwapOptions(**_given(swap)),

@@ -1,4 +1,7 @@
-"""`faceflow swap SOURCE... TARGET -o OUT`: one face swap from the command line."""
+"""`faceflow swap SOURCE... TARGET -o OUT`: one face swap from the command line.
+
+With `--source NAME=PORTRAIT` and `--map PERSON=NAME`, several sources go to several people of the target.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from faceflow.errors import JobError
 from faceflow.job import Priority, Selection, Sensitivity, SpeedPreset
 from faceflow.settings import current_settings
 from gateway.cli.local_run import run_job
-from gateway.cli.request import build_job
+from gateway.cli.request import build_job, mappings_of, sources_of
 from gateway.cli.screen import print_json, record_json, show_record
 
 
@@ -28,7 +31,21 @@ def swap(
     faces: Annotated[
         Selection | None,
         typer.Option(
-            "--faces", help="Which faces are swapped, default `all`; `mapped` needs an engine that recognises people."
+            "--faces",
+            help="Which faces are swapped: `all` (the default), `largest` (one person in each shot), `mapped` (--map).",
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME=PORTRAIT", help="A portrait of a named source; may be repeated."),
+    ] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="PERSON=NAME",
+            help="Who gets which source: a number of `faceflow faces TARGET`, or a picture of who is replaced; may be "
+            "repeated. Everybody else stays as they are. With one source, `=NAME` may be left out.",
         ),
     ] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Which swapper runs: `mesh` (the default).")] = None,
@@ -62,24 +79,37 @@ def swap(
 ) -> None:
     """Swaps the face of SOURCE into TARGET.
 
-    Several SOURCE portraits show the same person. The same command given again goes on where an interrupted run
-    stopped.
+    Several SOURCE portraits show the same person; other persons are given with --source and --map. The same command
+    given again goes on where an interrupted run stopped.
     """
-    if len(paths) < 2:
+    if len(paths) + len(source or ()) < 2:
         raise JobError(
             "job.usage",
             "A swap needs at least one source portrait and a target.",
             "faceflow swap SOURCE... TARGET -o OUT",
         )
     *portraits, target = paths
+    sources = sources_of(portraits, source or ())
+    if mapped and faces not in (None, Selection.MAPPED):
+        raise JobError(
+            "job.usage",
+            f"--map says who is swapped, and --faces {faces.value} says otherwise.",
+            "Leave out one of the two.",
+        )
     job = build_job(
-        portraits,
+        sources,
         target,
         output,
-        swap={"engine": engine, "selection": faces, "restorer": restorer, "restore_blend": restore_blend},
+        swap={
+            "engine": engine,
+            "selection": Selection.MAPPED if mapped else faces,
+            "restorer": restorer,
+            "restore_blend": restore_blend,
+        },
         encoding={"crf": crf, "preset": preset, "max_long_side_px": max_long_side, "segment_s": segment_length},
         consent_subject=consent,
         consent_reference=consent_reference,
+        face_map=mappings_of(mapped or (), list(sources)) or None,
         project=project,
         sensitivity=sensitivity,
         priority=priority,

@@ -1,0 +1,110 @@
+"""`faceflow faces TARGET`: who is in a video or picture, with the numbers by which `faceflow swap --map` names them.
+
+It takes the same look at the target as a job that maps people, without a server, and writes a sheet with a
+thumbnail of everybody.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from faceflow.locations import local_path
+from faceflow.media.model import MediaInfo
+from faceflow.media.picture import PictureFile, is_picture, read_picture
+from faceflow.media.probe import probe
+from faceflow.progress import Progress
+from faceflow.settings import Settings, current_settings
+from faceflow.stages.census import Census, Detail, require_people, take_census
+from faceflow.stages.model import Person
+from faceflow.stages.people_sheet import check_sheet, write_people_sheet
+from gateway.cli.screen import print_json, result_console, waiting
+
+_TICK_S = 0.2
+
+
+def faces(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The video or picture.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="The sheet: .jpg, .png, .webp; NAME.faces.jpg here where none is given."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Lists the people in TARGET and shows each face.
+
+    The numbers are those that `faceflow swap --map NUMBER=SOURCE` takes. People of different shots are told apart
+    where the `people` extra is installed.
+    """
+    settings = current_settings()
+    path = local_path(target)
+    sheet = local_path(output or f"{path.stem}.faces.jpg")
+    described: MediaInfo | PictureFile
+    described = read_picture(path, settings.limits) if is_picture(path) else probe(path, settings.limits)
+    check_sheet(sheet, path)
+    census = _looked_through(path, described, settings)
+    require_people(census, path)
+    write_people_sheet(target, described, census, sheet)
+    if as_json:
+        print_json(_as_json(path, census, sheet))
+    else:
+        _show(census, sheet)
+
+
+def _looked_through(path: Path, described: MediaInfo | PictureFile, settings: Settings) -> Census:
+    begun = shown = time.monotonic()
+    with waiting("Looking through the target") as tick:
+
+        def advanced(_frames: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown >= _TICK_S:
+                shown = now
+                tick(now - begun)
+
+        return take_census(path, described, Detail.TOLD_APART, settings, progress=Progress(advanced))
+
+
+def _as_json(path: Path, census: Census, sheet: Path) -> dict[str, Any]:
+    return {
+        "target": str(path),
+        "people": [
+            {
+                "number": person.number,
+                "first_seen_s": round(person.first_seen_s, 3),
+                "seconds": round(person.seconds, 3),
+                "largest_height_px": round(person.largest_height_px, 1),
+                "shots": list(person.shots),
+            }
+            for person in census.people
+        ],
+        "shots": len(census.cuts) + 1,
+        "told_apart": census.told_apart,
+        "sheet": str(sheet),
+    }
+
+
+def _show(census: Census, sheet: Path) -> None:
+    screen = result_console()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("person", "first seen", "on screen", "largest face", "shots"):
+        table.add_column(title, justify="right")
+    for person in census.people:
+        table.add_row(*_row(person, still=census.index is None))
+    screen.print(table)
+    if not census.told_apart:
+        screen.print(
+            "[yellow]note[/]  Faces are told apart by their place within a shot only; numbers of different shots may "
+            "be different people. " + escape("pip install 'faceflow[people]'") + " tells them apart."
+        )
+    screen.print(f"[bold green]sheet[/]  {escape(str(sheet))}")
+
+
+def _row(person: Person, *, still: bool) -> tuple[str, ...]:
+    times = ("", "") if still else (f"{person.first_seen_s:.1f} s", f"{person.seconds:.1f} s")
+    return str(person.number), *times, f"{person.largest_height_px:.0f} px", str(len(person.shots))
