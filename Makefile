@@ -51,6 +51,7 @@ bench: develop  ## how fast it is on this machine
 
 quality: develop  ## how good the swap is
 	@$(python) -m benchmarks.quality
+	@$(python) -m benchmarks.occlusion
 
 wheel: develop  ## the package, in dist/
 	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl

@@ -31,11 +31,11 @@ from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
 from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop, Tracker
 from faceflow.vision.portraits import load_identity
-from faceflow.vision.references import OccluderWatch, References
+from faceflow.vision.references import OccluderWatch, References, in_a_picture
 from faceflow.vision.registry import make_analyser, make_swapper
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
-from faceflow.vision.view import NativeView
+from faceflow.vision.view import NativeView, PictureView
 
 _ANALYSER = "embedded"
 
@@ -88,7 +88,8 @@ def run_swap(
     with FacesWriter(path, description) as writer:
         if validated.kind is TargetKind.PICTURE:
             picture = read_picture(mezzanine.video, settings.limits)
-            looked_at = iter([(picture.frame(), analyser.analyse(picture.bgr()))])
+            colours = picture.bgr()
+            looked_at = iter([(picture.frame(), in_a_picture(PictureView(colours), analyser.analyse(colours)))])
         else:
             looked_at = _followed(analyser, mezzanine, plan, table, segment, settings)
         for frame, faces in looked_at:

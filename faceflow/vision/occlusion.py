@@ -33,6 +33,8 @@ _LIGHT_PX = 16
 _LIGHT_SIGMA, _WIDE_SIGMA, _WIDE_SHARE = 2.0, 6.0, 0.05
 """Its blur there, and a wider one that fills in where nothing fits."""
 _ROUNDS = 3
+_WORN = 3.5
+"""Spreads that a rim of glasses counts, which the reference itself shows."""
 _DOUBT = 2.0
 """Spreads at which a texel's weight has fallen to a quarter."""
 _OUT = (1.2, 2.2)
@@ -78,11 +80,13 @@ class Reference:
         mean: float32 (64, 64, 3), 8-bit Lab codes.
         spread: float32 (64, 64, 3), one deviation, in the same codes.
         modes: float32 (K, 64, 64), changes of brightness by expression and light; K may be 0.
+        worn: uint8 (64, 64), 255 on what is part of the mean and not of the face (see `glasses`).
     """
 
     mean: Floats
     spread: Floats
     modes: Floats
+    worn: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((OWN_PX, OWN_PX), np.uint8))
     _sure: Floats = field(init=False, repr=False)
     _scaled: Floats = field(init=False, repr=False)
 
@@ -134,7 +138,13 @@ class Reference:
 def unlike(face: FlatFace, reference: Reference) -> NDArray[np.uint8]:
     """How unlike the target's own face each texel is: uint8 (64, 64), `UNIT` codes a spread."""
     lab, seen = face.lab.astype(np.float32), face.seen.astype(np.float32) * np.float32(1 / 255)
-    return np.asarray(np.rint(reference.explain(lab, seen)[2] * np.float32(UNIT)), np.uint8)
+    far = np.asarray(np.rint(reference.explain(lab, seen)[2] * np.float32(UNIT)), np.uint8)
+    return np.maximum(far, worn_as_unlike(reference.worn))
+
+
+def worn_as_unlike(worn: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What is worn, as clearly `unlike` the face: uint8 (64, 64)."""
+    return np.asarray(cv2.convertScaleAbs(worn, alpha=_WORN * UNIT / 255), np.uint8)
 
 
 def hidden(around: Sequence[tuple[int, NDArray[np.uint8]]]) -> NDArray[np.uint8] | None:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.publish import publishing
+from faceflow.vision.glasses import rims
 from faceflow.vision.model import Face, FrameView
-from faceflow.vision.occlusion import Reference, unlike
+from faceflow.vision.occlusion import Reference, hidden, unlike, worn_as_unlike
 from faceflow.vision.scan import Sighting
 from faceflow.vision.target_reference import build_reference
 from faceflow.vision.tracks import TrackTable
@@ -47,6 +48,7 @@ class References:
                 mean=_stacked([reference.mean for reference in references], 3),
                 spread=_stacked([reference.spread for reference in references], 3),
                 modes=np.concatenate([np.zeros((0, OWN_PX, OWN_PX), np.float32), *modes]).astype(np.float16),
+                worn=np.array([one.worn for one in references], np.uint8).reshape(-1, OWN_PX, OWN_PX),
                 counts=np.array([len(one) for one in modes], np.int32),
             )
 
@@ -57,8 +59,8 @@ class References:
             means, spreads, modes = (data[name].astype(np.float32) for name in ("mean", "spread", "modes"))
             ends = np.cumsum(data["counts"])
             own = np.split(modes, ends[:-1]) if len(ends) else []
-            rows = zip(data["track"].tolist(), means, spreads, own, strict=True)
-            return cls({track: Reference(mean, spread, part) for track, mean, spread, part in rows})
+            rows = zip(data["track"].tolist(), means, spreads, own, data["worn"], strict=True)
+            return cls({track: Reference(mean, spread, part, worn) for track, mean, spread, part, worn in rows})
 
 
 class ReferenceCollector:
@@ -110,6 +112,17 @@ class OccluderWatch:
             return face
         flat = flat_face(view, face.landmarks)
         return face if flat is None else replace(face, unlike=unlike(flat, reference))
+
+
+def in_a_picture(view: FrameView, faces: Sequence[Face]) -> list[Face]:
+    """The faces of a single picture, each with what this picture alone tells to be in front of it: glasses."""
+    return [_with_glasses(view, face) for face in faces]
+
+
+def _with_glasses(view: FrameView, face: Face) -> Face:
+    flat = None if face.landmarks is None else flat_face(view, face.landmarks)
+    worn = None if flat is None else rims(flat.lab[..., 0], flat.seen)
+    return face if worn is None else replace(face, hidden=hidden([(0, worn_as_unlike(worn))]))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.vision.glasses import rims
 from faceflow.vision.occlusion import Reference, smoothstep
 from faceflow.vision.unwrapping import OWN_PX, FlatFace
 
@@ -63,7 +64,10 @@ def build_reference(faces: Sequence[FlatFace]) -> Reference | None:
     for turn in range(_ROUNDS):
         reference = _refined(reference, samples, first=turn == 0)
     # Few samples show less of what a face does than it does.
-    return replace(reference, spread=reference.spread * np.float32(1 + _FEW / len(faces)))
+    wider = replace(reference, spread=reference.spread * np.float32(1 + _FEW / len(faces)))
+    codes = np.asarray(np.rint(wider.mean[..., 0].clip(0, 255)), np.uint8)
+    worn = rims(codes, np.asarray(np.rint(np.median(samples.seen, axis=0) * 255), np.uint8))
+    return wider if worn is None else replace(wider, worn=worn)
 
 
 def _refined(reference: Reference, samples: _Samples, first: bool) -> Reference:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.occluders import OCCLUDERS, hand
+from benchmarks.occluders import OCCLUDERS, glasses, hand
 from benchmarks.occlusion import carphone, looked_at, measure, moved_picture
 from faceflow.vision.occlusion import REACH, UNIT, Reference, hidden, refined, unlike
-from faceflow.vision.references import LOOK_EVERY, OccluderWatch, ReferenceCollector, References
+from faceflow.vision.references import LOOK_EVERY, OccluderWatch, ReferenceCollector, References, in_a_picture
 from faceflow.vision.scan import Sighting
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.target_reference import FEWEST_SAMPLES, build_reference
@@ -203,6 +203,23 @@ def test_the_watch_looks_at_every_second_frame_at_faces_it_knows(found):
     elsewhere = replace(face, box=face.box + np.float32(2 * frame.shape[0]))
     assert watch.compared(0, PictureView(frame), [elsewhere])[0].unlike is None
     assert OccluderWatch(table, References(), frame.shape[0]).compared(0, PictureView(frame), [face])[0] is face
+
+
+def test_glasses_that_are_always_there_stay(swaying):
+    figures = measure("glasses", swaying, OCCLUDERS["glasses"], always=True)
+    assert figures.recall_before < 0.1
+    assert figures.recall > 0.7
+    assert figures.lost < 0.1
+
+
+def test_glasses_are_told_from_a_single_picture_and_from_nothing_else(analyser, astronaut, six_people):
+    for picture in (astronaut, six_people):
+        bare = analyser.analyse(picture)
+        assert all(face.hidden is None for face in in_a_picture(PictureView(picture), bare))
+        found = [in_a_picture(PictureView(glasses(picture, face.landmarks, 1.0)[0]), [face])[0] for face in bare]
+        told = [face.hidden for face in found if face.hidden is not None]
+        assert len(told) >= len(bare) - 1
+        assert all(0.02 < (one > 128).mean() < 0.25 for one in told)
 
 
 def test_light_that_changes_softly_is_no_difference():
