@@ -11,7 +11,8 @@ again can help (`retryable`, which is what task retries read), and a `resolution
     │   ├── FaceError           face.*      no usable face, or more than one where one was needed
     │   ├── OutputError         output.*    the result cannot be written where it was asked for
     │   ├── ModelError          model.*     there is no such model, or its licence forbids this use
-    │   └── TrustError          trust.*     consent, content gate or trust zone refuses the job
+    │   ├── TrustError          trust.*     consent, content gate or trust zone refuses the job
+    │   └── PolicyError         policy.*    routing rules, pools or a scenario cannot be used
     └── FaultError              the machine, a server or faceflow itself failed; exit code 1
         ├── ExactnessError      fault.exactness   frames or timestamps did not survive a stage: a bug, never retried
         ├── ResourceError       fault.*     disk, memory, time: may pass, retryable
@@ -121,6 +122,12 @@ class ModelError(InputError):
     """There is no such model, or its licence or the catalogue does not allow what was asked for."""
 
     family = "model"
+
+
+class PolicyError(InputError):
+    """Routing rules, a list of pools or what they are tried on cannot be used."""
+
+    family = "policy"
 
 
 class FaultError(FaceflowError):

@@ -18,6 +18,7 @@ FAMILIES = {
     "OutputError": "output",
     "ModelError": "model",
     "TrustError": "trust",
+    "PolicyError": "policy",
     "ExactnessError": "fault",
     "ResourceError": "fault",
     "EngineError": "engine",
