@@ -1,0 +1,148 @@
+"""An `http(s)` address as a source: ranges, redirects, and the reasons of refusals in plain words.
+
+A range is asked for with `If-Range`, so that a file which changed meanwhile comes whole. Redirects (the public sources
+send everybody on to a content network) are followed a few times, never from https to http.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from infrastructure.models.sources import Opened, SourceError, shown
+
+MOST_REDIRECTS = 5
+LONGEST_WAIT_S = 60.0
+_PASSING = frozenset({408, 421, 425, 429, 500, 502, 503, 504})
+_REASONS = {
+    401: "it asks for a sign-in",
+    403: "it refuses access",
+    404: "the file is not there",
+    407: "the proxy asks for a sign-in",
+    410: "the file is not there any more",
+    429: "it says that it is asked too often",
+    451: "it may not give the file here",
+}
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+
+
+def http_client(silence_s: float) -> httpx.Client:
+    """A client for sources, safe for many threads: bounded in time, with the machine's proxy and certificates."""
+    return httpx.Client(
+        timeout=httpx.Timeout(silence_s),
+        follow_redirects=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "faceflow"},
+    )
+
+
+class HttpSource:
+    """The file at `address`."""
+
+    def __init__(self, address: str, client: httpx.Client) -> None:
+        self._address = address
+        self._client = client
+
+    @property
+    def shown(self) -> str:
+        """The address without secrets."""
+        return shown(self._address)
+
+    @contextmanager
+    def open(self, offset: int, validator: str) -> Iterator[Opened]:
+        """See `Source.open`."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if offset and validator:
+            headers["If-Range"] = validator
+        with _told():
+            response = self._send(headers)
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and not _is_all(response, offset):
+                response.close()  # it is another file by now, shorter than what is here of the old one
+                response = self._send({})
+        try:
+            yield _opened(response, offset)
+        finally:
+            response.close()
+
+    def _send(self, headers: dict[str, str]) -> httpx.Response:
+        request = self._client.build_request("GET", self._address, headers=headers)
+        for _ in range(MOST_REDIRECTS + 1):
+            response = self._client.send(request, stream=True)
+            if response.next_request is None:
+                return response
+            response.close()
+            before, request = request, response.next_request
+            if request.url.scheme not in ("https", before.url.scheme):
+                raise SourceError(f"it sends on to an unsafe address ({request.url.scheme})", passing=False)
+        raise SourceError(f"it sends on more than {MOST_REDIRECTS} times", passing=False)
+
+
+def _opened(response: httpx.Response, offset: int) -> Opened:
+    headers = response.headers
+    tag = headers.get("ETag", "")
+    validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != offset:
+            raise SourceError("it gives another part of the file than was asked for", passing=False)
+        return Opened(offset, None if match[3] == "*" else int(match[3]), validator, _chunks(response))
+    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+        return Opened(offset, offset, validator, iter(()))
+    if response.status_code != httpx.codes.OK:
+        raise _refusal(response)
+    if headers.get("Content-Encoding", "identity") != "identity":
+        raise SourceError("it gives the file compressed, which was not asked for", passing=False)
+    if headers.get("Content-Type", "").startswith("text/html"):
+        raise SourceError("it gives a web page instead of the file", passing=False)
+    length = headers.get("Content-Length", "")
+    return Opened(0, int(length) if length.isdecimal() else None, validator, _chunks(response))
+
+
+def _is_all(response: httpx.Response, offset: int) -> bool:
+    """Whether nothing comes after `offset` because the file ends there."""
+    return bool(offset) and response.headers.get("Content-Range", "") == f"bytes */{offset}"
+
+
+def _refusal(response: httpx.Response) -> SourceError:
+    status = response.status_code
+    reason = f"{_REASONS.get(status, 'it does not give the file')} (HTTP {status})"
+    wait = response.headers.get("Retry-After", "")
+    wait_s = min(float(wait), LONGEST_WAIT_S) if wait.isdecimal() else None
+    return SourceError(reason, passing=status in _PASSING, wait_s=wait_s)
+
+
+def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    with _told():
+        yield from response.iter_raw()  # as it comes: nothing waits in a buffer when the connection breaks
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException:
+        raise SourceError("it does not answer in time", passing=True) from None
+    except httpx.ConnectError as error:
+        raise _unconnected(error) from error
+    except httpx.TransportError as error:
+        raise SourceError(f"the connection broke ({error or type(error).__name__})", passing=True) from error
+    except httpx.InvalidURL:
+        raise SourceError("its address is not valid", passing=False) from None
+
+
+def _unconnected(error: httpx.ConnectError) -> SourceError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return SourceError(
+                f"its certificate is not trusted here ({cause.verify_message}); behind a proxy with its own "
+                "certificate, set SSL_CERT_FILE",
+                passing=False,
+            )
+        if isinstance(cause, ssl.SSLError):
+            return SourceError(f"no secure connection comes about ({cause.reason or cause})", passing=False)
+        cause = cause.__cause__ or cause.__context__
+    return SourceError(f"it cannot be reached ({error})", passing=True)

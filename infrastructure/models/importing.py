@@ -1,0 +1,101 @@
+"""Model files that somebody brought by hand: checked like downloads, then put in their place.
+
+Without a name the file is recognised by its hash, in whatever name it comes; where nobody published one, by its own
+name. Archives that the catalogue knows are unpacked.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from faceflow.errors import ModelError
+from faceflow.publish import sha256_of
+from faceflow.settings import Settings
+from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile, catalogue
+from faceflow.vision.model_cache import check
+from faceflow.vision.model_licence import require_allowed
+from infrastructure.models.download import require_room
+from infrastructure.models.fetcher import Fetcher, make_folder
+from infrastructure.models.folder_source import FolderSource
+from infrastructure.models.http_source import http_client
+from infrastructure.models.watching import EventWatcher, PullWatcher
+
+
+def import_file(
+    path: Path,
+    name: str | None,
+    settings: Settings,
+    *,
+    known: Catalogue | None = None,
+    watcher: PullWatcher | None = None,
+) -> list[str]:
+    """Copies the file into the models folder and gives the names of the models that are there now.
+
+    Args:
+        path: a model's file, or an archive of several.
+        name: the model, where the file alone does not tell.
+        settings: folder and licence policy.
+        known: the catalogue; that of this process where none is given.
+        watcher: is told how far the copying is.
+
+    Raises:
+        ModelError: `model.unknown`, `model.licence`, `model.import_unreadable`, `model.import_unknown`.
+        ModelFileError: `model.hash`, `model.truncated`, `model.not_onnx`.
+        ResourceError, OutputError, StoreError: the models folder does not take it.
+    """
+    known = known or catalogue()
+    found = _sha256(path)
+    archive = next((one for one in known.archives.values() if one.sha256 == found), None) if name is None else None
+    wanted = [] if archive is not None else [_recognised(path, found, name, known)]
+    members = [one for one in known.entries() if archive and any(file.archive == archive.name for file in one.files)]
+    for entry in (*members, *(entry for entry, _ in wanted)):
+        require_allowed(entry, settings, known)
+    make_folder(settings.models_folder)
+    require_room(settings.models_folder, path.stat().st_size, settings.pipeline.keep_free_bytes)
+    with http_client(settings.models.silence_s) as client:
+        fetcher = Fetcher(settings, known, client, watcher or EventWatcher(), threading.Event())
+        if archive is not None:
+            fetcher.unpack(path, archive, str(path))
+        for entry, file in wanted:
+            # Before anything is copied: its own words for what is wrong with it.
+            check(entry, file, path, fetcher.cache.record(fetcher.cache.file_path(entry, file)), str(path))
+            fetcher.take(entry, file, FolderSource(path))
+    return [entry.name for entry in members] or [entry.name for entry, _ in wanted]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise ModelError(
+            "model.import_unreadable",
+            f"The file {str(path)!r} cannot be read: {error.strerror or error}.",
+            "Give the path of a model's file that you may read.",
+        ) from error
+
+
+def _recognised(path: Path, found: str, name: str | None, known: Catalogue) -> tuple[ModelEntry, ModelFile]:
+    entries = (known.find(name),) if name is not None else known.entries()
+    files = [(entry, file) for entry in entries for file in entry.files]
+    for entry, file in files:
+        if file.sha256 == found:
+            return entry, file
+    fitting = [(entry, file) for entry, file in files if file.name == path.name or (name and len(files) == 1)]
+    unhashed = [(entry, file) for entry, file in fitting if file.sha256 is None]
+    if name is not None and fitting:
+        return fitting[0]
+    if len(unhashed) == 1:
+        return unhashed[0]
+    if name is not None:
+        names = ", ".join(file.name for _, file in files)
+        message = f"The model {name!r} has several files, and {path.name!r} is none of them: {names or 'none'}."
+    else:
+        message = f"The file {str(path)!r} is none that the catalogue knows (SHA-256 {found})."
+    raise ModelError(
+        "model.import_unknown",
+        message,
+        "Name the model with --as, or describe the file in a catalogue of your own (FACEFLOW_MODELS__EXTRA).",
+        path=str(path),
+        sha256=found,
+    )
