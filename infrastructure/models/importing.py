@@ -45,11 +45,8 @@ def import_file(
         ResourceError, OutputError, StoreError: the models folder does not take it.
     """
     known = known or catalogue()
-    found = _sha256(path)
-    archive = next((one for one in known.archives.values() if one.sha256 == found), None) if name is None else None
-    wanted = [] if archive is not None else [_recognised(path, found, name, known)]
-    members = [one for one in known.entries() if archive and any(file.archive == archive.name for file in one.files)]
-    for entry in (*members, *(entry for entry, _ in wanted)):
+    archive, pieces = _recognised(path, name, known)
+    for entry, _ in pieces:
         require_allowed(entry, settings, known)
     make_folder(settings.models_folder)
     require_room(settings.models_folder, path.stat().st_size, settings.pipeline.keep_free_bytes)
@@ -57,11 +54,28 @@ def import_file(
         fetcher = Fetcher(settings, known, client, watcher or EventWatcher(), threading.Event())
         if archive is not None:
             fetcher.unpack(path, archive, str(path))
-        for entry, file in wanted:
+        for entry, file in pieces if archive is None else ():
             # Before anything is copied: its own words for what is wrong with it.
             check(entry, file, path, fetcher.cache.record(fetcher.cache.file_path(entry, file)), str(path))
             fetcher.take(entry, file, FolderSource(path))
-    return [entry.name for entry in members] or [entry.name for entry, _ in wanted]
+    return [entry.name for entry, _ in pieces]
+
+
+def recognised_models(path: Path, name: str | None, known: Catalogue) -> list[str]:
+    """Which models the file holds. Raises `ModelError` as `import_file`."""
+    return [entry.name for entry, _ in _recognised(path, name, known)[1]]
+
+
+def _recognised(
+    path: Path, name: str | None, known: Catalogue
+) -> tuple[ModelFile | None, list[tuple[ModelEntry, ModelFile]]]:
+    """The archive that the file is, where it is one, and the files of models that it is or holds."""
+    found = _sha256(path)
+    pieces = [(entry, file) for entry in known.entries() for file in entry.files]
+    for archive in known.archives.values():
+        if archive.sha256 == found and name is None:
+            return archive, [(entry, file) for entry, file in pieces if file.archive == archive.name]
+    return None, [_piece(path, found, name, known)]
 
 
 def _sha256(path: Path) -> str:
@@ -75,7 +89,7 @@ def _sha256(path: Path) -> str:
         ) from error
 
 
-def _recognised(path: Path, found: str, name: str | None, known: Catalogue) -> tuple[ModelEntry, ModelFile]:
+def _piece(path: Path, found: str, name: str | None, known: Catalogue) -> tuple[ModelEntry, ModelFile]:
     entries = (known.find(name),) if name is not None else known.entries()
     files = [(entry, file) for entry in entries for file in entry.files]
     for entry, file in files:

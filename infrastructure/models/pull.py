@@ -75,9 +75,10 @@ def pull(
     """
     known = known or catalogue()
     stop = stop or threading.Event()
+    names = tuple(names)
     entries = known.with_needs(names)
-    for entry in entries:
-        require_allowed(entry, settings, known)
+    for name in names:
+        require_allowed(known.find(name), settings, known)
     _require_room(entries, settings, known)
     with http_client(settings.models.silence_s) as client:
         fetcher = Fetcher(settings, known, client, watcher or EventWatcher(), stop)
