@@ -64,6 +64,29 @@ class Selection(StrEnum):
     MAPPED = "mapped"
 
 
+class MaskKind(StrEnum):
+    """What bounds a swapped face. The smallest of the chosen masks holds."""
+
+    BOX = "box"
+    OCCLUSION = "occlusion"
+    REGION = "region"
+
+
+class FaceRegion(StrEnum):
+    """Parts of a face that the mask `region` tells apart, left and right as the person has them."""
+
+    SKIN = "skin"
+    LEFT_BROW = "left-brow"
+    RIGHT_BROW = "right-brow"
+    LEFT_EYE = "left-eye"
+    RIGHT_EYE = "right-eye"
+    GLASSES = "glasses"
+    NOSE = "nose"
+    MOUTH = "mouth"
+    UPPER_LIP = "upper-lip"
+    LOWER_LIP = "lower-lip"
+
+
 class SpeedPreset(StrEnum):
     """Encoder effort, fastest first (the x264/x265 preset of the same name)."""
 
@@ -160,7 +183,8 @@ class SwapOptions(FrozenModel):
     engine: str = Field(
         default="mesh",
         title="Engine",
-        description="Which swapper runs. `mesh` is embedded and needs no downloaded weights.",
+        description="Which swapper runs: `mesh` is embedded and needs no downloaded weights, others are named as in "
+        "`faceflow models list`; `auto` takes the best one that is installed and allowed here.",
     )
     selection: Selection = Field(
         default=Selection.ALL,
@@ -170,7 +194,8 @@ class SwapOptions(FrozenModel):
     restorer: str = Field(
         default="detail",
         title="Restorer",
-        description="`detail` matches sharpness and grain to the surroundings; `none` leaves the swap as it is.",
+        description="`detail` matches sharpness and grain to the surroundings; `none` leaves the swap as it is; "
+        "others are named as in `faceflow models list`.",
     )
     restore_blend: float = Field(
         default=1.0,
@@ -178,6 +203,50 @@ class SwapOptions(FrozenModel):
         le=1.0,
         title="Restore strength",
         description="0 keeps the swapped face, 1 takes the restored face.",
+    )
+    restorer_weight: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        title="Restorer fidelity",
+        description="For restorers with such an input (CodeFormer): 0 paints freely, 1 keeps to the swapped face.",
+    )
+    identity_weight: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        title="Identity weight",
+        description="For networks that take an embedding: below 0.5 a share of the target's identity stays, above it "
+        "the source's is exaggerated.",
+    )
+    pixel_boost_px: int | None = Field(
+        default=None,
+        ge=64,
+        le=2048,
+        title="Swap resolution (pixels)",
+        description="Side of the swapped face, a multiple of the network's own up to 1024; empty takes the network's.",
+    )
+    masks: tuple[MaskKind, ...] = Field(
+        default=(MaskKind.BOX,),
+        title="Masks",
+        description="`box` fades at the crop's border (for networks), `occlusion` spares what hides the face, `region` "
+        "swaps only the named parts. The smallest holds.",
+    )
+    mask_feather: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        title="Box feather",
+        description="Share of half the crop's side over which the box fades.",
+    )
+    mask_regions: tuple[FaceRegion, ...] = Field(
+        default=tuple(FaceRegion), min_length=1, title="Regions", description="What the mask `region` swaps."
+    )
+    occlusion_model: str = Field(
+        default="xseg_1", title="Occlusion network", description="The network of the mask `occlusion`."
+    )
+    region_model: str = Field(
+        default="bisenet_resnet_34", title="Region network", description="The network of the mask `region`."
     )
 
 

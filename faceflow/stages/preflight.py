@@ -22,7 +22,7 @@ from faceflow.stages.cast import check_mapping, reference_face
 from faceflow.trust.consent import require_consent
 from faceflow.vision.model import Face
 from faceflow.vision.portraits import portrait_face
-from faceflow.vision.registry import make_analyser, make_restorer, make_swapper
+from faceflow.vision.registry import make_analyser, require_engines
 from faceflow.zones import require_zone
 
 Portraits = dict[str, list[tuple[PictureFile, Face]]]
@@ -39,7 +39,7 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
     """
     require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
     require_consent(job, settings.trust)
-    _check_request(job)
+    _check_request(job, settings)
     output = local_path(job.output)
     _check_output(output, [local_path(location) for location in _inputs(job)])
     target = local_path(job.target)
@@ -61,9 +61,8 @@ def _inputs(job: SwapJob) -> list[str]:
     return [job.target, *portraits, *(mapping.reference for mapping in job.face_map if mapping.reference)]
 
 
-def _check_request(job: SwapJob) -> None:
-    make_swapper(job.swap.engine)
-    make_restorer(job.swap.restorer)
+def _check_request(job: SwapJob, settings: Settings) -> None:
+    require_engines(job.swap, settings)
     check_mapping(job)
     if job.callback is not None:
         raise JobError(

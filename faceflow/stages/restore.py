@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import FaultError
 from faceflow.job import SwapJob
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact
 from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter, trimmed
+from faceflow.vision.model import PlacedCrop, PlacedRestorer, Restorer
 from faceflow.vision.registry import make_restorer
 
 
@@ -21,17 +28,17 @@ def run_restore(
     Args:
         job: which restorer, and how much of it.
         faces: what swap made.
-        settings: not needed by the restorers of this machine so far.
+        settings: how networks are run.
         directory: where `restore-<number>.faces` is written.
         progress: advanced by the segment's frames.
 
     Raises:
         JobError: `job.engine_unknown`.
+        ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
         FaultError: the faces file is missing or damaged.
         ResourceError: `fault.disk_full`.
     """
-    del settings
-    restorer = make_restorer(job.swap.restorer)
+    restorer = make_restorer(job.swap.restorer, job.swap, settings)
     segment = faces.segment
     if restorer.name == "none" or job.swap.restore_blend == 0 or faces.faces == 0:
         progress.advance(segment.frames)
@@ -41,12 +48,39 @@ def run_restore(
     with FacesReader(faces.file.path) as reader:
         description = {**reader.description, "restorer": restorer.name, "restorer_version": restorer.version}
         with FacesWriter(path, description) as writer:
-            for number, found in reader.by_frame():
-                for face in found:
-                    restored = restorer.restore([face.crop], job.swap.restore_blend)
+            for faces_together in _batched(reader, settings.engine.batch):
+                for face in _restored(restorer, faces_together, job.swap.restore_blend):
                     # Nobody looks at the surroundings any more.
-                    writer.write(trimmed(FaceFrame(face.frame, face.person, face.matrix, restored[0])))
-                progress.advance(number + 1 - done)
-                done = number + 1
+                    writer.write(trimmed(face))
+                number = faces_together[-1].frame
+                progress.advance(max(0, number - done))
+                done = max(done, number)
     progress.advance(segment.first + segment.frames - done)
     return FacesArtifact(segment=segment, file=make_faces_file(path, writer.checksum), faces=writer.faces)
+
+
+def _batched(faces: Iterable[FaceFrame], batch: int) -> Iterator[list[FaceFrame]]:
+    waiting: list[FaceFrame] = []
+    for face in faces:
+        waiting.append(face)
+        if len(waiting) == batch:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _restored(restorer: Restorer | PlacedRestorer, faces: Sequence[FaceFrame], blend: float) -> Iterator[FaceFrame]:
+    if not isinstance(restorer, PlacedRestorer):
+        for face, crop in zip(faces, restorer.restore([face.crop for face in faces], blend), strict=True):
+            yield replace(face, crop=crop)
+        return
+    placed = [PlacedCrop(face.crop, face.matrix, _points(face)) for face in faces]
+    for face, made in zip(faces, restorer.restore_placed(placed, blend), strict=True):
+        yield FaceFrame(face.frame, face.person, made.matrix, made.crop, made.points)
+
+
+def _points(face: FaceFrame) -> NDArray[np.float32]:
+    if face.points is None:
+        raise FaultError("fault.contract", "A faces file has no points.", "Report this; it is a bug.")
+    return face.points

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from faceflow.errors import FaultError
 from faceflow.job import SwapJob
-from faceflow.media.colour import crop_bgr
 from faceflow.media.model import FrameIndex, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.picture import read_picture
@@ -28,11 +25,12 @@ from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
 from faceflow.vision.casting import Casting
 from faceflow.vision.embedded_analyser import Expected
+from faceflow.vision.face_swaps import Chosen, FaceSwaps
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
-from faceflow.vision.model import Analyser, Face, Identity, Swapper, TargetCrop, Tracker
+from faceflow.vision.model import Analyser, Face, Identity, Swapper, Tracker
 from faceflow.vision.portraits import load_identity
 from faceflow.vision.references import OccluderWatch, References, in_a_picture
-from faceflow.vision.registry import make_analyser, make_swapper
+from faceflow.vision.registry import make_analyser, make_maskers, make_restorer, make_swapper
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import NativeView, PictureView
@@ -72,17 +70,25 @@ def run_swap(
         progress: advanced by one for each of the segment's own frames.
 
     Raises:
-        JobError: `job.engine_unknown`.
+        JobError: `job.engine_unknown`, `job.resolution_unsupported`.
+        ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
         FaceError: a portrait shows no usable face.
         ResourceError: `fault.disk_full`.
     """
-    swapper, analyser = make_swapper(job.swap.engine), make_analyser(_ANALYSER)
+    swapper, analyser = make_swapper(job.swap.engine, job.swap, settings), make_analyser(_ANALYSER)
     table = TrackTable.empty() if plan.tracks is None else TrackTable.load(plan.tracks.path)
     casting = Casting(job, table, plan.cast)
     identities = {
-        name: _identity(job.swap.engine, name, tuple(map(_stamped, portraits)), settings.limits)
+        name: _identity(swapper, name, tuple(map(_stamped, portraits)), settings.limits)
         for name, portraits in validated.sources
     }
+    swaps = FaceSwaps(
+        swapper,
+        identities,
+        make_maskers(job.swap, settings),
+        make_restorer(job.swap.restorer, job.swap, settings),
+        settings.engine.batch,
+    )
     path = directory / f"swap-{segment.number:05d}.faces"
     description = {"engine": swapper.name, "engine_version": swapper.version, "analyser": analyser.name}
     with FacesWriter(path, description) as writer:
@@ -94,33 +100,21 @@ def run_swap(
             looked_at = _followed(analyser, mezzanine, plan, table, segment, settings)
         for frame, faces in looked_at:
             chosen = casting.choose(frame.number, faces, frame.height_px)
-            for face in swap_frame(frame, chosen, swapper, identities):
+            for face in swaps.push(frame, chosen):
                 writer.write(face)
             progress.advance()
+        for face in swaps.finish():
+            writer.write(face)
     return FacesArtifact(segment=segment, file=make_faces_file(path, writer.checksum), faces=writer.faces)
 
 
 def swap_frame(
-    frame: NativeFrame,
-    chosen: Sequence[tuple[Face, int, str]],
-    swapper: Swapper,
-    identities: dict[str, Identity],
+    frame: NativeFrame, chosen: Sequence[Chosen], swapper: Swapper, identities: Mapping[str, Identity]
 ) -> Iterator[FaceFrame]:
-    """Crops and swaps the chosen faces (face, person, source) of one frame; faces that show nothing are left out."""
-    for face, person, source in chosen:
-        side = swapper.crop_side_px(face)
-        matrix = swapper.alignment(face, side)
-        linear = matrix[:, :2].astype(np.float64)
-        points = (face.points @ linear.T + matrix[:, 2]).astype(np.float32)
-        landmarks = None
-        if face.landmarks is not None:
-            flat = face.landmarks[:, :2] @ linear.T + matrix[:, 2]
-            depth = face.landmarks[:, 2:] * np.sqrt(abs(np.linalg.det(linear)))
-            landmarks = np.hstack([flat, depth]).astype(np.float32)
-        crop = TargetCrop(crop_bgr(frame, matrix, side), matrix, points, landmarks, face.hidden)
-        swapped = swapper.swap([crop], identities[source])[0]
-        if swapped.mask.any():
-            yield FaceFrame(frame.number, person, matrix, swapped)
+    """Crops and swaps the chosen faces of one frame; faces that show nothing are left out."""
+    swaps = FaceSwaps(swapper, identities)
+    yield from swaps.push(frame, chosen)
+    yield from swaps.finish()
 
 
 def _followed(
@@ -168,13 +162,13 @@ def _stamped(path: Path) -> _Stamp:
     return path, state.st_size, state.st_mtime_ns
 
 
-def _identity(engine: str, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+def _identity(swapper: Swapper, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
     with _guard:  # segments start together: one prepares, the others wait and share
-        return _prepared(engine, name, portraits, limits)
+        return _prepared(swapper, name, portraits, limits)  # type: ignore[arg-type]  # engines hash by identity
 
 
 @lru_cache(maxsize=32)
-def _prepared(engine: str, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+def _prepared(swapper: Swapper, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
     pictures = [read_picture(path, limits).bgr() for path, _, _ in portraits]
     shown = [str(path) for path, _, _ in portraits]
-    return load_identity(make_swapper(engine), make_analyser(_ANALYSER), name, pictures, limits, shown)
+    return load_identity(swapper, make_analyser(_ANALYSER), name, pictures, limits, shown)

@@ -1,7 +1,8 @@
 """The faces file: what swap hands to restore and restore to compose, face by face in frame order.
 
     header   magic "FFFACES", format version, length and CRC-32 of the description, description (JSON: engine and so on)
-    record   frame number, person, rows H, columns W, matrix (frame -> crop), CRC-32 of all that and of the pixels,
+    record   frame number, person, rows H, columns W, matrix (frame -> crop), the face's five points in the crop (not
+             numbers where nobody knows them), CRC-32 of all that and of the pixels,
              crop uint8 (H, W, 3) BGR, mask uint8 (H, W)
     ...
     trailer  a record with frame number -1 that holds the number of records and a CRC-32 over their CRC-32s
@@ -35,9 +36,9 @@ from faceflow.vision.model import SwappedCrop
 NO_PERSON = -1
 """Person of a face that the analyser cannot tell from others."""
 
-_MAGIC = b"FFFACES\x02"
+_MAGIC = b"FFFACES\x03"
 _HEADER = struct.Struct("<8sII")  # magic and version, length of the description, its CRC-32
-_RECORD = struct.Struct("<qiII6f")  # frame number, person, rows, columns, matrix row by row
+_RECORD = struct.Struct("<qiII6f10f")  # frame number, person, rows, columns, matrix row by row, points
 _CHECK = struct.Struct("<I")
 _TRAILER_FRAME = -1
 _AROUND_PX = 3
@@ -55,12 +56,14 @@ class FaceFrame:
         person: number in the plan's list of people, or `NO_PERSON`.
         matrix: float32 (2, 3), frame -> crop.
         crop: the swapped pixels and their mask, (H, W).
+        points: float32 (5, 2), the face's five points in crop pixels, for restorers that align it for themselves.
     """
 
     frame: int
     person: int
     matrix: NDArray[np.float32]
     crop: SwappedCrop
+    points: NDArray[np.float32] | None = None
 
 
 def trimmed(face: FaceFrame) -> FaceFrame:
@@ -71,7 +74,8 @@ def trimmed(face: FaceFrame) -> FaceFrame:
     x, y, end_x, end_y = max(0, x - _AROUND_PX), max(0, y - _AROUND_PX), x + columns + _AROUND_PX, y + rows + _AROUND_PX
     crop = SwappedCrop(face.crop.pixels[y:end_y, x:end_x], face.crop.mask[y:end_y, x:end_x])
     matrix = face.matrix - np.array([[0, 0, x], [0, 0, y]], np.float32)
-    return FaceFrame(face.frame, face.person, matrix, crop)
+    points = None if face.points is None else face.points - np.array([x, y], np.float32)
+    return FaceFrame(face.frame, face.person, matrix, crop, points)
 
 
 class FacesWriter:
@@ -115,7 +119,9 @@ class FacesWriter:
                 "This is a fault of faceflow: please report it.",
             )
         self._last = face.frame
-        numbers = (float(value) for value in np.asarray(face.matrix, np.float32).reshape(6))
+        points = np.full(10, np.nan, np.float32) if face.points is None else face.points
+        placed = np.concatenate([np.ravel(face.matrix), np.ravel(points)])
+        numbers = np.asarray(placed, np.float32).tolist()
         self._append(_RECORD.pack(face.frame, face.person, rows, columns, *numbers), face.crop.pixels, face.crop.mask)
         self.faces += 1
 
@@ -126,7 +132,7 @@ class FacesWriter:
             if kind is not None:
                 stack.__exit__(kind, error, trace)
                 return
-            end = _RECORD.pack(_TRAILER_FRAME, NO_PERSON, self.faces, 0, *(0.0,) * 6)
+            end = _RECORD.pack(_TRAILER_FRAME, NO_PERSON, self.faces, 0, *(0.0,) * 16)
             check = zlib.crc32(end, self._check)
             self._opened().write(end + _CHECK.pack(check))
             self.checksum = f"{check:08x}"
@@ -207,14 +213,16 @@ class FacesReader:
             check = zlib.crc32(stated, check)
             faces, last = faces + 1, frame
             values = np.frombuffer(body, np.uint8)
+            points = np.array(numbers[6:], np.float32).reshape(5, 2)
             yield FaceFrame(
                 frame=frame,
                 person=person,
-                matrix=np.array(numbers, np.float32).reshape(2, 3),
+                matrix=np.array(numbers[:6], np.float32).reshape(2, 3),
                 crop=SwappedCrop(
                     pixels=values[: rows * columns * 3].reshape(rows, columns, 3),
                     mask=values[rows * columns * 3 :].reshape(rows, columns),
                 ),
+                points=points if np.isfinite(points).all() else None,
             )
 
     def by_frame(self) -> Iterator[tuple[int, list[FaceFrame]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,4 +168,45 @@ class Restorer(Protocol):
 
     def restore(self, crops: Sequence[SwappedCrop], blend: float) -> list[SwappedCrop]:
         """Restores a batch; `blend` 0 returns the crops as they are, 1 the restored ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCrop:
+    """A swapped crop with where it lies.
+
+    Attributes:
+        crop: pixels and mask, (H, W).
+        matrix: float32 (2, 3), frame -> crop.
+        points: float32 (5, 2), the face's five points in crop pixels.
+    """
+
+    crop: SwappedCrop
+    matrix: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+
+@runtime_checkable
+class PlacedRestorer(Protocol):
+    """A restorer that aligns the face for itself, and may give back another crop than it got."""
+
+    name: str
+    version: str
+
+    def margin_px(self, points: NDArray[np.float32], side_px: int) -> int:
+        """How many pixels beyond a crop of `side_px` it looks, for a face with these five points in the crop."""
+        ...
+
+    def restore_placed(self, crops: Sequence[PlacedCrop], blend: float) -> list[PlacedCrop]:
+        """Restores a batch; `blend` 0 returns the crops as they are."""
+        ...
+
+
+class Masker(Protocol):
+    """Says where a face may be replaced."""
+
+    version: str
+
+    def masks(self, crops: Sequence[TargetCrop]) -> Sequence[NDArray[np.uint8]]:
+        """uint8 (S, S) for each crop, 0 keeps the target. Crops of one batch have the same side."""
         ...

@@ -1,7 +1,8 @@
-"""The engines by name: one table a family. A new engine is one class and one line here.
+"""The engines by name: the embedded ones from one table a family, all others from the catalogue of published networks.
 
-Engines are made once per process, behind a lock (several segments start at once, and a large model must not be
-loaded once a thread), and are shared by all threads.
+A new embedded engine is one class and one line here; a new network is an entry in the catalogue. Engines are made once
+per process, behind a lock (several segments start at once, and a large model must not be loaded once a thread), and are
+shared by all threads.
 """
 
 from __future__ import annotations
@@ -11,11 +12,43 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from faceflow.errors import JobError
+from faceflow.job import MaskKind, SwapOptions
+from faceflow.settings import Settings, current_settings
+from faceflow.vision.catalogue import ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshSwapper
-from faceflow.vision.model import Analyser, Recogniser, Restorer, SwappedCrop, Swapper
+from faceflow.vision.model import Analyser, Masker, PlacedRestorer, Recogniser, Restorer, SwappedCrop, Swapper
+from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
+from faceflow.vision.model_licence import allowed
+from faceflow.vision.neural.loading import models_digest
+from faceflow.vision.neural.maskers import load_maskers
+from faceflow.vision.neural.restorer import load_restorer
+from faceflow.vision.neural.swapper import boost_factor
+from faceflow.vision.neural.swappers import load_swapper
 from faceflow.vision.recogniser import DlibRecogniser, recogniser_installed
+from faceflow.vision.runtime.networks import release_networks
+from faceflow.vision.runtime.providers import require_provider
+
+AUTO = "auto"
+"""The engine that stands for the best one there is."""
+EMBEDDED = "mesh"
+"""The swapper that is always there."""
+_BEST_FIRST = (
+    "hyperswap_1a_256",
+    "hyperswap_1c_256",
+    "hyperswap_1b_256",
+    "inswapper_128",
+    "simswap_unofficial_512",
+    "ghost_3_256",
+    "ghost_2_256",
+    "ghost_1_256",
+    "simswap_256",
+    "hififace_unofficial_256",
+    "uniface_256",
+    "blendswap_256",
+)
+"""What `auto` looks for. alphaface_256 is left out as long as its contract is not confirmed."""
 
 
 class NoRestorer:
@@ -31,59 +64,170 @@ class NoRestorer:
 
 
 _ANALYSERS: dict[str, Callable[[], Analyser]] = {"embedded": EmbeddedAnalyser}
-_SWAPPERS: dict[str, Callable[[], Swapper]] = {"mesh": MeshSwapper}
+_SWAPPERS: dict[str, Callable[[], Swapper]] = {EMBEDDED: MeshSwapper}
 _RESTORERS: dict[str, Callable[[], Restorer]] = {"detail": DetailRestorer, "none": NoRestorer}
 _RECOGNISERS: dict[str, Callable[[], Recogniser]] = {"dlib": DlibRecogniser}
 
 _Engine = TypeVar("_Engine")
 _guard = threading.Lock()
-_made: dict[tuple[str, str], object] = {}
+_made: dict[tuple[str, ...], object] = {}
 
 
 def make_analyser(name: str) -> Analyser:
     """The analyser `name`. Raises `JobError` `job.engine_unknown`."""
-    return _make("analyser", name, _ANALYSERS)
+    return _embedded("analyser", name, _ANALYSERS)
 
 
-def make_swapper(name: str) -> Swapper:
-    """The swapper `name`. Raises `JobError` `job.engine_unknown`."""
-    return _make("engine", name, _SWAPPERS)
+def make_swapper(name: str, options: SwapOptions | None = None, settings: Settings | None = None) -> Swapper:
+    """The swapper `name`; `auto` as `resolve_engine` has it.
+
+    Raises:
+        JobError: `job.engine_unknown`, `job.resolution_unsupported`.
+        ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
+    """
+    settings, options = settings or current_settings(), options or SwapOptions()
+    name = resolve_engine(name, settings)
+    if name in _SWAPPERS or not _published(name, ModelKind.SWAPPER):
+        return _embedded("engine", name, _SWAPPERS, ModelKind.SWAPPER)
+    return _once(("engine", name, *_state(options, settings)), lambda: load_swapper(name, options, settings))
 
 
-def make_restorer(name: str) -> Restorer:
-    """The restorer `name`. Raises `JobError` `job.engine_unknown`."""
-    return _make("restorer", name, _RESTORERS)
+def make_restorer(
+    name: str, options: SwapOptions | None = None, settings: Settings | None = None
+) -> Restorer | PlacedRestorer:
+    """The restorer `name`. Raises as `make_swapper`."""
+    settings, options = settings or current_settings(), options or SwapOptions()
+    if name in _RESTORERS or not _published(name, ModelKind.RESTORER):
+        return _embedded("restorer", name, _RESTORERS, ModelKind.RESTORER)
+    weight = options.restorer_weight
+    return _once(("restorer", name, *_state(options, settings)), lambda: load_restorer(name, weight, settings))
+
+
+def make_maskers(options: SwapOptions, settings: Settings) -> Sequence[Masker]:
+    """The networks that bound the swap, as the job asks. Raises as `make_swapper`."""
+    if not set(options.masks) - {MaskKind.BOX}:
+        return ()
+    return _once(("masks", *_state(options, settings)), lambda: load_maskers(options, settings))
 
 
 def make_recogniser() -> Recogniser | None:
     """What tells people apart, or None where the extra is not installed. Raises `EngineError` for a damaged one."""
-    return _make("recogniser", "dlib", _RECOGNISERS) if recogniser_installed() else None
+    return _embedded("recogniser", "dlib", _RECOGNISERS) if recogniser_installed() else None
 
 
-def engine_versions() -> dict[str, str]:
-    """Version of every engine, by `family.name`: part of every cache key that depends on what engines make."""
+def resolve_engine(name: str, settings: Settings) -> str:
+    """The engine itself where the name is `auto`: the best that is installed and that the licence policy allows."""
+    if name != AUTO:
+        return name
+    known, cache = catalogue(), ModelCache(settings.models_folder)
+    for best in _BEST_FIRST:
+        needed = known.with_needs([best]) if best in known.models else ()
+        there = [
+            any(cache.state(one) is not CacheState.MISSING for one in known.variants(entry.name)) for entry in needed
+        ]
+        if there and all(there) and allowed(known.find(best), settings, known):
+            return best
+    return EMBEDDED
+
+
+def require_engines(options: SwapOptions, settings: Settings) -> None:
+    """Sees, without loading a network, that everything a job names is there and may run here.
+
+    Raises:
+        As `make_swapper`.
+    """
+    engine = resolve_engine(options.engine, settings)
+    published = _published_names(options, settings)
+    if engine not in published:
+        make_swapper(engine)
+    if options.restorer not in published:
+        make_restorer(options.restorer)
+    if not published:
+        return
+    require_provider(settings.engine.provider)
+    for entry in catalogue().with_needs(published):
+        ready_model(entry.name, settings)
+    if engine in published:
+        boost_factor(catalogue().find(engine), options.pixel_boost_px)
+
+
+def engine_versions(options: SwapOptions | None = None, settings: Settings | None = None) -> dict[str, str]:
+    """Version of every engine that decides on what a job makes, by `family.name`; part of its cache keys.
+
+    Args:
+        options: what the job names; without it, the embedded engines.
+        settings: where the networks lie. Their hashes are part of their versions, and so is how they are run.
+
+    Raises:
+        As `require_engines`.
+    """
     tables: dict[str, Mapping[str, Callable[[], Analyser | Swapper | Restorer]]] = {
         "analyser": _ANALYSERS,
         "engine": _SWAPPERS,
         "restorer": _RESTORERS,
     }
-    return {
-        f"{family}.{name}": _make(family, name, table).version for family, table in tables.items() for name in table
+    versions = {
+        f"{family}.{name}": _embedded(family, name, table).version for family, table in tables.items() for name in table
     }
+    if options is not None and settings is not None:
+        for name in _published_names(options, settings):
+            versions[f"model.{name}"] = models_digest(name, settings)
+            versions["provider"] = f"{settings.engine.provider}, {settings.engine.batch} at once"
+    return versions
 
 
-def _make(family: str, name: str, table: Mapping[str, Callable[[], _Engine]]) -> _Engine:
+def release_engines() -> None:
+    """Lets go of all engines and their networks."""
+    with _guard:
+        _made.clear()
+    release_networks()
+
+
+def _published_names(options: SwapOptions, settings: Settings) -> list[str]:
+    """The networks that a job names."""
+    engine = resolve_engine(options.engine, settings)
+    named = [
+        *([engine] if engine not in _SWAPPERS and _published(engine, ModelKind.SWAPPER) else ()),
+        *([options.restorer] if _published(options.restorer, ModelKind.RESTORER) else ()),
+        *([options.occlusion_model] if MaskKind.OCCLUSION in options.masks else ()),
+        *([options.region_model] if MaskKind.REGION in options.masks else ()),
+    ]
+    return list(dict.fromkeys(named))
+
+
+def _published(name: str, kind: ModelKind) -> bool:
+    entry = catalogue().models.get(name)
+    return entry is not None and entry.kind is kind
+
+
+def _state(options: SwapOptions, settings: Settings) -> tuple[str, ...]:
+    """What else than its name an engine depends on."""
+    return (
+        options.model_dump_json(exclude={"engine", "selection", "restorer", "restore_blend"}),
+        settings.engine.model_dump_json(),
+        str(settings.models_folder),
+    )
+
+
+def _embedded(
+    family: str, name: str, table: Mapping[str, Callable[[], _Engine]], kind: ModelKind | None = None
+) -> _Engine:
     if name not in table:
+        known = sorted({*table, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
         raise JobError(
             "job.engine_unknown",
             f"There is no {family} {name!r}.",
-            f"Choose one of: {', '.join(sorted(table))}.",
+            f"Choose one of: {', '.join(known)}.",
             family=family,
             name=name,
-            known=sorted(table),
+            known=known,
         )
+    return _once((family, name), table[name])
+
+
+def _once(key: tuple[str, ...], make: Callable[[], _Engine]) -> _Engine:
     with _guard:
-        made = _made.get((family, name))
+        made = _made.get(key)
         if made is None:
-            made = _made[family, name] = table[name]()
-    return made  # type: ignore[return-value]  # what this table's factory made
+            made = _made[key] = make()
+    return made  # type: ignore[return-value]  # what this key's factory made

@@ -86,7 +86,7 @@ def _missing(provider: Provider, why: str) -> EngineError:
     return EngineError(
         "engine.provider_missing",
         f"The networks are to run on {provider!r}, and that is not there: {why}.",
-        f"Install the build for NVIDIA (pip uninstall onnxruntime, then pip install onnxruntime-gpu) with the driver and "
+        "Install the build for NVIDIA (pip uninstall onnxruntime, then pip install onnxruntime-gpu) with the driver, "
         f"{_WITH[provider]}, see docs/engines.md; or choose another provider with FACEFLOW_ENGINE__PROVIDER.",
         provider=provider,
     )

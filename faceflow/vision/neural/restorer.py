@@ -1,0 +1,134 @@
+"""The published restorers: GFPGAN, CodeFormer, GPEN and RestoreFormer++, which paint a sharp face over a swapped one.
+
+A restorer has a template and a size of its own. It is shown the swapped crop through the face's five points; where its
+template reaches further than the crop, the swap stage has kept that much more of the frame around it (`margin_px`).
+What it makes is laid over the swapped pixels, inside its own feathered box, and both go into a crop that is as fine as
+is of use: that of the frame, or the restorer's own where the frame is finer. On the frame's grid the crop is pasted
+sample by sample, so that a restored face is resampled once and not twice. The swap's mask stays what it was: a restorer
+changes how the face looks, not how much of it is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceflow.errors import EngineError
+from faceflow.settings import Settings
+from faceflow.vision.catalogue import Contract, Template
+from faceflow.vision.model import PlacedCrop, SwappedCrop
+from faceflow.vision.neural.alignment import after, aligned, inverse, moved, scale_of, seen_through
+from faceflow.vision.neural.box import box_mask
+from faceflow.vision.neural.loading import Loaded, load, require_inputs
+from faceflow.vision.neural.pixels import to_pictures, to_tensor
+
+_HALF = (0.5, 0.5, 0.5)
+"""Restorers take and give RGB from -1 to 1."""
+_BOX_FEATHER = 0.15
+_AROUND_PX = 2
+_CODE_VERSION = "1"
+_CONTRACTS = {Contract.GFPGAN, Contract.CODEFORMER, Contract.GPEN, Contract.RESTOREFORMER}
+
+
+class NeuralRestorer:
+    """One restorer. Safe to share between threads.
+
+    Args:
+        loaded: the network.
+        weight: 0 to 1 for networks that have such an input: how much is kept of what the face was (CodeFormer).
+    """
+
+    def __init__(self, loaded: Loaded, weight: float) -> None:
+        require_inputs(loaded, "input")
+        entry = loaded.entry
+        if entry.template is None or entry.size_px is None or entry.contract not in _CONTRACTS:
+            raise EngineError(
+                "engine.contract_mismatch",
+                f"The model {entry.name!r} is no restorer, or the catalogue does not say how faces are aligned for it.",
+                "Choose a restorer that `faceflow models list` shows.",
+                model=entry.name,
+            )
+        self.name = entry.name
+        self.version = f"{_CODE_VERSION}-{loaded.sha256[:12]}"
+        self._template: Template = entry.template
+        self._size_px: int = entry.size_px
+        self._network = loaded.network
+        self._more = {
+            value.name: np.full([side or 1 for side in value.shape], weight, np.float64)
+            for value in loaded.network.inputs
+            if value.name == "weight"
+        }
+
+    def margin_px(self, points: NDArray[np.float32], side_px: int) -> int:
+        """How far the restorer looks beyond a crop.
+
+        Args:
+            points: float32 (5, 2), in the crop's pixels.
+            side_px: the crop's side.
+        """
+        last = self._size_px - 1
+        corners = np.array([[0, 0], [last, 0], [0, last], [last, last]], np.float64)
+        seen = moved(corners, inverse(aligned(points, self._template, self._size_px)))
+        beyond = max(0.0, float(-seen.min()), float(seen.max()) - (side_px - 1))
+        return min(int(np.ceil(beyond)), side_px // 2)
+
+    def restore_placed(self, crops: Sequence[PlacedCrop], blend: float) -> list[PlacedCrop]:
+        """Restores a batch; see `PlacedRestorer`.
+
+        Raises:
+            EngineError: `engine.run_failed`.
+        """
+        if blend <= 0 or not crops:
+            return list(crops)
+        views = [aligned(crop.points, self._template, self._size_px) for crop in crops]
+        size = (self._size_px, self._size_px)
+        shown = [seen_through(crop.crop.pixels, view, size) for crop, view in zip(crops, views, strict=True)]
+        made = self._network.run({"input": to_tensor(shown, _HALF, _HALF), **self._more})[0]
+        restored = to_pictures(made, _HALF, _HALF)
+        return [
+            self._laid_over(crop, view, picture, min(blend, 1.0))
+            for crop, view, picture in zip(crops, views, restored, strict=True)
+        ]
+
+    def _laid_over(
+        self, placed: PlacedCrop, view: NDArray[np.float32], picture: NDArray[np.uint8], blend: float
+    ) -> PlacedCrop:
+        """The swapped crop with the restored picture (seen through `view`, crop -> picture) over it."""
+        to_picture = after(view, placed.matrix)
+        finer = scale_of(to_picture) >= 1
+        matrix, size = _canvas(placed, np.eye(2, 3) if finer else to_picture, even=finer)
+        from_crop, from_picture = after(matrix, inverse(placed.matrix)), after(matrix, inverse(to_picture))
+        pixels = seen_through(placed.crop.pixels, from_crop, size)
+        over = seen_through(picture, from_picture, size)
+        box = seen_through(box_mask(self._size_px, _BOX_FEATHER), from_picture, size)
+        share = cv2.merge([box * np.float32(blend / 255)] * 3)
+        mixed = pixels + (over.astype(np.float32) - pixels) * share
+        mask = seen_through(placed.crop.mask, from_crop, size)
+        mask[:1] = mask[-1:] = 0
+        mask[:, :1] = mask[:, -1:] = 0
+        crop = SwappedCrop(np.asarray(np.rint(mixed), np.uint8), mask)
+        return PlacedCrop(crop, matrix.astype(np.float32), moved(placed.points, from_crop))
+
+
+def load_restorer(name: str, weight: float, settings: Settings) -> NeuralRestorer:
+    """The restorer `name` of the catalogue. Raises as `loading.load`."""
+    return NeuralRestorer(load(name, settings), weight)
+
+
+def _canvas(
+    placed: PlacedCrop, grid: NDArray[np.float64], *, even: bool
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """The part of a grid (frame -> grid) that the mask covers: frame -> canvas, and its width and height."""
+    x, y, columns, rows = cv2.boundingRect(placed.crop.mask)
+    corners = np.array([[x, y], [x + columns, y], [x, y + rows], [x + columns, y + rows]], np.float64)
+    seen = moved(corners, after(grid, inverse(placed.matrix))).astype(np.float64)
+    step = 2 if even else 1  # whole chroma blocks
+    low = np.floor(seen.min(0) / step) * step - _AROUND_PX
+    high = np.ceil(seen.max(0) / step) * step + _AROUND_PX
+    matrix = np.array(grid, np.float64)
+    matrix[:, 2] -= low
+    width, height = (high - low).astype(int).tolist()
+    return matrix, (width, height)
