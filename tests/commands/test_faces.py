@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.staged import MAN, WOMAN, Placed, still, write_clip
 from tests.conftest import ROOT, Program
 from tests.faces import ASTRONAUT, CARPHONE, SIX_PEOPLE, ffmpeg, portrait
-from tests.people import MAN, WOMAN, Placed, still, write_clip
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.material import SIX_PEOPLE
+from benchmarks.staged import HEIGHT, MAN, OTHER, WOMAN, Placed, moving, still, write_clip
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
@@ -17,7 +18,6 @@ from faceflow.stages import census as census_stage
 from faceflow.stages.census import Detail, take_census
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.view import NativeView
-from tests.people import HEIGHT, MAN, OTHER, WOMAN, Placed, moving, still, write_clip
 
 LEFT, RIGHT, MIDDLE = (180, 180), (460, 180), (320, 180)
 SHOTS = [

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks.material import ASTRONAUT, SIX_PEOPLE
+from benchmarks.staged import HEIGHT, MAN, RATE, WIDTH, WOMAN, Placed, drawn, still, write_clip
 from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.colour import small_bgr
 from faceflow.media.index import FrameIndex
+from faceflow.media.model import Segment
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
@@ -32,7 +34,6 @@ from faceflow.stages.transcode import run_transcode
 from faceflow.stages.validate import run_validate
 from faceflow.vision import recogniser as recogniser_module
 from faceflow.vision.faces_file import FacesReader
-from tests.people import HEIGHT, MAN, RATE, WIDTH, WOMAN, Placed, drawn, still, write_clip
 
 LEFT, RIGHT = (180, 180), (460, 180)
 SHOTS = [still(0.75, Placed(MAN, *LEFT), Placed(WOMAN, *RIGHT)), still(0.75, Placed(WOMAN, *LEFT), Placed(MAN, *RIGHT))]
@@ -226,3 +227,28 @@ def test_the_recogniser_knows_whether_it_is_there(monkeypatch):
     assert not recogniser_module.recogniser_installed()
     with pytest.raises(EngineError, match=r"engine\.model_missing"):
         recogniser_module.DlibRecogniser()
+
+
+def test_the_person_of_a_face_does_not_depend_on_the_segmentation(folder, tmp_path):
+    """Pieces of half a second, at borders that are no cuts, give the faces that the whole clip gives."""
+    settings, progress = Settings(), Progress()
+    wish = job(folder, person(0), person(1, "ben"))
+    validated = run_validate(identify(wish), wish, settings, tmp_path, progress)
+    mezzanine = run_transcode(wish, validated, settings, tmp_path, progress)
+    plan = run_segment(wish, validated, mezzanine, settings)
+
+    def faces(*ranges):
+        found = []
+        for number, (first, frames) in enumerate(ranges):
+            context = settings.pipeline.context_frames
+            end = validated.frames - first - frames
+            segment = Segment(
+                number=number, first=first, frames=frames,
+                context_before=min(context, first), context_after=min(context, end),
+            )  # fmt: skip
+            made = run_swap(wish, validated, mezzanine, plan, segment, settings, tmp_path, progress)
+            with FacesReader(made.file.path) as reader:
+                found += [(face.frame, face.person, face.matrix.tobytes()) for face in reader]
+        return found
+
+    assert faces((0, 36)) == faces((0, 7), (7, 15), (22, 9), (31, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,19 +79,21 @@ def drawn(placed: list[Placed], frame: int, shot: int) -> np.ndarray:
 
 def write_clip(path: Path, shots: list[Script]) -> tuple[list[list[Placed]], list[int]]:
     """Writes the shots one after the other; gives who is where in each frame, and the frames at which shots begin."""
-    everybody: list[list[Placed]] = []
-    begins = []
+    begins = [sum(map(len, shots[:number])) for number in range(len(shots))]
+    everybody = [placed for shot in shots for placed in shot]
+    numbers = [number for number, shot in enumerate(shots) for _ in shot]
+    write_frames(path, (drawn(placed, frame, numbers[frame]) for frame, placed in enumerate(everybody)))
+    return everybody, begins
+
+
+def write_frames(path: Path, pictures: Iterable[np.ndarray]) -> None:
+    """Encodes BGR pictures of WIDTH by HEIGHT, nearly without loss."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=RATE, options={"crf": "14", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = WIDTH, HEIGHT, "yuv420p", 1
-        for number, shot in enumerate(shots):
-            begins.append(len(everybody))
-            for placed in shot:
-                picture = drawn(placed, len(everybody), number)
-                everybody.append(placed)
-                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+        for picture in pictures:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         output.mux(stream.encode(None))
-    return everybody, begins
 
 
 def still(seconds: float, *placed: Placed) -> Script:
