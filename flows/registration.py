@@ -9,7 +9,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
+from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
@@ -24,6 +26,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
+from flows.preload_models import preload_models
 from flows.swap_video import swap_video
 
 POOL_TYPE = "process"
@@ -33,16 +36,16 @@ _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 async def register_local(pool: str, concurrency: int) -> str:
-    """Creates the process pool `pool` and the deployment `swap-video/<pool>` on it.
+    """Creates the process pool `pool` and the deployments `swap-video/<pool>` and `preload-models/<pool>` on it.
 
     Jobs run with this Python, and relative paths count from this process's working directory.
 
     Args:
-        pool: name of the work pool and of the deployment.
+        pool: name of the work pool and of the deployments.
         concurrency: jobs that run at once on it.
 
     Returns:
-        The deployment's full name.
+        The full name of the deployment for swaps.
     """
     async with get_client() as client:
         try:
@@ -54,22 +57,25 @@ async def register_local(pool: str, concurrency: int) -> str:
                 pool, WorkPoolUpdate(description=POOL_DESCRIPTION, is_paused=False, concurrency_limit=concurrency)
             )
     directory = Path.cwd()
-    deployment = await swap_video.ato_deployment(
-        name=pool,
-        work_pool_name=pool,
-        description=(
-            "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
-            f"relative ones count from `{directory}`."
-        ),
-        tags=[],  # a run's tags become its tasks' tags; see tasks/stage_task.py
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        # With a command of its own the worker starts the job at once, where it would look for a project to install.
-        job_variables={
-            "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
-            "working_dir": str(directory),
-        },
-    )
-    await deployment.aapply()
+    descriptions: dict[Flow[Any, Any], str] = {
+        swap_video: "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
+        f"relative ones count from `{directory}`.",
+        preload_models: "Fetches models into the models folder of the machine the worker runs on.",
+    }
+    for flow, description in descriptions.items():
+        deployment = await flow.ato_deployment(
+            name=pool,
+            work_pool_name=pool,
+            description=description,
+            tags=[],  # a run's tags become its tasks' tags; see tasks/stage_task.py
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            # With a command of its own the worker starts the job at once, where it would look for a project to install.
+            job_variables={
+                "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+                "working_dir": str(directory),
+            },
+        )
+        await deployment.aapply()
     return f"{swap_video.name}/{pool}"
 
 

@@ -57,7 +57,8 @@ def stage_key(stage: str, identity: JobIdentity, piece: int | None = None) -> st
     return f"{identity.project}/{identity.job_id}/{stage}{piece_name}-{digest}"
 
 
-def _retryable(_task: Any, _run: Any, state: State[Any]) -> bool:
+def is_retryable(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether a task's failure may pass, as Prefect asks it."""
     error = state.data if isinstance(state.data, BaseException) else getattr(state.data, "exception", None)
     return isinstance(error, FaceflowError) and error.retryable
 
@@ -83,7 +84,7 @@ def stage_task(stage: str, description: str) -> Callable[[Callable[..., Awaitabl
             result_serializer="json",
             retries=RETRIES,
             retry_delay_seconds=list(RETRY_DELAY_S),
-            retry_condition_fn=_retryable,
+            retry_condition_fn=is_retryable,
         )
 
     return decorate

@@ -199,9 +199,8 @@ def check(entry: ModelEntry, file: ModelFile, path: Path, known: FileRecord | No
         raise ModelFileError(
             "model.hash",
             f"The file {file.name!r} of the model {entry.name!r} from {source} is not the one {published}.",
-            f"`faceflow models pull {entry.name}` fetches it again; if it really is another version, describe it in a "
-            "catalogue file of your own (FACEFLOW_MODELS__EXTRA), or remove the .record beside a file without a "
-            "published hash.",
+            f"Fetch it again (`faceflow models pull {entry.name}`), from a mirror of your own where the source has "
+            "another version, or describe that version in a catalogue file of your own (FACEFLOW_MODELS__EXTRA).",
             model=entry.name,
             source=source,
             expected=expected,

@@ -46,7 +46,9 @@ def pull_models(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME...]", help="Models of `faceflow models list`.")
     ] = None,
-    all_of: Annotated[list[ModelKind] | None, typer.Option("--all-of", help="All models of this kind.")] = None,
+    all_of: Annotated[
+        list[ModelKind] | None, typer.Option("--all-of", help="All models of this kind, each once (no variants).")
+    ] = None,
     for_pool: Annotated[
         str | None, typer.Option("--for-pool", help="The models that FACEFLOW_MODELS__POOLS names for this work pool.")
     ] = None,
@@ -61,7 +63,7 @@ def pull_models(
 
     settings, known = current_settings(), catalogue()
     wanted = [*(names or ()), *(models_of_pool(for_pool, settings) if for_pool else ())]
-    wanted += [entry.name for kind in all_of or () for entry in known.entries(kind)]
+    wanted += [entry.name for kind in all_of or () for entry in known.entries(kind) if not entry.variant_of]
     if not wanted:
         raise JobError(
             "job.usage", "No model is named.", "faceflow models pull NAME..., or --all-of KIND, or --for-pool POOL"

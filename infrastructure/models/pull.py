@@ -54,6 +54,7 @@ def pull(
     names: Iterable[str],
     settings: Settings,
     *,
+    needs: bool = True,
     known: Catalogue | None = None,
     watcher: PullWatcher | None = None,
     stop: threading.Event | None = None,
@@ -63,6 +64,7 @@ def pull(
     Args:
         names: models of the catalogue.
         settings: folder, mirror, licence policy and limits.
+        needs: whether what the models need comes with them.
         known: the catalogue; that of this process where none is given.
         watcher: is told about every file; the event log where none is given.
         stop: set from outside to break off; what has come so far stays and is gone on with.
@@ -76,7 +78,7 @@ def pull(
     known = known or catalogue()
     stop = stop or threading.Event()
     names = tuple(names)
-    entries = known.with_needs(names)
+    entries = known.with_needs(names) if needs else tuple(map(known.find, dict.fromkeys(names)))
     for name in names:
         require_allowed(known.find(name), settings, known)
     _require_room(entries, settings, known)

@@ -66,4 +66,5 @@ def test_wheel_holds_the_product_only(tmp_path):
     for licence in ("LICENSE", "NOTICE"):
         assert f"faceflow-0.1.0.dist-info/licenses/{licence}" in names
     assert "faceflow/py.typed" in names
+    assert "faceflow/vision/data/models.toml" in names
     assert not [name for name in names if Path(name).suffix in {".onnx", ".tflite", ".mp4", ".jpg", ".png"}]
