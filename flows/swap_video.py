@@ -23,6 +23,7 @@ from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Part, Plan, ValidatedJob
 from faceflow.stages.sheet import before_after_jpeg
+from faceflow.vision.registry import require_engines, resolve_engine
 from faceflow.zones import require_zone
 from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result
 from flows.failures import RESUMABLE, reason_of
@@ -105,8 +106,13 @@ async def _run(
     job: SwapJob, identity: JobIdentity, place: JobPlace, settings: Settings, progress: RunProgress
 ) -> JobRecord:
     begun = time.monotonic()
+    # Settled once, so that all segments agree, and before anything is kept: another engine is another key.
+    engine = await asyncio.to_thread(resolve_engine, job.swap.engine, settings)
+    job = job.model_copy(update={"swap": job.swap.model_copy(update={"engine": engine})})
+    await asyncio.to_thread(require_engines, job.swap, settings)
+    structlog.contextvars.bind_contextvars(model=engine)
     events().info("job.started", target=job.target)
-    with running(settings, place.scratch, progress) as run:
+    with running(settings, place.scratch, progress, job.swap) as run:
         validated: ValidatedJob = await call(validate, identity, job=job)
         if validated.media is not None:
             size = f"{validated.media.video.width_px}x{validated.media.video.height_px}"
@@ -125,6 +131,7 @@ async def _run(
         delivery=delivery,
         frames=output.frames,
         faces=output.faces,
+        engine=engine,
         seconds=round(time.monotonic() - begun, 3),
         stages=_by_stage(progress.seconds),
         notes=(*validated.notes, *output.notes),

@@ -40,6 +40,8 @@ class JobRecord(FrozenModel):
     delivery: Delivery
     frames: int
     faces: int
+    engine: str = ""
+    """The swapper that was used; where the job said `auto`, the one that was chosen."""
     seconds: float
     stages: dict[str, float]
     notes: tuple[str, ...]

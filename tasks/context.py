@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -18,9 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from faceflow.job import SwapOptions
 from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings
+from faceflow.vision.registry import engine_versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +48,8 @@ class RunContext:
     directory: Path
     watcher: Watcher
     threads: ThreadPoolExecutor
+    engines: Mapping[str, str]
+    """Versions of the engines that the job uses, for cache keys."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def progress(self, stage: str) -> Progress:
@@ -74,13 +78,16 @@ def current_run() -> RunContext:
 
 
 @contextmanager
-def running(settings: Settings, directory: Path, watcher: Watcher) -> Iterator[RunContext]:
-    """Makes a run the current one. When the block ends, however it ends, its threads are stopped and waited for,
+def running(
+    settings: Settings, directory: Path, watcher: Watcher, options: SwapOptions | None = None
+) -> Iterator[RunContext]:
+    """Makes a run of a job with these options the current one.
 
-    so that nobody writes into the job's folder any more.
+    When the block ends, however it ends, its threads are stopped and waited for, so that nobody writes into the job's
+    folder any more.
     """
     with ThreadPoolExecutor(settings.pipeline.segments_in_flight, thread_name_prefix="stage") as threads:
-        context = RunContext(settings, directory, watcher, threads)
+        context = RunContext(settings, directory, watcher, threads, engine_versions(options, settings))
         token = _current.set(context)
         try:
             yield context

@@ -24,12 +24,10 @@ from pydantic import BaseModel
 
 import faceflow
 from faceflow.errors import FaceflowError
-from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, FacesFile
-from faceflow.vision.registry import engine_versions
-from tasks.context import current_run
+from tasks.context import RunContext, current_run
 
 R = TypeVar("R", bound=BaseModel)
 StageTask = Task[..., Awaitable[R]]
@@ -38,22 +36,26 @@ RETRIES = 2
 RETRY_DELAY_S = (2.0, 10.0)
 
 
-@lru_cache(maxsize=4)
-def version_digest(encode: EncodeSettings) -> str:
-    """Eight hexadecimal digits of everything but the job that decides on the bytes: versions and encoder threads."""
+def version_digest(run: RunContext) -> str:
+    """Eight hexadecimal digits of all but the job that decides on the bytes: versions, networks, encoder threads."""
     versions = {
         "faceflow": faceflow.__version__,
-        "engines": engine_versions(),
-        "packages": {name: version(name) for name in ("ai-edge-litert", "av", "numpy", "opencv-python-headless")},
-        "encode": encode.model_dump(),
+        "engines": dict(run.engines),
+        "packages": _packages(),
+        "encode": run.settings.encode.model_dump(),
     }
     return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=1)
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in ("ai-edge-litert", "av", "numpy", "opencv-python-headless")}
 
 
 def stage_key(stage: str, identity: JobIdentity, piece: int | None = None) -> str:
     """The cache key and storage key of a stage's result; `piece` is the segment's number."""
     piece_name = "" if piece is None else f"-{piece:05d}"
-    digest = version_digest(current_run().settings.encode)
+    digest = version_digest(current_run())
     return f"{identity.project}/{identity.job_id}/{stage}{piece_name}-{digest}"
 
 

@@ -28,7 +28,7 @@ from faceflow.vision.neural.swapper import boost_factor
 from faceflow.vision.neural.swappers import load_swapper
 from faceflow.vision.recogniser import DlibRecogniser, recogniser_installed
 from faceflow.vision.runtime.networks import release_networks
-from faceflow.vision.runtime.providers import require_provider
+from faceflow.vision.runtime.providers import onnxruntime, require_provider
 
 AUTO = "auto"
 """The engine that stands for the best one there is."""
@@ -173,6 +173,7 @@ def engine_versions(options: SwapOptions | None = None, settings: Settings | Non
         for name in _published_names(options, settings):
             versions[f"model.{name}"] = models_digest(name, settings)
             versions["provider"] = f"{settings.engine.provider}, {settings.engine.batch} at once"
+            versions["onnxruntime"] = str(onnxruntime().__version__)
     return versions
 
 

@@ -59,6 +59,7 @@ def record_json(record: JobRecord) -> dict[str, Any]:
         "output": record.delivery.link,
         "frames": record.frames,
         "faces": record.faces,
+        "engine": record.engine,
         "seconds": record.seconds,
         "stages": record.stages,
         "job_id": record.job_id,
@@ -76,7 +77,8 @@ def show_record(record: JobRecord) -> None:
     table.add_column(overflow="fold")
     table.add_row("output", escape(record.delivery.link))
     rate = f"  ({record.frames / record.seconds:.1f} frames per second)" if record.seconds else ""
-    table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces")
+    by = f" by {record.engine}" if record.engine else ""
+    table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces{by}")
     if record.already_done:
         table.add_row("already done", "an earlier run had finished this job; the times are that run's")
     table.add_row("time", f"{record.seconds:.1f} s{rate}")

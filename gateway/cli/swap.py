@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from faceflow.errors import JobError
-from faceflow.job import Priority, Selection, Sensitivity, SpeedPreset
+from faceflow.job import MaskKind, Priority, Selection, Sensitivity, SpeedPreset
 from faceflow.settings import current_settings
 from gateway.cli.local_run import run_job
 from gateway.cli.request import build_job, mappings_of, sources_of
@@ -48,10 +48,35 @@ def swap(
             "repeated. Everybody else stays as they are. With one source, `=NAME` may be left out.",
         ),
     ] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="Which swapper runs: `mesh` (the default).")] = None,
-    restorer: Annotated[str | None, typer.Option("--restorer", help="`detail` (the default) or `none`.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="Which swapper runs: `mesh` (the default), one of `faceflow models list`, or `auto`, the best.",
+        ),
+    ] = None,
+    restorer: Annotated[
+        str | None,
+        typer.Option("--restorer", help="`detail` (the default), `none`, or one of `faceflow models list`."),
+    ] = None,
     restore_blend: Annotated[
         float | None, typer.Option("--restore-blend", help="Strength of the restorer, 0 to 1 (the default).")
+    ] = None,
+    restorer_weight: Annotated[
+        float | None,
+        typer.Option("--restorer-weight", help="CodeFormer: 0 paints freely, 1 keeps to the swapped face (0.5)."),
+    ] = None,
+    identity_weight: Annotated[
+        float | None,
+        typer.Option("--identity-weight", help="Networks: 0 leaves some of the target, 1 exaggerates, default 0.5."),
+    ] = None,
+    pixel_boost: Annotated[
+        int | None,
+        typer.Option("--pixel-boost", metavar="PIXELS", help="Networks: swap at this size, a multiple of their own."),
+    ] = None,
+    mask: Annotated[
+        list[MaskKind] | None,
+        typer.Option("--mask", help="`box` (the default), `occlusion`, `region`; may be repeated, the smallest holds."),
     ] = None,
     crf: Annotated[
         int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51, default 18; lower is better.")
@@ -105,6 +130,10 @@ def swap(
             "selection": Selection.MAPPED if mapped else faces,
             "restorer": restorer,
             "restore_blend": restore_blend,
+            "restorer_weight": restorer_weight,
+            "identity_weight": identity_weight,
+            "pixel_boost_px": pixel_boost,
+            "masks": mask,
         },
         encoding={"crf": crf, "preset": preset, "max_long_side_px": max_long_side, "segment_s": segment_length},
         consent_subject=consent,

@@ -163,7 +163,7 @@ def test_versions_name_the_files_that_a_job_uses(studio):
     studio.install("ghost_1_256", "simswap_256", "gfpgan_1.4")
     settings = studio.settings()
     ghost = engine_versions(SwapOptions(engine="ghost_1_256"), settings)
-    assert set(ghost) - set(engine_versions()) == {"model.ghost_1_256", "provider"}
+    assert set(ghost) - set(engine_versions()) == {"model.ghost_1_256", "provider", "onnxruntime"}
     with_restorer = engine_versions(SwapOptions(engine="ghost_1_256", restorer="gfpgan_1.4"), settings)
     assert set(with_restorer) - set(ghost) == {"model.gfpgan_1.4"}
     path = studio.folder / "models" / "crossface_ghost" / "crossface_ghost.onnx"
