@@ -26,7 +26,7 @@ from faceflow.vision.face_landmarker import (
     region_around,
     region_of_face,
 )
-from faceflow.vision.model import Face, FrameView, Picture
+from faceflow.vision.model import Face, FrameView, Picture, Sight
 from faceflow.vision.view import PictureView
 
 OVERVIEW_PX = 1280
@@ -143,24 +143,22 @@ def _refined_in(view: FrameView, box: NDArray[np.float32]) -> Face | None:
 
 
 def _twice_refined(view: FrameView, region: Region) -> Face | None:
-    landmarks, presence = landmarks_in(view, region)
+    landmarks, presence, _ = landmarks_in(view, region)
     if presence < LEAST_PRESENCE:
         return None
-    landmarks, presence = landmarks_in(view, region_of_face(landmarks))
-    return _plausible(view, landmarks, presence)
+    return _plausible(view, *landmarks_in(view, region_of_face(landmarks)))
 
 
 def _followed(view: FrameView, last: Face) -> Face | None:
     assert last.landmarks is not None  # noqa: S101 (every face of this analyser has them)
-    landmarks, presence = landmarks_in(view, region_of_face(last.landmarks))
-    return _plausible(view, landmarks, presence)
+    return _plausible(view, *landmarks_in(view, region_of_face(last.landmarks)))
 
 
-def _plausible(view: FrameView, landmarks: NDArray[np.float32], presence: float) -> Face | None:
+def _plausible(view: FrameView, landmarks: NDArray[np.float32], presence: float, sight: Sight) -> Face | None:
     """The face, unless the network is unsure, or the mesh collapsed or left the frame."""
     if presence < LEAST_PRESENCE or not np.isfinite(landmarks).all():
         return None
-    face = face_of(landmarks, presence)
+    face = face_of(landmarks, presence, sight)
     width, height = view.size
     middle = (face.box[:2] + face.box[2:]) / 2
     inside = 0 <= middle[0] < width and 0 <= middle[1] < height

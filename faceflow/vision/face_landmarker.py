@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Face, FrameView
+from faceflow.vision.model import Face, FrameView, Sight
 from faceflow.vision.models import FACE_LANDMARKS, load_model
 
 LANDMARKS = 468
@@ -68,11 +69,12 @@ def region_of_face(landmarks: NDArray[np.float32]) -> Region:
     return region_around(flat, flat[list(LEFT_EYE)].mean(0), flat[list(RIGHT_EYE)].mean(0))
 
 
-def landmarks_in(view: FrameView, region: Region) -> tuple[NDArray[np.float32], float]:
+def landmarks_in(view: FrameView, region: Region) -> tuple[NDArray[np.float32], float, Sight]:
     """Landmarks of the face in `region`.
 
     Returns:
-        float32 (468, 3) in frame pixels (z in the same scale, smaller is nearer) and the presence score, 0 to 1.
+        float32 (468, 3) in frame pixels (z in the same scale, smaller is nearer), the presence score, 0 to 1, and what
+        was looked at.
     """
     matrix = region.matrix(_INPUT_PX)
     patch = view.patch(matrix, _INPUT_PX)
@@ -84,10 +86,11 @@ def landmarks_in(view: FrameView, region: Region) -> tuple[NDArray[np.float32], 
     scale = np.float32(region.side / _INPUT_PX)
     inverse = np.linalg.inv(matrix[:, :2].astype(np.float64))
     flat = (landmarks[:, :2] - matrix[:, 2]) @ inverse.T
-    return np.column_stack([flat, landmarks[:, 2] * scale]).astype(np.float32), presence
+    sight = Sight(np.asarray(cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY), np.uint8), matrix)
+    return np.column_stack([flat, landmarks[:, 2] * scale]).astype(np.float32), presence, sight
 
 
-def face_of(landmarks: NDArray[np.float32], score: float) -> Face:
+def face_of(landmarks: NDArray[np.float32], score: float, sight: Sight | None = None) -> Face:
     """The `Face` with these landmarks: box around them, five points taken from them."""
     flat = landmarks[:, :2]
     points = np.stack(
@@ -100,4 +103,4 @@ def face_of(landmarks: NDArray[np.float32], score: float) -> Face:
         ]
     )
     box = np.concatenate([flat.min(0), flat.max(0)])
-    return Face(box=box.astype(np.float32), points=points.astype(np.float32), score=score, landmarks=landmarks)
+    return Face(box.astype(np.float32), points.astype(np.float32), score, landmarks, sight=sight)

@@ -76,7 +76,7 @@ def coverage() -> Floats:
     alpha = alpha * _smoothstep(0.0, 0.50, rows_above_brows())
     for ring in HOLES:
         distance = _distance_within(np.asarray(255 - _polygon(points[list(ring)]), np.uint8))
-        reach = 0.010 if ring is INNER_LIPS else 0.012
+        reach = 0.010 if ring is INNER_LIPS else 0.006
         alpha = alpha * _smoothstep(0.0, reach, distance)
     return np.asarray(cv2.GaussianBlur(alpha, (0, 0), _SOFT_PX), np.float32)
 

@@ -41,6 +41,9 @@ FACE = (6.0, 10.0)
 """The same for what can still be the face in another light: a reddened nose, a shadow."""
 _KNEE, _ABOVE = 0.96, 0.3
 """Share of the target's skin that is darker than the knee, and the slope above it."""
+_DARK = 0.75
+"""Share of the skin's mean luma below which a colour is that of a feature: brows, lashes, nostrils, a beard."""
+_LEAST_SHARE = 0.4
 _FEWEST = 40
 _HALVED_FROM = 2.5
 _CODES = np.arange(256, dtype=np.float32)
@@ -106,7 +109,49 @@ def colour_transfer(source: Picture, target: Picture, weight: Floats) -> tuple[F
     return matrix.astype(np.float32), (their_mean - matrix @ own_mean).astype(np.float32)
 
 
-def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: float) -> Floats:
+def skin_brightness(source: Picture, weight: Floats) -> float:
+    """The luma from which the source's colours are skin, 1 to 255; 1 when there is too little skin to compare."""
+    chosen = np.asarray(weight > 0.5)
+    if np.count_nonzero(chosen) < _FEWEST:
+        return 1.0
+    return max(1.0, _DARK * float(cv2.mean(cv2.cvtColor(source, cv2.COLOR_BGR2GRAY), chosen.view(np.uint8))[0]))
+
+
+def taking(source: Picture, bright: float) -> Floats:
+    """float32 (H, W): how much of an offset each colour of the source takes, 1 for skin.
+
+    What is darker than skin (brows, lashes, nostrils, a beard) takes less in proportion, as if more light fell on it:
+    a full offset would turn dark hair grey, or tint it.
+
+    Args:
+        source: uint8 (H, W, 3), BGR.
+        bright: see `skin_brightness`.
+    """
+    shares = np.minimum(_CODES / np.float32(bright), 1)
+    return np.asarray(cv2.LUT(cv2.cvtColor(source, cv2.COLOR_BGR2GRAY), shares), np.float32)
+
+
+def recoloured(source: Picture, matrix: Floats, offset: Floats, share: Floats) -> Floats:
+    """The source's colours moved: `matrix @ colour + share * offset`, float32 (H, W, 3).
+
+    Args:
+        source: uint8 (H, W, 3), BGR.
+        matrix: float32 (3, 3).
+        offset: float32 (3,) or (H, W, 3).
+        share: float32 (H, W), see `taking`.
+    """
+    moved = cv2.transform(source.astype(np.float32), matrix)
+    added = (
+        cv2.merge([share * offset[channel] for channel in range(3)])
+        if offset.ndim == 1
+        else cv2.multiply(offset, cv2.merge([share] * 3))
+    )
+    return np.asarray(cv2.add(moved, added), np.float32)
+
+
+def light_over(
+    source: Floats, target: Picture, weight: Floats, face_width_px: float, share: Floats | None = None
+) -> Floats:
     """What must be added to `source` to stand in the target's light: float32 (H, W, 3), BGR, low-frequency.
 
     Args:
@@ -114,8 +159,12 @@ def light_over(source: Floats, target: Picture, weight: Floats, face_width_px: f
         target: uint8 (H, W, 3), BGR.
         weight: float32 (H, W), where both show skin.
         face_width_px: width of the face in pixels of these pictures.
+        share: float32 (H, W), how much of it each pixel will take (see `taking`); all of it where left out.
     """
     missing = cv2.subtract(target, source, dtype=cv2.CV_32F)
+    if share is not None:  # least squares: what is taken in part must be larger, and has less say
+        sure = np.maximum(share, np.float32(_LEAST_SHARE))
+        missing, weight = cv2.divide(missing, cv2.merge([sure] * 3)), weight * sure * sure
     shares = cv2.merge([weight] * 3)
     sigma, size = max(0.8, _REACH * face_width_px), (weight.shape[1], weight.shape[0])
     layers = [cv2.multiply(missing, shares), shares]

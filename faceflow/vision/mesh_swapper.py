@@ -3,7 +3,8 @@
 The target's landmarks say where every point of the face is; the source's atlas says how it looks there. The atlas is
 drawn through the target's mesh, coloured and lit like the target, and shown with a coverage that fades at the
 outline, at the forehead and where the surface turns away (a strong profile fades back to the target). Eyes and the
-mouth's opening are the target's own, so gaze, blinks and speech stay.
+mouth's opening are the target's own, so gaze, blinks and speech stay. Before all that the target's inner face,
+picture and mesh, is bent towards the source's proportions.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from faceflow.vision.mesh_colour import (
     highlights,
     light_over,
     off_skin,
+    recoloured,
     share_within,
+    skin_brightness,
+    taking,
 )
 from faceflow.vision.mesh_raster import draw_mesh
+from faceflow.vision.mesh_shape import carried_along, neutral_shape, reshaped
 from faceflow.vision.mesh_topology import closed_triangles, facing
 from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
 from faceflow.vision.occlusion import refined
@@ -62,18 +67,20 @@ class MeshIdentity:
         levels: uint8 (512, 512, 4) to (64, 64, 4): texture in BGR and coverage, each half the last.
         zones: uint8 (512, 512, 3), 255 above the brows, where hair may hang; on brows, eyes and lips; where the
             source is of its skin's colour.
+        shape: float32 (468, 3), the source's face in frontal space.
     """
 
     name: str
     levels: tuple[NDArray[np.uint8], ...] = field(repr=False)
     zones: NDArray[np.uint8] = field(repr=False)
+    shape: Floats = field(repr=False)
 
 
 class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "6"
+    version = "7"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 32, within 128 to 768."""
@@ -111,7 +118,8 @@ class MeshSwapper:
         while level.shape[0] > _LEAST_LEVEL_PX:
             level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
             levels.append(level)
-        return MeshIdentity(name, tuple(levels), _zones(texture))
+        shape = neutral_shape([_landmarks(face) for _, face in portraits])
+        return MeshIdentity(name, tuple(levels), _zones(texture), shape)
 
     def swap(self, crops: Sequence[TargetCrop], identity: Identity) -> list[SwappedCrop]:
         """Swaps each crop; see `Swapper`.
@@ -134,11 +142,13 @@ class MeshSwapper:
         mask, pixels = np.zeros((side, side), np.uint8), crop.pixels.copy()
         rectangle = _rectangle(crop.landmarks, side)
         if rectangle is not None:
-            landmarks = crop.landmarks - np.array([rectangle.x, rectangle.y, 0], np.float32)
+            own = crop.landmarks - np.array([rectangle.x, rectangle.y, 0], np.float32)
+            landmarks = reshaped(own, identity.shape)
             target = np.ascontiguousarray(crop.pixels[rectangle.slices])
+            target, moved = carried_along(target, own, landmarks, 2 * rectangle.step)
             lit, shown = _drawn(target, landmarks, rectangle.step, identity, crop.hidden)
-            pixels[rectangle.slices] = cv2.copyTo(lit, shown, target)
-            mask[rectangle.slices] = shown
+            pixels[rectangle.slices] = _over(lit, shown, target, moved)
+            mask[rectangle.slices] = cv2.max(shown, moved)
         return SwappedCrop(pixels, mask)
 
 
@@ -216,18 +226,19 @@ def _drawn(
         skin = skin * (1 - stays)
     weight = np.asarray(bare * skin * own, np.float32)
     matrix, offset = colour_transfer(ours, theirs, weight)
-    move = np.column_stack([matrix, offset])
-    matched = np.asarray(cv2.transform(ours.astype(np.float32), move), np.float32)
+    bright = skin_brightness(ours, weight)
+    takes = taking(ours, bright)
+    matched = recoloured(ours, matrix, offset, takes)
     face_width = float(np.ptp(landmarks[:, 0])) * coarse[0] / width
-    light = light_over(matched, theirs, np.asarray(bare * face * (1 - stays) * own, np.float32), face_width)
+    light = light_over(matched, theirs, np.asarray(bare * face * (1 - stays) * own, np.float32), face_width, takes)
 
     rendered, cover = _looked_up(_level(identity, _extent(landmarks)), np.asarray(cv2.resize(places, full), np.float32))
-    moved = cv2.transform(rendered.astype(np.float32), move)
-    lit = cv2.add(moved, cv2.resize(light, full), dtype=cv2.CV_8U)
-    lit = cv2.LUT(lit, highlights(theirs, weight))
+    added = np.asarray(cv2.resize(light + offset, full), np.float32)
+    coloured = recoloured(rendered, matrix, added, taking(rendered, bright))
+    lit = cv2.LUT(np.asarray(coloured.clip(0, 255), np.uint8), highlights(theirs, weight))
     share = np.asarray(cv2.resize(stays, grid), np.float32)
     if hidden is not None:
-        share = np.maximum(share, in_front)
+        share = np.asarray(np.maximum(share, in_front), np.float32)
     share = np.asarray(seen * within * (1 - share) * np.float32(255), np.uint8)
     mask = cv2.multiply(cover, cv2.resize(share, full), scale=1 / 255)
     mask[:1] = mask[-1:] = 0
@@ -258,6 +269,15 @@ def _in_front(
     small, luma = (np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8) for picture in (coarse, target))
     fine = np.asarray(cv2.resize(luma, grid, interpolation=cv2.INTER_AREA), np.uint8)
     return refined(np.asarray(share, np.float32), small, fine)
+
+
+def _over(lit: Picture, shown: NDArray[np.uint8], target: Picture, moved: NDArray[np.uint8]) -> Picture:
+    """What is pasted with the larger of both masks: the swap over the bent target by as much as it shows.
+
+    Where nothing moved, the mask itself is what shows, and the swap alone is pasted.
+    """
+    share = np.asarray(shown, np.float32) / np.maximum(cv2.max(shown, moved), 1)
+    return np.asarray(cv2.blendLinear(lit, target, share, 1 - share), np.uint8)
 
 
 def _looked_up(level: NDArray[np.uint8], places: Floats) -> tuple[Picture, NDArray[np.uint8]]:

@@ -16,6 +16,19 @@ Picture = NDArray[np.uint8]
 """uint8 (H, W, 3), BGR, upright."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """The window of a frame that landmarks were read from.
+
+    Attributes:
+        pixels: uint8 (S, S), gray.
+        matrix: float32 (2, 3), frame -> window.
+    """
+
+    pixels: NDArray[np.uint8]
+    matrix: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """One face in a picture, in that picture's pixels.
@@ -28,6 +41,7 @@ class Face:
         embedding: float32 (D,), unit length, or None where the analyser has no recogniser.
         unlike: uint8 (64, 64), how unlike itself the face is (see `occlusion`), or None where nothing is known.
         hidden: uint8 (64, 64), 255 where something is in front of the face (see `occlusion`), or None.
+        sight: what the landmarks were read from, or None where nobody kept it.
     """
 
     box: NDArray[np.float32]
@@ -37,6 +51,7 @@ class Face:
     embedding: NDArray[np.float32] | None = None
     unlike: NDArray[np.uint8] | None = None
     hidden: NDArray[np.uint8] | None = None
+    sight: Sight | None = None
 
     @property
     def height_px(self) -> float:

@@ -2,8 +2,9 @@
 
 Landmarks of single frames tremble by a pixel or so, and a texture that trembles on a face is what gives a swap away.
 As a segment is read with context on either side, the mean can look both ways (zero phase). Motion and form are
-smoothed apart: the pose (position, size, roll) follows quickly, the form (where the points lie within the face)
-slowly, except around eyes and mouth, which blink and speak.
+smoothed apart. For the pose (position, size, roll) the faces around are first carried to the frame by the motion that
+the picture shows (`motion`), so that even a shaking camera is followed; what is left to average is the network's noise.
+The form (where the points lie within the face) is smoothed as it is, less around eyes and mouth, which blink and speak.
 
 A frame's result depends only on frames at most `radius` away: the Gaussians are cut there. So it is the same in
 every segment that reads at least that much context. Nothing is averaged across a cut or across frames in
@@ -13,7 +14,7 @@ which the face was not seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -24,11 +25,14 @@ from faceflow.vision.face_detector import overlap
 from faceflow.vision.face_landmarker import LANDMARKS, LEFT_EYE, RIGHT_EYE, face_of
 from faceflow.vision.mesh_topology import INNER_LIPS, OUTER_LIPS, frontal
 from faceflow.vision.model import Face
+from faceflow.vision.motion import STILL, Motion, moved
 from faceflow.vision.occlusion import hidden
 
-POSE_SIGMA = 0.5
-"""Frames; position, size and roll. Against optical flow, 0.4 to 0.6 follows a shaking camera best: more smoothing takes
-away motion that is real, and the swap swims on the face."""
+POSE_SIGMA = 2.0
+"""Frames; position, size and roll, once the faces around were carried along with the motion that the picture shows."""
+UNSEEN_POSE_SIGMA = 0.5
+"""The same where the motion is not known. Against optical flow, 0.4 to 0.6 follows a shaking camera best: more
+smoothing takes away motion that is real, and the swap swims on the face."""
 SHAPE_SIGMA = 2.0
 """Frames; the form of the face at rest."""
 LIVELY_SIGMA = 0.8
@@ -38,16 +42,20 @@ LARGEST_RADIUS = 5
 tracker to come to the same windows as its neighbour's."""
 
 _SAME_FACE = 0.3
+_DISAGREEING = 0.08
+"""Distance of two centres, in root mean squares of the points' distance from them (about 0.3 face heights), at which a
+face's say in the pose has fallen to half."""
 _LIVELY_REACH = 0.06
 """Distance from eyes and lips, in face heights, over which points change from lively to calm."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Faces of one frame with the run that each belongs to; a run is one face without gap or cut."""
+    """Faces of one frame with the run that each belongs to (one face without gap or cut), and how each came there."""
 
     number: int
     faces: dict[int, Face] = field(default_factory=dict)
+    motions: dict[int, Motion | None] = field(default_factory=dict)
 
 
 class LandmarkSmoother:
@@ -79,6 +87,7 @@ class LandmarkSmoother:
                 self._runs += 1
             else:
                 del free[run]
+                seen.motions[run] = moved(before.faces[run], face) if self.radius else None
             seen.faces[run] = face
         if self._next is None:
             self._next = number
@@ -100,16 +109,38 @@ class LandmarkSmoother:
         result = []
         for run, face in here.faces.items():
             run_faces = [(seen.number - number, seen.faces[run]) for seen in near if run in seen.faces]
-            result.append(smoothed(face, run_faces))
+            carried = _carried(run_faces, {seen.number - number: seen.motions.get(run) for seen in near})
+            if len(carried) > 1:
+                result.append(smoothed(face, carried))
+            else:
+                result.append(smoothed(face, run_faces, UNSEEN_POSE_SIGMA))
         return number, result
 
 
-def smoothed(face: Face, around: list[tuple[int, Face]]) -> Face:
+def _carried(around: Sequence[tuple[int, Face]], motions: Mapping[int, Motion | None]) -> list[tuple[int, Face]]:
+    """The faces around moved to where the head is at offset 0, as far as the picture told how it moved."""
+    ways = {0: STILL}
+    nearest, farthest = around[0][0], around[-1][0]
+    for offset in range(-1, nearest - 1, -1):
+        step = motions[offset + 1]
+        if step is None:
+            break
+        ways[offset] = ways[offset + 1].after(step)
+    for offset in range(1, farthest + 1):
+        step = motions[offset]
+        if step is None:
+            break
+        ways[offset] = ways[offset - 1].after(step.back)
+    return [(offset, ways[offset].carry(face)) for offset, face in around if offset in ways]
+
+
+def smoothed(face: Face, around: list[tuple[int, Face]], pose_sigma: float = POSE_SIGMA) -> Face:
     """`face` with its points averaged over the faces `around` it.
 
     Args:
         face: the frame's own face.
         around: distance in frames and face, of the same run, `face` itself (distance 0) among them.
+        pose_sigma: frames over which position, size and roll are averaged.
     """
     differences = [(offset, other.unlike) for offset, other in around if other.unlike is not None]
     if differences:
@@ -118,10 +149,11 @@ def smoothed(face: Face, around: list[tuple[int, Face]]) -> Face:
         return face
     offsets = np.array([offset for offset, _ in around], np.float64)
     if face.landmarks is None:
-        points = _mean_points(face.points, np.stack([other.points for _, other in around]), offsets, None)
+        points = _mean_points(face.points, np.stack([other.points for _, other in around]), offsets, pose_sigma)
         return replace(face, points=points)
     stack = np.stack([_dense(other) for _, other in around])
-    landmarks = _mean_points(face.landmarks, stack, offsets, _lively() if len(face.landmarks) == LANDMARKS else None)
+    lively = _lively() if len(face.landmarks) == LANDMARKS else None
+    landmarks = _mean_points(face.landmarks, stack, offsets, pose_sigma, lively)
     if len(landmarks) == LANDMARKS:
         calm = face_of(landmarks, face.score)
         return replace(calm, embedding=face.embedding, unlike=face.unlike, hidden=face.hidden)
@@ -137,7 +169,8 @@ def _mean_points(
     own: NDArray[np.float32],
     stack: NDArray[np.float32],
     offsets: NDArray[np.float64],
-    lively: NDArray[np.float64] | None,
+    pose_sigma: float,
+    lively: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Mean of `stack` (K, N, 2 or 3) around `own` (N, 2 or 3): pose and form by their own Gaussians.
 
@@ -146,12 +179,17 @@ def _mean_points(
     """
     reference = own[:, 0].astype(np.complex128) + 1j * own[:, 1]
     flat = stack[..., 0].astype(np.complex128) + 1j * stack[..., 1]
-    reference = reference - reference.mean()
+    own_centre = reference.mean()
+    reference = reference - own_centre
+    size = float(np.sqrt((np.abs(reference) ** 2).mean()))
     centres = flat.mean(axis=1)
     around = flat - centres[:, None]
     # Sums instead of matrix products: for so few numbers a threaded product costs more in waiting than in adding.
     turns = (around * reference.conj()).sum(axis=1) / (np.abs(reference) ** 2).sum()
-    pose = _gaussian(offsets, POSE_SIGMA)
+    # A face that was carried to another place than the network sees it in was carried wrongly.
+    doubt = np.abs(centres - own_centre) / (_DISAGREEING * size)
+    pose = _gaussian(offsets, pose_sigma) / (1 + doubt**4)
+    pose = pose / pose.sum()
     turn, centre = (pose * turns).sum(), (pose * centres).sum()
     forms = around / turns[:, None]
     weights = _gaussian(offsets, SHAPE_SIGMA)[:, None]
