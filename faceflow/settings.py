@@ -132,6 +132,15 @@ class PoolSettings(_Group):
     """Trust zone of this machine: `isolated`, `private` or `public`."""
 
 
+class RoutingSettings(_Group):
+    """Where jobs are sent, and by which rules."""
+
+    rules: Path | None = None
+    """Rules file (YAML or JSON) that `faceflow policy` and `simulate` use when none is given."""
+    pools: Path | None = None
+    """List of pools (YAML or JSON) that they use when none is given."""
+
+
 class ServerSettings(_Group):
     """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
 
@@ -190,6 +199,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     log: LogSettings = Field(default_factory=LogSettings)

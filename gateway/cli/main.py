@@ -17,7 +17,7 @@ import faceflow
 from faceflow.errors import FaceflowError, FaultError, JobError, stopped
 from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.settings import LogSettings, Settings, current_settings
-from gateway.cli import demo, doctor, faces, models, swap, up
+from gateway.cli import demo, doctor, faces, models, policy, simulate, swap, up
 from gateway.cli.screen import show_error
 
 EXIT_TIMEOUT_S = 15.0
@@ -35,6 +35,8 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.models)
+app.add_typer(policy.app, name="policy")
+app.command("simulate")(simulate.simulate)
 
 
 def _print_version(wanted: bool) -> None:

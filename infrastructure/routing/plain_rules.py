@@ -97,3 +97,30 @@ def _fits(pool: Pool, cloud: bool, cloud_provider: str | None, instance_type: st
         return False
     family = str(instance_type).lower() if instance_type else ""
     return not family or pool.instance_type.lower() == family or pool.instance_type.lower().startswith(f"{family}.")
+
+
+PLAIN_SCHEMA: dict[str, Any] = {
+    "title": "Plain rules",
+    "type": "object",
+    "required": ["task_rules"],
+    "additionalProperties": False,
+    "properties": {
+        "version": {"type": "integer", "minimum": 1, "default": 1},
+        "task_rules": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["use_cloud"],
+                "additionalProperties": False,
+                "properties": {
+                    "priority": {"enum": [*_PRIORITIES, None]},
+                    "data_sensitivity": {"enum": [*_SENSITIVITIES, None]},
+                    "use_cloud": {"type": "boolean"},
+                    "cloud_provider": {"type": ["string", "null"]},
+                    "instance_type": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
+}
+"""JSON schema of the plain form."""

@@ -57,7 +57,7 @@ def test_table(job, world, rule, action, way, pools):
 def test_a_job_that_may_not_leave_says_that_it_waits():
     decision = placed(FILM, ALL_OF_OURS_FULL)
     assert decision.reason == "every pool that it may use is full, and restricted media may not leave the isolated zone"
-    assert decision.estimate.start_delay_s == pytest.approx(41 * 30 / 2 + 5)
+    assert decision.estimate.start_delay_s == pytest.approx(401 * 6 / 2 + 5)
 
 
 @pytest.mark.parametrize("sensitivity", ["restricted", "private"])

@@ -37,13 +37,13 @@ def job(**facts: Any) -> JobFacts:
 
 
 def snapshot(*, free: dict[str, int] | None = None, **facts: Any) -> Snapshot:
-    """An ordinary evening: GPUs are free everywhere but where `free` says otherwise (then the queue holds 40 jobs)."""
+    """An ordinary evening: GPUs are free everywhere but where `free` says otherwise (then the queue holds 400 jobs)."""
     _, pools = canonical()
     free = free or {}
     signals = {
         pool.name: PoolSignals(
             free_gpus=free.get(pool.name, pool.gpus),
-            queue_depth=40 if free.get(pool.name) == 0 else 0,
+            queue_depth=400 if free.get(pool.name) == 0 else 0,
             spot_price_usd="0.21",
         )
         for pool in pools.pools

@@ -1,0 +1,179 @@
+"""`faceflow policy`: reads, tries and compares routing rules. It works on files; nothing is sent anywhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.cli.policy_files import needed_pools, pools_from, read_text, records_from, rules_from
+from gateway.cli.screen import print_json, result_console
+from infrastructure.routing.comparing import Replayed, replay, rule_differences, where
+from infrastructure.routing.decide import decide
+from infrastructure.routing.loading import check_policy, invalid, load_model
+from infrastructure.routing.model import JobFacts, Snapshot
+from infrastructure.routing.schema import policy_schema
+from infrastructure.routing.wording import explain as in_words
+
+app = typer.Typer(help="Routing rules: check, explain, compare and replay them.", no_args_is_help=True)
+
+Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
+Rules_ = Annotated[Path | None, typer.Option("--rules", help="Rules file (YAML or JSON).")]
+Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+SHOWN = 20
+
+
+@app.command()
+def check(
+    rules: Annotated[Path, typer.Argument(help="Rules file.")], pools: Pools_ = None, as_json: Json_ = False
+) -> int:
+    """Says everything that is wrong with a rules file, by line and field. Exit code 2 where something is."""
+    known = pools_from(pools)
+    checked = check_policy(read_text(rules), known)
+    if checked.policy is None:
+        raise invalid(str(rules), checked.problems)
+    policy = checked.policy
+    if as_json:
+        print_json(
+            {
+                "version": policy.version,
+                "hash": policy.hash,
+                "rules": len(policy.rules),
+                "pools_checked": known is not None,
+                "problems": [problem.to_dict() for problem in checked.problems],
+            }
+        )
+    else:
+        screen = result_console()
+        screen.print(f"version {policy.version}, sha256 {policy.hash[:12]}, {len(policy.rules)} rules")
+        for problem in checked.problems:
+            screen.print(f"[yellow]note[/] {escape(str(problem))}")
+        if known is None:
+            screen.print("[yellow]note[/] whether the pools exist was not checked: give --pools")
+    return 2 if checked.problems else 0
+
+
+@app.command()
+def explain(
+    job: Annotated[
+        Path, typer.Argument(help="Facts of the job (YAML or JSON): id, sensitivity, frames, deadline, ...")
+    ],
+    rules: Rules_ = None,
+    pools: Pools_ = None,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", help="Signals; without it every one is missing.")
+    ] = None,
+    as_json: Json_ = False,
+) -> None:
+    """Says where a job would go, at what price, by which rule, and why nowhere else."""
+    known = needed_pools(pools)
+    policy = rules_from(rules, known)
+    facts = load_model(JobFacts, read_text(job), str(job))
+    world = (
+        Snapshot(now=datetime.now(UTC))
+        if snapshot is None
+        else load_model(Snapshot, read_text(snapshot), str(snapshot))
+    )
+    decision = decide(facts, policy, world, known)
+    if as_json:
+        print_json({**decision.model_dump(mode="json"), "explanation": in_words(decision)})
+    else:
+        result_console().print(escape(in_words(decision)))
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="Rules file as it was.")],
+    new: Annotated[Path, typer.Argument(help="Rules file as it shall be.")],
+    pools: Pools_ = None,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", help="Kept decisions (JSON lines): also say which jobs would go elsewhere."),
+    ] = None,
+    as_json: Json_ = False,
+) -> None:
+    """Says what changes from one rules file to another."""
+    known = needed_pools(pools)
+    before, after = rules_from(old, known), rules_from(new, known)
+    differences = rule_differences(before, after)
+    kept = [] if records is None else list(records_from(records))
+    was = [
+        record.model_copy(update={"decision": result.now})
+        for record, result in zip(kept, replay(kept, before, known), strict=True)
+    ]
+    changed = list(replay(was, after, known))
+    if as_json:
+        print_json({"old": before.hash, "new": after.hash, "differences": differences, **_summary(changed)})
+        return
+    screen = result_console()
+    screen.print(f"version {before.version} ({before.hash[:12]}) to version {after.version} ({after.hash[:12]})")
+    for difference in differences or ["the rules decide alike"]:
+        screen.print(escape(difference))
+    if records is not None:
+        _show(changed)
+
+
+@app.command("replay")
+def replay_(
+    records: Annotated[Path, typer.Argument(help="Kept decisions: JSON lines with job, snapshot and decision.")],
+    rules: Rules_ = None,
+    pools: Pools_ = None,
+    as_json: Json_ = False,
+) -> None:
+    """Decides kept jobs again, with their own signals, and says what these rules would have done otherwise."""
+    known = needed_pools(pools)
+    policy = rules_from(rules, known)
+    results = list(replay(records_from(records), policy, known))
+    if as_json:
+        print_json({"version": policy.version, "hash": policy.hash, **_summary(results)})
+    else:
+        _show(results)
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON schema of rules files, for editors and configuration centres."""
+    typer.echo(json.dumps(policy_schema(), indent=2))
+
+
+def _summary(results: list[Replayed]) -> dict[str, Any]:
+    moved = [result for result in results if not result.same]
+    costs = [result.more_usd for result in results]
+    return {
+        "jobs": len(results),
+        "elsewhere": len(moved),
+        "more_usd": str(sum(cost for cost in costs if cost is not None)),
+        "cost_not_comparable": sum(cost is None for cost in costs),
+        "changes": [
+            {
+                "job": result.now.job_id,
+                "before": where(result.before) if result.before else None,
+                "now": where(result.now),
+                "rule": result.now.rule,
+                "more_usd": None if result.more_usd is None else str(result.more_usd),
+            }
+            for result in moved
+        ],
+    }
+
+
+def _show(results: list[Replayed]) -> None:
+    summary = _summary(results)
+    screen = result_console()
+    screen.print(
+        f"{summary['jobs']} jobs, {summary['elsewhere']} of them elsewhere; "
+        f"{summary['more_usd']} USD more in all ({summary['cost_not_comparable']} not comparable)"
+    )
+    if not summary["changes"]:
+        return
+    table = Table("job", "before", "now", "by rule", "USD more", box=None, padding=(0, 2, 0, 0))
+    for change in summary["changes"][:SHOWN]:
+        table.add_row(*(escape(str(value)) if value is not None else "not known" for value in change.values()))
+    screen.print(table)
+    if len(summary["changes"]) > SHOWN:
+        screen.print(f"... and {len(summary['changes']) - SHOWN} more; --json gives them all")

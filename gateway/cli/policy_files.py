@@ -1,0 +1,90 @@
+"""Files that the `policy` and `simulate` commands read: rules, pools, jobs, snapshots, records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from faceflow.errors import PolicyError
+from faceflow.settings import current_settings
+from infrastructure.routing.comparing import Record
+from infrastructure.routing.loading import load_policy, load_pools
+from infrastructure.routing.policy import Policy
+from infrastructure.routing.pools import Pools
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        PolicyError: `policy.unreadable`.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(
+            "policy.unreadable",
+            f"The file {path} cannot be read: {error}",
+            "Check the path, and that it is UTF-8 text.",
+        ) from error
+
+
+def pools_from(path: Path | None) -> Pools | None:
+    """The list of pools in a file, or in the one that the settings name; None where there is neither."""
+    path = path or current_settings().routing.pools
+    return None if path is None else load_pools(read_text(path), str(path))
+
+
+def needed_pools(path: Path | None) -> Pools:
+    """The same, where nothing can be done without it.
+
+    Raises:
+        PolicyError: `policy.pools_missing`.
+    """
+    pools = pools_from(path)
+    if pools is None:
+        raise PolicyError(
+            "policy.pools_missing",
+            "The list of pools is not given.",
+            "Give --pools FILE, or set FACEFLOW_ROUTING__POOLS; deployments/policies/pools.yaml is an example.",
+        )
+    return pools
+
+
+def rules_from(path: Path | None, pools: Pools) -> Policy:
+    """The rules in a file, or in the one that the settings name.
+
+    Raises:
+        PolicyError: `policy.rules_missing`, `policy.invalid`.
+    """
+    path = path or current_settings().routing.rules
+    if path is None:
+        raise PolicyError(
+            "policy.rules_missing",
+            "The rules are not given.",
+            "Give --rules FILE, or set FACEFLOW_ROUTING__RULES; deployments/policies/canonical.yaml is an example.",
+        )
+    return load_policy(read_text(path), pools, str(path))
+
+
+def records_from(path: Path) -> Iterator[Record]:
+    """Decisions that were kept, one JSON object a line.
+
+    Raises:
+        PolicyError: `policy.record_invalid`, naming the line.
+    """
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield Record.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise PolicyError(
+                "policy.record_invalid",
+                f"Line {number} of {path} is not a record: {field}: {first['msg']}",
+                "A record is one JSON object with `job`, `snapshot` and, if it is known, `decision`.",
+            ) from error

@@ -1,0 +1,145 @@
+"""`faceflow simulate`: what a day would cost under one policy or several, and who would wait."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from faceflow.errors import JobError
+from faceflow.publish import publishing
+from gateway.cli.policy_files import needed_pools, read_text, rules_from
+from gateway.cli.screen import console, print_json, result_console
+from infrastructure.routing.loading import load_model
+from infrastructure.routing.pools import Capacity, Pools
+from infrastructure.simulation.arrivals import generate, jobs_in
+from infrastructure.simulation.bound import lower_bound_usd
+from infrastructure.simulation.day import Day
+from infrastructure.simulation.day import simulate as simulate_day
+from infrastructure.simulation.plots import cost_chart, day_chart
+from infrastructure.simulation.report import Report, Waits, report
+from infrastructure.simulation.scenario import Scenario
+from infrastructure.simulation.trace import class_names, read_trace
+
+NARROWEST = 118
+"""Columns that the tables need; a file or a pipe has none of its own."""
+
+
+def simulate(
+    rules: Annotated[list[Path] | None, typer.Argument(help="Rules files; several are compared.")] = None,
+    pools: Annotated[Path | None, typer.Option("--pools", help="List of pools.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", help="Classes of jobs, prices, what a missed job costs.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Recorded arrivals (CSV) instead of the scenario's classes.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="Folder for cost.svg and day.svg.")] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", help="File for 1,000 decisions of the first policy, for `faceflow policy replay`."),
+    ] = None,
+    bound: Annotated[bool, typer.Option("--bound/--no-bound", help="Compute the lower bound.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use."""
+    if scenario is None and trace is None:
+        raise JobError(
+            "job.usage",
+            "There is nothing to simulate.",
+            "Give --scenario FILE (deployments/scenarios/campaign-day.yaml is an example) or --trace FILE.",
+        )
+    known = needed_pools(pools)
+    world = Scenario() if scenario is None else load_model(Scenario, read_text(scenario), str(scenario))
+    if trace is None:
+        units, names = generate(world), tuple(one.name for one in world.classes)
+    else:
+        units = read_trace(read_text(trace), str(trace))
+        names = class_names(units)
+    days: list[tuple[str, Day]] = []
+    reports: list[Report] = []
+    chosen: list[Path | None] = [*rules] if rules else [None]  # None: those that the settings name
+    for path in chosen:
+        policy = rules_from(path, known)
+        name = path.stem if path is not None else "rules"
+        begun = time.monotonic()
+        day = simulate_day(world, units, policy, known, keep_records=1000 if records and not days else 0)
+        console().print(f"{escape(name)}: {jobs_in(units)} jobs simulated in {time.monotonic() - begun:.1f} s")
+        days.append((name, day))
+        reports.append(report(day, name, names))
+    least = lower_bound_usd(world, units, known) if bound and units else None
+    if records is not None:
+        _write(records, "".join(record.model_dump_json() + "\n" for record in days[0][1].records))
+    if plots is not None:
+        _write(plots / "cost.svg", cost_chart(reports, least, _owned(known)))
+        _write(plots / "day.svg", day_chart(days))
+    if as_json:
+        print_json(
+            {
+                "scenario": world.name,
+                "jobs": jobs_in(units),
+                "lower_bound_usd": None if least is None else round(least, 2),
+                "policies": [one.model_dump(mode="json") for one in reports],
+            }
+        )
+    else:
+        _show(reports, least)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with publishing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _owned(pools: Pools) -> frozenset[str]:
+    return frozenset(pool.name for pool in pools.pools if pool.capacity is Capacity.OWNED)
+
+
+def _show(reports: list[Report], least: float | None) -> None:
+    screen = result_console()
+    screen.width = max(screen.width, NARROWEST)
+    table = Table(
+        "policy", "in time", "late", "not done", "wait p50/p95/p99, s", "paid, USD", "missed, USD", "total, USD",
+        "over the bound", box=None, padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for one in reports:
+        over = "" if not least else f"x {one.total_usd / least:.2f}"
+        table.add_row(
+            escape(one.policy), f"{one.in_time_share:.2%}", str(one.late), str(one.undone), _waits(one.waits),
+            f"{one.paid_usd:.2f}", f"{one.missed_usd:.2f}", f"{one.total_usd:.2f}", over,
+        )  # fmt: skip
+    screen.print(table)
+    if least is not None:
+        screen.print(f"lower bound: no policy over these pools can end below {least:.2f} USD in total")
+    for one in reports:
+        screen.print()
+        classes = Table(f"{one.policy}: jobs", "number", "in time", "late", "not done", "wait p50/p95/p99, s",
+                        box=None, padding=(0, 2, 0, 0))  # fmt: skip
+        for kind in one.classes:
+            classes.add_row(
+                escape(kind.name),
+                str(kind.jobs),
+                str(kind.in_time),
+                str(kind.late),
+                str(kind.undone),
+                _waits(kind.waits),
+            )
+        screen.print(classes)
+        heads = ("jobs", "GPU-hours", "use", "interruptions", "machines, USD", "egress, USD")
+        used = Table(f"{one.policy}: pools", *heads, box=None, padding=(0, 2, 0, 0))
+        for pool in one.pools:
+            used.add_row(
+                escape(pool.name), str(pool.jobs), f"{pool.gpu_hours:.1f}", f"{pool.use:.0%}", str(pool.interruptions),
+                f"{pool.machines_usd:.2f}", f"{pool.egress_usd:.2f}",
+            )  # fmt: skip
+        screen.print(used)
+
+
+def _waits(waits: Waits) -> str:
+    parts = [waits.p50_s, waits.p95_s, waits.p99_s]
+    return " / ".join("-" if part is None else f"{part:.0f}" for part in parts)

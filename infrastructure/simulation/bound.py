@@ -1,0 +1,107 @@
+"""What nobody could have done better: a lower bound by linear programming.
+
+A planner who knows the whole day ahead, may divide jobs at will, moves work without loss, starts machines in no time,
+is never interrupted and pays in each hour the lowest spot price of that hour. It keeps the walls and the sizes of the
+pools, pays for owned machines as the policies do, and may miss a job for the price that the scenario gives it. All
+that it is allowed beyond a real scheduler makes it cheaper, so no policy over these pools can cost less (as long as it
+has the same owned machines).
+
+    minimise   sum of price x hours + egress x jobs + missed x price of a missed job
+    such that  every group of jobs (class, hours of arrival and deadline) is worked between these hours, or missed
+               no pool works more hours in an hour than it has GPUs
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import coo_matrix
+
+from faceflow.zones import ALLOWED_ZONES
+from infrastructure.routing.gpu_seconds import result_gigabytes, speed
+from infrastructure.routing.pools import Capacity, Pool, Pools
+from infrastructure.simulation.arrivals import Unit
+from infrastructure.simulation.prices import Prices
+from infrastructure.simulation.scenario import Scenario
+
+SLOT_S = 3600.0
+
+
+class _Group:
+    """Jobs of one class that arrive in one slot and are due in the same one."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.facts = unit.facts
+        self.jobs = 0
+        self.reference_s = 0.0
+        self.gigabytes = 0.0
+
+
+def lower_bound_usd(scenario: Scenario, units: Sequence[Unit], pools: Pools) -> float:
+    """The least that the day can cost with these pools, paid and missed together, in US dollars."""
+    slots = int(np.ceil((scenario.hours + scenario.drain_hours) * 3600 / SLOT_S))
+    groups = _groups(units, slots)
+    prices = {pool.name: Prices(pool, scenario, number) for number, pool in enumerate(pools.pools)}
+    costs: list[float] = []
+    works: list[tuple[int, int, float]] = []  # group, variable, share of the group that one hour of it does
+    uses: list[tuple[int, int]] = []  # pool and slot, variable
+    for number, ((_, first, last), group) in enumerate(groups.items()):
+        for position, pool in enumerate(pools.pools):
+            if pool.zone not in ALLOWED_ZONES[group.facts.sensitivity]:
+                continue
+            hours = group.reference_s / speed(group.facts.engine, pool.gpu) / 3600
+            egress = group.gigabytes * float(pool.egress_usd_per_gb)
+            for slot in range(first, last + 1):
+                uses.append((position * slots + slot, len(costs)))
+                works.append((number, len(costs), 1 / hours))
+                costs.append(_price(pool, prices[pool.name], slot) + egress / hours)
+    missed = len(costs)
+    costs += [float(scenario.missed_job_usd) * group.jobs for group in groups.values()]
+    works += [(number, missed + number, 1.0) for number in range(len(groups))]
+    solved = linprog(
+        np.array(costs),
+        A_ub=_matrix([(row, column, 1.0) for row, column in uses], len(pools.pools) * slots, len(costs)),
+        b_ub=np.repeat([pool.gpus * SLOT_S / 3600 for pool in pools.pools], slots),
+        A_eq=_matrix(works, len(groups), len(costs)),
+        b_eq=np.ones(len(groups)),
+        method="highs",
+    )
+    if not solved.success:
+        raise ArithmeticError(f"the linear program was not solved: {solved.message}")
+    return float(solved.fun) + _owned_usd(scenario, pools)
+
+
+def _groups(units: Sequence[Unit], slots: int) -> dict[tuple[int, int, int], _Group]:
+    groups: dict[tuple[int, int, int], _Group] = {}
+    for unit in units:
+        due: defaultdict[tuple[int, int], int] = defaultdict(int)
+        for arrival in unit.arrivals:
+            first = int(arrival / SLOT_S)
+            last = slots - 1 if unit.deadline_s is None else min(slots - 1, int((arrival + unit.deadline_s) / SLOT_S))
+            due[min(first, last), last] += 1
+        for (first, last), count in due.items():
+            group = groups.setdefault((unit.kind, first, last), _Group(unit))
+            group.jobs += count
+            group.reference_s += unit.reference_s * count
+            group.gigabytes += result_gigabytes(unit.facts.model_copy(update={"count": count})) or 0.0
+    return groups
+
+
+def _price(pool: Pool, prices: Prices, slot: int) -> float:
+    if pool.capacity is Capacity.SPOT:
+        return prices.lowest(slot * SLOT_S, (slot + 1) * SLOT_S)
+    return float(pool.price_usd_per_gpu_hour)
+
+
+def _owned_usd(scenario: Scenario, pools: Pools) -> float:
+    return scenario.hours * sum(
+        pool.gpus * float(pool.idle_usd_per_gpu_hour) for pool in pools.pools if pool.capacity is Capacity.OWNED
+    )
+
+
+def _matrix(entries: Sequence[tuple[int, int, float]], rows: int, columns: int) -> coo_matrix:
+    row, column, value = (np.array(part) for part in zip(*entries, strict=True))
+    return coo_matrix((value, (row.astype(int), column.astype(int))), shape=(rows, columns))
