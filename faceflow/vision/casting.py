@@ -33,7 +33,7 @@ class Casting:
         self._source = job.sources[0].name
         self._cast = dict(cast)
         self._table = table
-        self._largest_of: dict[int, int | None] = {}
+        self._largest_of: dict[int, frozenset[int]] = {}
 
     def choose(self, frame: int, faces: Sequence[Face], height_px: int) -> list[tuple[Face, int, str]]:
         """The faces of one frame that are swapped.
@@ -46,16 +46,20 @@ class Casting:
         Returns:
             Face, person (or `NO_PERSON`) and name of the source.
         """
-        people = self._table.people_of(frame, [face.box for face in faces], height_px)
-        pairs = zip(faces, people, strict=True)
+        boxes = [face.box for face in faces]
+        tracks = self._table.tracks_of(frame, boxes, height_px)
+        people = [self._table.person_of(track) for track in tracks]
         if self._mapped:
+            pairs = zip(faces, people, strict=True)
             return [(face, person, self._cast[person]) for face, person in pairs if person in self._cast]
-        if self._largest:
-            wanted = self._largest_in(self._table.shot_of(frame))
-            return [(face, person, self._source) for face, person in pairs if person == wanted]
-        return [(face, person, self._source) for face, person in pairs]
+        chosen = [(face, person, self._source) for face, person in zip(faces, people, strict=True)]
+        if not self._largest:
+            return chosen
+        wanted = self._largest_in(self._table.shot_of(frame))
+        mine = [one for one, track in zip(chosen, tracks, strict=True) if track in wanted]
+        return [max(mine, key=lambda one: one[0].height_px)] if mine else []
 
-    def _largest_in(self, shot: int) -> int | None:
+    def _largest_in(self, shot: int) -> frozenset[int]:
         if shot not in self._largest_of:
             self._largest_of[shot] = self._table.largest_of(shot)
         return self._largest_of[shot]

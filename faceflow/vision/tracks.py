@@ -127,22 +127,31 @@ class TrackTable:
                 people.add(person)
         return found
 
-    def largest_of(self, shot: int) -> int | None:
-        """The person who is the largest of a shot, by size and time together; None where nobody is seen.
+    def largest_of(self, shot: int) -> frozenset[int]:
+        """The tracks of a shot's largest face, by size and time together; one at a time.
 
-        It is the same one throughout the shot, so a bystander who passes close by does not take its place.
+        The largest track comes first; then come those, the largest first, that are in view only while none of the
+        chosen ones is: the same face after a gap, or who is left alone. So whoever passes close by while the largest is
+        in view does not take its place.
         """
-        sizes: dict[int, float] = {}
-        for track in np.flatnonzero(self._shot == shot):
-            person = int(self.person[track])
-            if person != NO_PERSON:
-                sizes[person] = sizes.get(person, 0.0) + float(self.size_s[track])
-        return max(sizes, key=lambda person: (sizes[person], -person), default=None)
+        chosen: list[int] = []
+        for track in sorted(np.flatnonzero(self._shot == shot).tolist(), key=lambda one: -float(self.size_s[one])):
+            first, last = self._span(track)
+            if all(last < begin or end < first for begin, end in map(self._span, chosen)):
+                chosen.append(track)
+        return frozenset(chosen)
+
+    def _span(self, track: int) -> tuple[int, int]:
+        """Frames of a track's first and last sighting."""
+        return int(self.frame[self._begin[track]]), int(self.frame[self._end[track] - 1])
 
     def people_of(self, frame: int, boxes: Sequence[NDArray[np.float32]], height_px: int) -> list[int]:
         """The person of each face of one frame, or `NO_PERSON`; see `tracks_of`."""
-        tracks = self.tracks_of(frame, boxes, height_px)
-        return [NO_PERSON if track is None else int(self.person[track]) for track in tracks]
+        return [self.person_of(track) for track in self.tracks_of(frame, boxes, height_px)]
+
+    def person_of(self, track: int | None) -> int:
+        """The person of a track; `NO_PERSON` for None."""
+        return NO_PERSON if track is None else int(self.person[track])
 
     def _near(self, frame: int) -> list[tuple[int, NDArray[np.float32], float]]:
         """Tracks of the frame's shot that are within reach: number, box, and age of what is known (0 to 1)."""

@@ -107,7 +107,7 @@ def test_a_saved_table_says_the_same(tmp_path):
         faces = at((0.4 + 0.01 * frame, 0.5), (1.4 - 0.01 * frame, 0.55))
         assert loaded.people_of(frame, faces, HEIGHT_PX) == CROSSING.people_of(frame, faces, HEIGHT_PX)
     assert TrackTable.empty().people_of(5, at((0.5, 0.5)), HEIGHT_PX) == [NO_PERSON]
-    assert TrackTable.empty().largest_of(0) is None
+    assert TrackTable.empty().largest_of(0) == frozenset()
 
 
 def face(x, y):
@@ -134,12 +134,24 @@ def test_all_takes_everybody_and_mapped_only_who_is_named():
     assert mapped.choose(10, faces, HEIGHT_PX) == [(faces[1], 7, "two")]
 
 
-def test_the_largest_is_one_person_throughout_a_shot():
-    rows = [(0, 0, 0.5, 0.5), (0, 40, 0.5, 0.5), (1, 0, 1.2, 0.5), (1, 40, 1.2, 0.5), (2, 50, 0.5, 0.5)]
+def test_the_largest_is_one_face_throughout_a_shot():
+    rows = [(0, 0, 0.5, 0.5), (0, 40, 0.5, 0.5), (1, 0, 1.2, 0.5), (1, 39, 1.2, 0.5), (2, 50, 0.5, 0.5)]
     found = table(rows, shots=(0, 50), people=[0, 1, 1], size_s=[0.5, 0.6, 0.4])
     casting = Casting(job(selection=Selection.LARGEST), found)
     both = [face(0.5, 0.5), face(1.2, 0.5)]
-    assert {casting.choose(frame, both, HEIGHT_PX)[0][1] for frame in range(50)} == {1}
-    # The largest of the shot has left: nobody takes its place.
+    assert [casting.choose(frame, both, HEIGHT_PX) for frame in range(50)] == [[(both[1], 1, "one")]] * 50
+    # While the largest is in view in this shot, nobody takes its place where it was not found in a frame.
     assert casting.choose(20, both[:1], HEIGHT_PX) == []
-    assert [person for _, person, _ in casting.choose(55, both, HEIGHT_PX)] == [1]
+    assert casting.choose(55, both, HEIGHT_PX) == [(both[0], 1, "one")]
+
+
+def test_the_largest_is_swapped_again_when_it_comes_back_elsewhere():
+    rows = [(0, 0, 0.5, 0.5), (0, 20, 0.5, 0.5), (1, 45, 1.2, 0.5), (1, 60, 1.2, 0.5)]
+    rows += [(2, 15, 0.9, 0.2), (2, 50, 0.9, 0.2)]
+    found = table(rows, people=[0, 1, 2], reach=10, size_s=[0.5, 0.4, 0.3])
+    casting = Casting(job(selection=Selection.LARGEST), found)
+    assert found.largest_of(0) == {0, 1}
+    here, there, beside = face(0.5, 0.5), face(1.2, 0.5), face(0.9, 0.2)
+    assert [person for _, person, _ in casting.choose(10, [here, beside], HEIGHT_PX)] == [0]
+    assert casting.choose(32, [beside], HEIGHT_PX) == []
+    assert [person for _, person, _ in casting.choose(50, [there, beside], HEIGHT_PX)] == [1]
