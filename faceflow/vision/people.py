@@ -123,7 +123,9 @@ def _by_embedding(tracks: Sequence[Seen], same_person: float) -> list[list[int]]
     groups: list[_Group] = []
     fleeting = _seen_in_passing(tracks)
     known = [(number, mean) for number, track in enumerate(tracks) if (mean := track.mean) is not None]
-    order = sorted(known, key=lambda one: (-tracks[one[0]].sure_views, -len(tracks[one[0]].looks), one[0]))
+    order = sorted(
+        known, key=lambda one: (one[0] in fleeting, -tracks[one[0]].sure_views, -len(tracks[one[0]].looks), one[0])
+    )
     for number, mean in order:
         track = tracks[number]
         sure = track.sure is not None
