@@ -18,6 +18,7 @@ import os
 import threading
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -224,12 +225,18 @@ def ready_model(name: str, settings: Settings | None = None) -> ReadyModel:
     """
     settings = settings or current_settings()
     known = catalogue()
-    cache = ModelCache(settings.models_folder)
+    cache = _cache_of(settings.models_folder)
     wished = known.find(name)
     entry = next((one for one in known.variants(name) if cache.state(one) is not CacheState.MISSING), wished)
     require_allowed(entry, settings, known)
     path = cache.path(entry)
     return ReadyModel(entry, path, cache.verify_file(entry, entry.files[0]).sha256)
+
+
+@lru_cache(maxsize=4)
+def _cache_of(folder: Path) -> ModelCache:
+    """One a process: in a read-only folder only it remembers what was hashed."""
+    return ModelCache(folder)
 
 
 def _record_path(path: Path) -> Path:

@@ -59,9 +59,10 @@ class HttpSource:
             headers["If-Range"] = validator
         with _told():
             response = self._send(headers)
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and not _is_all(response, offset):
-                response.close()  # it is another file by now, shorter than what is here of the old one
+            if _is_another(response, offset, validator):
+                response.close()
                 response = self._send({})
+                offset = 0
         try:
             yield _opened(response, offset)
         finally:
@@ -81,9 +82,7 @@ class HttpSource:
 
 
 def _opened(response: httpx.Response, offset: int) -> Opened:
-    headers = response.headers
-    tag = headers.get("ETag", "")
-    validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    headers, validator = response.headers, _validator(response)
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
         if match is None or int(match[1]) != offset:
@@ -101,9 +100,19 @@ def _opened(response: httpx.Response, offset: int) -> Opened:
     return Opened(0, int(length) if length.isdecimal() else None, validator, _chunks(response))
 
 
-def _is_all(response: httpx.Response, offset: int) -> bool:
-    """Whether nothing comes after `offset` because the file ends there."""
-    return bool(offset) and response.headers.get("Content-Range", "") == f"bytes */{offset}"
+def _validator(response: httpx.Response) -> str:
+    """What `If-Range` takes: a strong entity tag, or else the time of the last change."""
+    tag: str = response.headers.get("ETag", "")
+    return response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+
+
+def _is_another(response: httpx.Response, offset: int, validator: str) -> bool:
+    """Whether the answer to a range shows that the file at the source is not the one that `validator` was of."""
+    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return response.headers.get("Content-Range", "") != f"bytes */{offset}"  # shorter than what is here already
+    if response.status_code == httpx.codes.PARTIAL_CONTENT and validator:
+        return _validator(response) not in ("", validator)  # some servers do not look at If-Range
+    return False
 
 
 def _refusal(response: httpx.Response) -> SourceError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,28 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, server: Server) -> Bench:
     return Bench(tmp_path, server)
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    """A zip archive."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+@pytest.fixture
+def pack(bench):
+    """Two models in an archive that the server has."""
+    content = packed({"pack/one.onnx": CONTENT, "pack/two.onnx": OTHER, "pack/readme.txt": b"hello"})
+    how = bench.server.files["/pack.zip"] = Behaviour(content)
+    bench.text += (
+        f'[archive."pack.zip"]\nsize_bytes = {len(content)}\nsha256 = "{sha256(content)}"\n'
+        f'sources = ["{bench.server.url}/pack.zip"]\n'
+    )
+    for name, inside in (("one", CONTENT), ("two", OTHER)):
+        bench.add(name, inside, sources=[])
+        bench.text = bench.text.replace(f'name = "{name}.onnx",', f'name = "{name}.onnx", archive = "pack.zip",')
+    bench.text += '[model.both]\nkind = "pack"\nlicence = "open"\nneeds = ["one", "two"]\n'
+    return how

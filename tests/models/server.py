@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -25,6 +27,7 @@ class Behaviour:
         status: given to every request instead of the file.
         pause_s: pause after every `step` bytes.
         headers: more headers, which replace the usual ones.
+        deaf: `If-Range` is not looked at.
         hang_s: silence before the answer.
         sizeless: the size is not told; the connection ends with the file.
     """
@@ -40,6 +43,7 @@ class Behaviour:
     headers: dict[str, str] = field(default_factory=dict)
     hang_s: float = 0.0
     sizeless: bool = False
+    deaf: bool = False
 
 
 @dataclass
@@ -131,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _range(self, how, tag):
         asked = self.headers.get("Range", "")
-        if not how.ranges or not asked or self.headers.get("If-Range", tag) != tag:
+        if not how.ranges or not asked or (self.headers.get("If-Range", tag) != tag and not how.deaf):
             return 0, len(how.content)
         first, _, last = asked.removeprefix("bytes=").partition("-")
         return int(first), min(int(last) + 1, len(how.content)) if last else len(how.content)
@@ -169,11 +173,16 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Runs the server while the block runs."""
+def serving(key: Path | None = None, certificate: Path | None = None) -> Iterator[Server]:
+    """Runs the server while the block runs, behind TLS where a certificate is given."""
     handler = type("Handler", (_Handler,), {})
     listener = _Quiet(("127.0.0.1", 0), handler)
     handler.place = Server(listener.server_address[1])
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        handler.place.url = handler.place.url.replace("http:", "https:")
     thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

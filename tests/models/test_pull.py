@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import shutil
+import subprocess
 import threading
 import time
-import zipfile
 from collections import namedtuple
 
 import pytest
@@ -15,8 +14,8 @@ import structlog.testing
 from faceflow.errors import CancelledError, DownloadError, FaceflowError
 from faceflow.vision.model_cache import CacheState, ModelCache
 from infrastructure.models import download, fetcher
-from tests.models.conftest import CONTENT, OTHER, onnx_bytes, sha256
-from tests.models.server import Behaviour
+from tests.models.conftest import CONTENT, OTHER, onnx_bytes, packed, sha256
+from tests.models.server import Behaviour, serving
 
 UNKNOWN = ""
 
@@ -147,6 +146,15 @@ def test_a_server_without_ranges_gives_all_again(bench):
 def test_a_file_that_changed_meanwhile_comes_whole(bench):
     how = bench.add("net", facts=UNKNOWN)
     how.pause_s = 0.01
+    interrupted(bench, 60_000)
+    how.content = OTHER
+    bench.pull()
+    assert bench.path().read_bytes() == OTHER
+
+
+def test_a_file_that_changed_is_seen_though_the_server_does_not_look(bench):
+    how = bench.add("net", facts=UNKNOWN)
+    how.pause_s, how.deaf = 0.01, True
     interrupted(bench, 60_000)
     how.content = OTHER
     bench.pull()
@@ -559,30 +567,6 @@ def test_a_bucket_that_refuses(bench, bucket, status, why, code):
 # --- archives --------------------------------------------------------------------------------------------------------
 
 
-def packed(members) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return target.getvalue()
-
-
-@pytest.fixture
-def pack(bench):
-    """Two models in an archive that the server has."""
-    content = packed({"pack/one.onnx": CONTENT, "pack/two.onnx": OTHER, "pack/readme.txt": b"hello"})
-    how = bench.server.files["/pack.zip"] = Behaviour(content)
-    bench.text += (
-        f'[archive."pack.zip"]\nsize_bytes = {len(content)}\nsha256 = "{sha256(content)}"\n'
-        f'sources = ["{bench.server.url}/pack.zip"]\n'
-    )
-    for name, inside in (("one", CONTENT), ("two", OTHER)):
-        bench.add(name, inside, sources=[])
-        bench.text = bench.text.replace(f'name = "{name}.onnx",', f'name = "{name}.onnx", archive = "pack.zip",')
-    bench.text += '[model.both]\nkind = "pack"\nlicence = "open"\nneeds = ["one", "two"]\n'
-    return how
-
-
 def test_an_archive_is_fetched_once_for_all_its_models(bench, pack):
     report = bench.pull("both")
     assert (sorted(report.pulled), bench.path("one").read_bytes(), bench.path("two").read_bytes()) == (
@@ -662,3 +646,47 @@ def test_the_error_of_one_is_raised_as_it_is(bench):
     with pytest.raises(FaceflowError) as caught:
         bench.pull()
     assert "models failed" not in caught.value.message
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure(bench, tmp_path):
+    """The server behind TLS, with a certificate that nobody trusts but whoever reads its file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with serving(key=key, certificate=certificate) as running:
+        running.files["/net.onnx"] = Behaviour(CONTENT)
+        bench.add("net", sources=[f"{running.url}/net.onnx"])
+        yield running, certificate
+
+
+def test_an_untrusted_certificate_is_explained(bench, secure):
+    error = bench.error()
+    assert error.code == "model.unavailable"
+    assert "certificate is not trusted" in error.message
+    assert "SSL_CERT_FILE" in error.message
+
+
+def test_a_certificate_of_ones_own(bench, secure, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure[1]))
+    bench.pull()
+    assert bench.path().read_bytes() == CONTENT
+
+
+def test_no_step_down_from_https(bench, secure, monkeypatch):
+    running, certificate = secure
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    running.files["/net.onnx"] = Behaviour(status=302, headers={"Location": f"{bench.server.url}/net.onnx"})
+    assert "unsafe address (http)" in bench.error().message
+    assert bench.server.seen == []
