@@ -15,8 +15,7 @@ from faceflow.settings import Settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_cache import check
 from faceflow.vision.model_licence import require_allowed
-from infrastructure.models.download import require_room
-from infrastructure.models.fetcher import Fetcher, make_folder
+from infrastructure.models.fetcher import Fetcher
 from infrastructure.models.folder_source import FolderSource
 from infrastructure.models.http_source import http_client
 from infrastructure.models.watching import EventWatcher, PullWatcher
@@ -48,8 +47,6 @@ def import_file(
     archive, pieces = _recognised(path, name, known)
     for entry, _ in pieces:
         require_allowed(entry, settings, known)
-    make_folder(settings.models_folder)
-    require_room(settings.models_folder, path.stat().st_size, settings.pipeline.keep_free_bytes)
     with http_client(settings.models.silence_s) as client:
         fetcher = Fetcher(settings, known, client, watcher or EventWatcher(), threading.Event())
         if archive is not None:

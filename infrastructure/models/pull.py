@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -78,7 +78,7 @@ def pull(
     known = known or catalogue()
     stop = stop or threading.Event()
     names = tuple(names)
-    entries = known.with_needs(names) if needs else tuple(map(known.find, dict.fromkeys(names)))
+    entries = _wanted(names, known, settings) if needs else tuple(map(known.find, dict.fromkeys(names)))
     for name in names:
         require_allowed(known.find(name), settings, known)
     _require_room(entries, settings, known)
@@ -103,6 +103,18 @@ def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
             known=sorted(pools),
         )
     return pools[pool]
+
+
+def _wanted(names: Collection[str], known: Catalogue, settings: Settings) -> tuple[ModelEntry, ...]:
+    """The models and what they need; a variant that is installed already stands in for what is only needed."""
+    cache = ModelCache(settings.models_folder)
+    found = {}
+    for entry in known.with_needs(names):
+        variants = [] if entry.name in names else list(known.variants(entry.name))
+        installed = (one for one in variants if cache.state(one) in (CacheState.PRESENT, CacheState.VERIFIED))
+        chosen = next(installed, entry) if entry.files else entry
+        found[chosen.name] = chosen
+    return tuple(found.values())
 
 
 def _require_room(entries: Iterable[ModelEntry], settings: Settings, known: Catalogue) -> None:

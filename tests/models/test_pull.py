@@ -94,6 +94,15 @@ def test_what_a_model_needs_comes_with_it(bench):
     assert sorted(bench.pull("net").pulled) == ["net", "part"]
 
 
+def test_an_installed_variant_serves_who_needs_it(bench):
+    bench.add("part", CONTENT)
+    bench.add("twin", OTHER, more='variant_of = "part"')
+    bench.add("net", onnx_bytes(5000), more='needs = ["part"]')
+    bench.pull("twin")
+    assert sorted(bench.pull("net").pulled) == ["net"]
+    assert bench.pull("part").pulled == ["part"], "unless it is asked for by name"
+
+
 def test_redirects_are_followed(bench):
     bench.add("net")
     bench.server.files["/a.onnx"] = Behaviour(status=302, headers={"Location": "/net.onnx"})
@@ -134,6 +143,23 @@ def test_cut_connections_are_gone_on_with(bench):
     assert ranges[0] == ""
     assert [one != "" for one in ranges[1:]] == [True] * (len(ranges) - 1)
     assert bench.path().read_bytes() == CONTENT
+
+
+def test_an_end_that_nobody_told_is_seen_by_the_size(bench):
+    how = bench.add("net")
+    how.sizeless, how.cut_after = True, [70_000]
+    bench.pull()
+    assert bench.server.gets("/net.onnx")[1].range != ""
+    assert bench.path().read_bytes() == CONTENT
+
+
+def test_nothing_of_a_longer_file_stays(bench):
+    how = bench.add("net", facts=UNKNOWN)
+    how.pause_s = 0.01
+    interrupted(bench, 100_000)
+    how.content = onnx_bytes(50_000, 3)
+    bench.pull()
+    assert bench.path().read_bytes() == how.content
 
 
 def test_a_server_without_ranges_gives_all_again(bench):
@@ -545,6 +571,13 @@ def test_an_object_that_changes_is_begun_anew(bench, bucket, monkeypatch):
     interrupted(bench, 100_000, mirror="s3://models/v1")
     bucket.content = OTHER
     bench.pull(mirror="s3://models/v1")
+    assert bench.path().read_bytes() == OTHER
+
+
+def test_an_object_that_changes_while_it_is_read_is_begun_anew(bench, bucket, monkeypatch):
+    monkeypatch.setattr("infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
+    bench.add("net", facts=UNKNOWN, sources=[])
+    bench.pull(mirror="s3://models/v1", watcher=Watcher(100_000, lambda: setattr(bucket, "content", OTHER)))
     assert bench.path().read_bytes() == OTHER
 
 
