@@ -109,7 +109,8 @@ def _validator(response: httpx.Response) -> str:
 def _is_another(response: httpx.Response, offset: int, validator: str) -> bool:
     """Whether the answer to a range shows that the file at the source is not the one that `validator` was of."""
     if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return response.headers.get("Content-Range", "") != f"bytes */{offset}"  # shorter than what is here already
+        told: str = response.headers.get("Content-Range", "")
+        return told != f"bytes */{offset}"  # shorter than what is here already
     if response.status_code == httpx.codes.PARTIAL_CONTENT and validator:
         return _validator(response) not in ("", validator)  # some servers do not look at If-Range
     return False
