@@ -9,7 +9,8 @@ to where the head is now, and their mean is calm without being late.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -47,16 +48,16 @@ class Motion:
         """The way back."""
         return Motion(1 / self.turn, -self.shift / self.turn)
 
-    def carry(self, face: Face) -> Face:
-        """The face with its landmarks where the motion takes them; what else it holds stays."""
-        if face.landmarks is None:
-            return face
-        flat = self.turn * (face.landmarks[:, 0] + 1j * face.landmarks[:, 1]) + self.shift
-        depth = face.landmarks[:, 2] * abs(self.turn)
-        return replace(face, landmarks=np.column_stack([flat.real, flat.imag, depth]).astype(np.float32))
-
 
 STILL = Motion(1 + 0j, 0j)
+
+
+def carried(stack: NDArray[np.float32], motions: Sequence[Motion]) -> NDArray[np.float32]:
+    """Landmarks, float32 (K, N, 2 or 3), each set where its motion takes it (K motions)."""
+    turns, shifts = (np.array([getattr(one, name) for one in motions])[:, None] for name in ("turn", "shift"))
+    flat = turns * (stack[..., 0] + 1j * stack[..., 1]) + shifts
+    columns = [flat.real, flat.imag, *(stack[..., axis] * np.abs(turns) for axis in range(2, stack.shape[2]))]
+    return np.stack(columns, axis=2).astype(np.float32)
 
 
 def moved(before: Face, after: Face) -> Motion | None:

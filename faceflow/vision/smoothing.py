@@ -25,7 +25,7 @@ from faceflow.vision.face_detector import overlap
 from faceflow.vision.face_landmarker import LANDMARKS, LEFT_EYE, RIGHT_EYE, face_of
 from faceflow.vision.mesh_topology import INNER_LIPS, OUTER_LIPS, frontal
 from faceflow.vision.model import Face
-from faceflow.vision.motion import STILL, Motion, moved
+from faceflow.vision.motion import STILL, Motion, carried, moved
 from faceflow.vision.occlusion import hidden
 
 POSE_SIGMA = 2.0
@@ -109,16 +109,16 @@ class LandmarkSmoother:
         result = []
         for run, face in here.faces.items():
             run_faces = [(seen.number - number, seen.faces[run]) for seen in near if run in seen.faces]
-            carried = _carried(run_faces, {seen.number - number: seen.motions.get(run) for seen in near})
-            if len(carried) > 1:
-                result.append(smoothed(face, carried))
+            ways = _ways(run_faces, {seen.number - number: seen.motions.get(run) for seen in near})
+            if len(ways) > 1:
+                result.append(smoothed(face, [pair for pair in run_faces if pair[0] in ways], ways=ways))
             else:
                 result.append(smoothed(face, run_faces, UNSEEN_POSE_SIGMA))
         return number, result
 
 
-def _carried(around: Sequence[tuple[int, Face]], motions: Mapping[int, Motion | None]) -> list[tuple[int, Face]]:
-    """The faces around moved to where the head is at offset 0, as far as the picture told how it moved."""
+def _ways(around: Sequence[tuple[int, Face]], motions: Mapping[int, Motion | None]) -> dict[int, Motion]:
+    """How the head moved from each frame around to the one at offset 0, as far as the picture told."""
     ways = {0: STILL}
     nearest, farthest = around[0][0], around[-1][0]
     for offset in range(-1, nearest - 1, -1):
@@ -131,16 +131,22 @@ def _carried(around: Sequence[tuple[int, Face]], motions: Mapping[int, Motion | 
         if step is None:
             break
         ways[offset] = ways[offset - 1].after(step.back)
-    return [(offset, ways[offset].carry(face)) for offset, face in around if offset in ways]
+    return ways
 
 
-def smoothed(face: Face, around: list[tuple[int, Face]], pose_sigma: float = POSE_SIGMA) -> Face:
+def smoothed(
+    face: Face,
+    around: list[tuple[int, Face]],
+    pose_sigma: float = POSE_SIGMA,
+    ways: Mapping[int, Motion] | None = None,
+) -> Face:
     """`face` with its points averaged over the faces `around` it.
 
     Args:
         face: the frame's own face.
         around: distance in frames and face, of the same run, `face` itself (distance 0) among them.
         pose_sigma: frames over which position, size and roll are averaged.
+        ways: by distance, the motion that carries a face to where the head is now; None where it is not known.
     """
     differences = [(offset, other.unlike) for offset, other in around if other.unlike is not None]
     if differences:
@@ -152,6 +158,8 @@ def smoothed(face: Face, around: list[tuple[int, Face]], pose_sigma: float = POS
         points = _mean_points(face.points, np.stack([other.points for _, other in around]), offsets, pose_sigma)
         return replace(face, points=points)
     stack = np.stack([_dense(other) for _, other in around])
+    if ways is not None:
+        stack = carried(stack, [ways[offset] for offset, _ in around])
     lively = _lively() if len(face.landmarks) == LANDMARKS else None
     landmarks = _mean_points(face.landmarks, stack, offsets, pose_sigma, lively)
     if len(landmarks) == LANDMARKS:
