@@ -98,9 +98,13 @@ def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program
     # The command line makes paths absolute, the UI does not: the job's working directory is that of `up`.
     assert up.process.pid in [process.pid for process in processes_of(program.state)]
     directory = psutil.Process(up.process.pid).cwd()
-    [deployment] = _api(up, "/deployments/filter", {})
-    assert deployment["job_variables"]["working_dir"] == directory
-    assert directory in deployment["description"]
+    deployments = _api(up, "/deployments/filter", {})
+    assert [one["job_variables"]["working_dir"] for one in deployments] == [directory] * 2
+    assert sorted(directory in one["description"] for one in deployments) == [False, True]  # models are no paths
+    assert {one["entrypoint"] for one in deployments} == {
+        "flows.preload_models.preload_models",
+        "flows.swap_video.swap_video",
+    }
 
 
 def test_a_failing_remote_job_says_the_same_as_a_local_one(up: Up, program: Program, tmp_path: Path) -> None:
