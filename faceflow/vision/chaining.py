@@ -115,6 +115,8 @@ class Chains:
 
     def begin_shot(self) -> None:
         """What follows has nothing to do with what was before."""
+        for track in self._open:
+            track.last = track.chip = None  # a long film has thousands of tracks
         self._open = []
 
     def until(self, time_s: float) -> None:
