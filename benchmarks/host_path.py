@@ -51,9 +51,9 @@ def floor(target: Path, folder: Path) -> dict[str, float]:
     return spent.a_frame(index.frames)
 
 
-def job(target: Path, folder: Path) -> dict[str, float]:
-    """All stages of a job, without the orchestrator."""
-    from faceflow.job import Consent, Source, SwapJob
+def job(target: Path, folder: Path, swap: dict[str, Any]) -> dict[str, float]:
+    """All stages of a job, without the orchestrator; `swap` are its swap options."""
+    from faceflow.job import Consent, Source, SwapJob, SwapOptions
     from faceflow.progress import SILENT
     from faceflow.settings import PathSettings, Settings
     from faceflow.stages.compose import run_compose
@@ -70,6 +70,7 @@ def job(target: Path, folder: Path) -> dict[str, float]:
         sources=(Source(portraits=(str(folder / "portrait.png"),)),),
         target=str(target),
         output=str(folder / "out.mp4"),
+        swap=SwapOptions(**swap),
         consent=Consent(subject="NASA portrait", scope="benchmark", declared_by="benchmark"),
     )
     spent = Stopwatch()
@@ -113,9 +114,10 @@ class Stopwatch:
         return {**rows, "all": sum(rows.values()), "peak_memory_mib": peak_mib}
 
 
-def measured(what: str, target: Path, folder: Path) -> dict[str, float]:
+def measured(what: str, target: Path, folder: Path, swap: dict[str, Any] | None = None) -> dict[str, float]:
     """Runs `floor` or `job` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.host_path", "--child", what, str(target), str(folder)]
+    arguments = [what, str(target), str(folder), json.dumps(swap or {})]
+    command = [sys.executable, "-m", "benchmarks.host_path", "--child", *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -128,11 +130,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/host_path.json"))
-    parser.add_argument("--child", nargs=3, metavar=("WHAT", "TARGET", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, metavar=("WHAT", "TARGET", "FOLDER", "SWAP"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        what, target, folder = options.child
-        print(json.dumps({"floor": floor, "job": job}[what](Path(target), Path(folder))))
+        what, target, folder, swap = options.child
+        made = (
+            floor(Path(target), Path(folder)) if what == "floor" else job(Path(target), Path(folder), json.loads(swap))
+        )
+        print(json.dumps(made))
         return
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:

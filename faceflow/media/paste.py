@@ -27,6 +27,9 @@ from faceflow.media.colour import (
 )
 from faceflow.media.native import NativeFrame, Plane
 
+_STRIP_ROWS = 64
+"""Even, so that a strip holds whole chroma blocks."""
+
 Rectangle = tuple[int, int, int, int]
 """Left, top, right and bottom in frame pixels; right and bottom are outside."""
 
@@ -73,7 +76,20 @@ def _add_directly(frame: NativeFrame, rectangle: Rectangle, pixels: Bytes, mask:
     left, top, right, bottom = rectangle
     size = (right - left, bottom - top)
     own = cropped(frame, np.array([[1, 0, -left], [0, 1, -top]], np.float64), size)
-    layers, alpha = _layers(frame, pixels, own, mask)
+    # In strips, so that what is made on the way stays in the processor's cache. What is added to a strip depends on
+    # its own rows, except where chroma lies on the edge between two blocks of rows.
+    step_y = 1 << frame.chroma_shift_y
+    alone = not subsampled(frame) or chroma_offset(frame)[1] == (step_y - 1) / 2
+    rows = _STRIP_ROWS if alone else size[1]
+    for first in range(0, size[1], rows):
+        strip = slice(first, min(first + rows, size[1]))
+        part = left, top + strip.start, right, top + strip.stop
+        _add_strip(frame, part, *_layers(frame, pixels[strip], own[strip], mask[strip]))
+
+
+def _add_strip(frame: NativeFrame, rectangle: Rectangle, layers: list[Floats], alpha: Floats) -> None:
+    left, top, right, bottom = rectangle
+    size = (right - left, bottom - top)
     if not subsampled(frame):
         for plane, layer in zip(frame.planes, layers, strict=False):
             _add(plane[top:bottom, left:right], layer, frame.bit_depth)

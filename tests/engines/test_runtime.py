@@ -186,9 +186,14 @@ def test_a_memory_limit_holds(tmp_path):
     """In a process of its own: ONNX Runtime takes one limit a process."""
     path = save(
         tmp_path / "a.onnx",
-        [node("Exp", ["x"], "a"), node("Transpose", ["a"], "b", perm=[0, 2, 1]), node("MatMul", ["a", "b"], "y")],
+        [
+            node("Exp", ["x"], "a"),
+            node("Transpose", ["a"], "b", perm=[0, 2, 1]),
+            node("MatMul", ["a", "b"], "c"),
+            node("ReduceMax", ["c"], "y", axes=[2]),
+        ],
         [value("x", [1, 3000, 4])],
-        [value("y", [1, 3000, 3000])],
+        [value("y", [1, 3000, 1])],
     )
     code = f"""
 import numpy as np

@@ -71,7 +71,7 @@ def seen_through(picture: NDArray[np.uint8], matrix: NDArray[np.floating], size:
     """A picture through a matrix: bilinear, area-averaged first where it shrinks; beyond its border the border goes on.
 
     Args:
-        picture: uint8 (H, W) or (H, W, 3).
+        picture: uint8 (H, W) or (H, W, channels).
         matrix: (2, 3), picture -> result.
         size: width and height of the result.
     """

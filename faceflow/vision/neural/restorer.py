@@ -3,7 +3,7 @@
 A restorer has a template and a size of its own. It is shown the swapped crop through the face's five points; where its
 template reaches further than the crop, the swap stage has kept that much more of the frame around it (`margin_px`).
 What it makes is laid over the swapped pixels, inside its own feathered box, and both go into a crop that is as fine as
-is of use: that of the frame, or the restorer's own where the frame is finer. On the frame's grid the crop is pasted
+is of use: that of the frame, or the restorer's own where that is coarser by far. On the frame's grid the crop is pasted
 sample by sample, so that a restored face is resampled once and not twice. The swap's mask stays what it was: a restorer
 changes how the face looks, not how much of it is replaced.
 """
@@ -28,7 +28,10 @@ from faceflow.vision.neural.pixels import to_pictures, to_tensor
 _HALF = (0.5, 0.5, 0.5)
 """Restorers take and give RGB from -1 to 1."""
 _BOX_FEATHER = 0.15
-_AROUND_PX = 2
+_AROUND_PX = 4
+"""Around the mask: pasting reads up to three pixels further."""
+_COARSE = 0.5
+"""Restored pixels for one of the frame, below which a crop on the frame's grid would only be larger."""
 _CODE_VERSION = "1"
 _CONTRACTS = {Contract.GFPGAN, Contract.CODEFORMER, Contract.GPEN, Contract.RESTOREFORMER}
 
@@ -98,24 +101,33 @@ class NeuralRestorer:
     ) -> PlacedCrop:
         """The swapped crop with the restored picture (seen through `view`, crop -> picture) over it."""
         to_picture = after(view, placed.matrix)
-        finer = scale_of(to_picture) >= 1
-        matrix, size = _canvas(placed, np.eye(2, 3) if finer else to_picture, even=finer)
+        on_frame = scale_of(to_picture) >= _COARSE
+        matrix, size = _canvas(placed, np.eye(2, 3) if on_frame else to_picture, even=on_frame)
         from_crop, from_picture = after(matrix, inverse(placed.matrix)), after(matrix, inverse(to_picture))
-        pixels = seen_through(placed.crop.pixels, from_crop, size)
-        over = seen_through(picture, from_picture, size)
-        box = seen_through(box_mask(self._size_px, _BOX_FEATHER), from_picture, size)
-        share = cv2.merge([box * np.float32(blend / 255)] * 3)
-        mixed = pixels + (over.astype(np.float32) - pixels) * share
-        mask = seen_through(placed.crop.mask, from_crop, size)
+        # Colour and cover travel together: one warp of four channels costs less than two.
+        swapped = seen_through(_covered(placed.crop.pixels, placed.crop.mask), from_crop, size)
+        over = seen_through(_covered(picture, box_mask(self._size_px, _BOX_FEATHER)), from_picture, size)
+        share = np.multiply(over[..., 3], np.float32(blend / 255), dtype=np.float32)
+        mixed = cv2.blendLinear(_colour(over), _colour(swapped), share, 1 - share)
+        mask = np.ascontiguousarray(swapped[..., 3])
         mask[:1] = mask[-1:] = 0
         mask[:, :1] = mask[:, -1:] = 0
-        crop = SwappedCrop(np.asarray(np.rint(mixed), np.uint8), mask)
+        crop = SwappedCrop(np.asarray(mixed, np.uint8), mask)
         return PlacedCrop(crop, matrix.astype(np.float32), moved(placed.points, from_crop))
 
 
 def load_restorer(name: str, weight: float, settings: Settings) -> NeuralRestorer:
     """The restorer `name` of the catalogue. Raises as `loading.load`."""
     return NeuralRestorer(load(name, settings), weight)
+
+
+def _covered(picture: NDArray[np.uint8], cover: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (H, W, 4): a picture with its cover as the fourth channel."""
+    return np.asarray(cv2.merge([*cv2.split(picture), cover]), np.uint8)
+
+
+def _colour(covered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(covered, cv2.COLOR_BGRA2BGR), np.uint8)
 
 
 def _canvas(

@@ -89,13 +89,29 @@ class Network:
         try:
             for name, array in feeds.items():
                 binding.bind_cpu_input(name, array)
-            for value in self.outputs:
-                binding.bind_output(value.name, "cpu")
+            made = self._bound(binding, feeds)
             self._session.run_with_iobinding(binding)
-            made = binding.copy_outputs_to_cpu()
+            if made is None:
+                made = binding.copy_outputs_to_cpu()
         except Exception as error:  # what ONNX Runtime raises has no common class of its own
             raise _failed(self._file.path, error) from error
         return [np.asarray(output, np.float32) for output in made]
+
+    def _bound(self, binding: Any, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]] | None:
+        """Arrays that the outputs are written into, where their sides are known; None where the network decides."""
+        count = max((len(feeds[value.name]) for value in self.inputs if is_per_picture(value)), default=1)
+        made: list[NDArray[Any]] = []
+        for value in self.outputs:
+            sides = [count, *value.shape[1:]] if is_per_picture(value) else list(value.shape)
+            known = [side for side in sides if side is not None]
+            if len(known) < len(sides):
+                for other in self.outputs:
+                    binding.bind_output(other.name, "cpu")
+                return None
+            made.append(np.empty(known, value.dtype))
+        for value, array in zip(self.outputs, made, strict=True):
+            binding.bind_output(value.name, "cpu", 0, value.dtype, list(array.shape), array.ctypes.data)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
