@@ -31,6 +31,7 @@ from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshIdentity, MeshSwapper
 from faceflow.vision.model import Face, Picture, TargetCrop
 from faceflow.vision.occlusion import unlike
+from faceflow.vision.scan import AT_FIRST_S, CALM
 from faceflow.vision.smoothing import LARGEST_RADIUS, LandmarkSmoother
 from faceflow.vision.target_reference import build_reference
 from faceflow.vision.unwrapping import flat_face
@@ -113,11 +114,12 @@ def measure(
 def looked_at(frames: Sequence[Picture], rate: float = 30.0) -> tuple[list[Face | None], float]:
     """The face of each frame, smoothed and with what hides it, as the stages would find it; and CPU seconds for that.
 
-    The reference is learned from a look every half second, as validate takes them.
+    The reference is learned from as many looks as validate takes.
     """
     analyser = EmbeddedAnalyser()
     samples = []
-    for frame in frames[:: round(rate / 2)]:
+    young, often, later = (round(each * rate) for each in (AT_FIRST_S, CALM.at_first_s, CALM.follow_s))
+    for frame in (*frames[:young:often], *frames[young::later]):
         view = PictureView(frame)
         found = analyser.look(view)
         flat = flat_face(view, _landmarks(found[0])) if found else None

@@ -80,7 +80,7 @@ class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "7"
+    version = "8"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 32, within 128 to 768."""
@@ -145,10 +145,16 @@ class MeshSwapper:
             own = crop.landmarks - np.array([rectangle.x, rectangle.y, 0], np.float32)
             landmarks = reshaped(own, identity.shape)
             target = np.ascontiguousarray(crop.pixels[rectangle.slices])
-            target, moved = carried_along(target, own, landmarks, 2 * rectangle.step)
-            lit, shown = _drawn(target, landmarks, rectangle.step, identity, crop.hidden)
-            pixels[rectangle.slices] = _over(lit, shown, target, moved)
-            mask[rectangle.slices] = cv2.max(shown, moved)
+            in_front = None if crop.hidden is None else _in_front(crop.hidden, target, own, rectangle.step)
+            bent, moved = carried_along(target, own, landmarks, 2 * rectangle.step)
+            lit, shown = _drawn(bent, landmarks, rectangle.step, identity, in_front)
+            swapped, pasted = _over(lit, shown, bent, moved), np.asarray(cv2.max(shown, moved), np.uint8)
+            if in_front is not None:  # a hand is not bent either
+                bare = cv2.resize(1 - in_front, (rectangle.width, rectangle.height))
+                pasted = np.asarray(cv2.multiply(pasted, bare, dtype=cv2.CV_8U), np.uint8)
+                swapped = np.asarray(cv2.copyTo(swapped, pasted, target.copy()), np.uint8)
+            pixels[rectangle.slices] = swapped
+            mask[rectangle.slices] = pasted
         return SwappedCrop(pixels, mask)
 
 
@@ -186,9 +192,11 @@ def _rectangle(landmarks: Floats, side: int) -> _Rectangle | None:
 
 
 def _drawn(
-    target: Picture, landmarks: Floats, step: int, identity: MeshIdentity, hidden: NDArray[np.uint8] | None
+    target: Picture, landmarks: Floats, step: int, identity: MeshIdentity, in_front: Floats | None
 ) -> tuple[Picture, NDArray[np.uint8]]:
     """The source in the target's place, colour and light, and how much of it shows: uint8 (h, w, 3) and (h, w).
+
+    What is `in_front` (float32, on the grid, 0 to 1) is not compared with the source; None where nothing is.
 
     Three sizes are used: places in the atlas are drawn on a grid of a `step`-th and interpolated from there; colour
     and light are compared at half of that; only looking up the texture and laying it over works on every pixel.
@@ -220,25 +228,23 @@ def _drawn(
     # Hair in front of the forehead; what is seen behind a profile that the mesh overshoots.
     others = np.maximum((1 - skin) * forehead, (1 - face) * turned * (1 - feature))
     stays = (cv2.GaussianBlur(others, (0, 0), 0.8) * np.float32(1.2)).clip(0, 1)
-    if hidden is not None:
-        in_front = _in_front(hidden, places, covered, target, theirs)
-        stays = np.maximum(stays, cv2.resize(in_front, coarse, interpolation=cv2.INTER_AREA))
-        skin = skin * (1 - stays)
+    light_from = face * (1 - stays)
+    if in_front is not None:
+        unhidden = 1 - cv2.resize(in_front, coarse, interpolation=cv2.INTER_AREA)
+        skin, light_from = np.asarray(skin * unhidden, np.float32), light_from * unhidden
     weight = np.asarray(bare * skin * own, np.float32)
     matrix, offset = colour_transfer(ours, theirs, weight)
     bright = skin_brightness(ours, weight)
     takes = taking(ours, bright)
     matched = recoloured(ours, matrix, offset, takes)
     face_width = float(np.ptp(landmarks[:, 0])) * coarse[0] / width
-    light = light_over(matched, theirs, np.asarray(bare * face * (1 - stays) * own, np.float32), face_width, takes)
+    light = light_over(matched, theirs, np.asarray(bare * light_from * own, np.float32), face_width, takes)
 
     rendered, cover = _looked_up(_level(identity, _extent(landmarks)), np.asarray(cv2.resize(places, full), np.float32))
     added = np.asarray(cv2.resize(light + offset, full), np.float32)
     coloured = recoloured(rendered, matrix, added, taking(rendered, bright))
     lit = cv2.LUT(np.asarray(coloured.clip(0, 255), np.uint8), highlights(theirs, weight))
     share = np.asarray(cv2.resize(stays, grid), np.float32)
-    if hidden is not None:
-        share = np.asarray(np.maximum(share, in_front), np.float32)
     share = np.asarray(seen * within * (1 - share) * np.float32(255), np.uint8)
     mask = cv2.multiply(cover, cv2.resize(share, full), scale=1 / 255)
     mask[:1] = mask[-1:] = 0
@@ -246,29 +252,30 @@ def _drawn(
     return np.asarray(lit, np.uint8), np.asarray(mask, np.uint8)
 
 
-def _in_front(
-    hidden: NDArray[np.uint8], places: Floats, covered: NDArray[np.bool_], target: Picture, coarse: Picture
-) -> Floats:
-    """Where something is in front of the face: float32 of the grid's size, 0 to 1, with the picture's own edges.
+def _in_front(hidden: NDArray[np.uint8], target: Picture, landmarks: Floats, step: int) -> Floats:
+    """Where something is in front of the face: float32 on the grid, 0 to 1, with the picture's own edges.
 
     Args:
         hidden: see `TargetCrop`.
-        places: float32 (h, w, 2), 0 to 1 across the atlas, on the grid.
-        covered: bool (h, w), where there is mesh.
-        target: uint8 (H, W, 3), the target.
-        coarse: uint8 (h / 2, w / 2, 3), the same, small.
+        target: uint8 (h, w, 3), the target as it is.
+        landmarks: float32 (468, 3), its own, in its pixels.
+        step: pixels from one point of the grid to the next.
     """
-    grid, half = (places.shape[1], places.shape[0]), (coarse.shape[1], coarse.shape[0])
-    texels = places * np.float32(hidden.shape[0]) - np.float32(0.5)
+    height, width = target.shape[:2]
+    grid, coarse = (width // step, height // step), (width // step // 2, height // step // 2)
+    cells = np.column_stack([(landmarks[:, :2] + 0.5) / (2 * step) - 0.5, landmarks[:, 2] / (2 * step)])
+    drawn, covered = draw_mesh(cells.astype(np.float32), _values(landmarks), coarse, closed_triangles(), background=0.5)
+    texels = np.ascontiguousarray(drawn[..., :2]) * np.float32(hidden.shape[0]) - np.float32(0.5)
     found = cv2.remap(hidden, texels, _BOTH_IN_ONE, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    on_mesh = np.asarray(cv2.resize(covered.astype(np.float32), half, interpolation=cv2.INTER_AREA), np.float32)
-    share = cv2.resize(found * (covered * np.float32(1 / 255)), half, interpolation=cv2.INTER_AREA)
+    share = np.asarray(found * (covered * np.float32(1 / 255)), np.float32)
     # Beyond the outline what was found goes on a little: the filter looks there too.
-    around = cv2.blur(share, (7, 7)) / np.maximum(cv2.blur(on_mesh, (7, 7)), np.float32(0.02))
-    share = share + (1 - on_mesh) * around
-    small, luma = (np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8) for picture in (coarse, target))
-    fine = np.asarray(cv2.resize(luma, grid, interpolation=cv2.INTER_AREA), np.uint8)
-    return refined(np.asarray(share, np.float32), small, fine)
+    on_mesh = cv2.blur(covered.astype(np.float32), (7, 7))
+    share += ~covered * cv2.blur(share, (7, 7)) / np.maximum(on_mesh, np.float32(0.02))
+    luma = np.asarray(cv2.cvtColor(target, cv2.COLOR_BGR2GRAY), np.uint8)
+    small, fine = (
+        np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8) for size in (coarse, grid)
+    )
+    return refined(share, small, fine)
 
 
 def _over(lit: Picture, shown: NDArray[np.uint8], target: Picture, moved: NDArray[np.uint8]) -> Picture:

@@ -36,18 +36,21 @@ _SAME_FACE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between two searches for faces, and between two looks at known ones."""
+    """Seconds between two searches for faces, and between two looks at known ones, later and as a shot begins."""
 
     search_s: float
     follow_s: float
+    at_first_s: float
 
 
-CALM = Pace(search_s=0.5, follow_s=0.5)
+CALM = Pace(search_s=0.5, follow_s=0.5, at_first_s=0.25)
 """Where all faces are treated alike. The swap looks for small faces only where the scan saw some, so they must be
 found soon: at two tiles a search, a wide picture has been seen all over after two seconds, and `TrackTable` looks back
 as far."""
-CLOSE = Pace(search_s=0.5, follow_s=0.125)
+CLOSE = Pace(search_s=0.5, follow_s=0.125, at_first_s=0.125)
 """Where it matters which face is which: in an eighth of a second nobody takes somebody else's place unseen."""
+AT_FIRST_S = 2.0
+"""How long a shot is young: a short one must show its faces often enough to learn their looks (`target_reference`)."""
 
 
 @runtime_checkable
@@ -114,6 +117,7 @@ class TargetScan:
         self._chains = Chains(recogniser)
         self._search_s: float | None = None
         self._follow_s = 0.0
+        self._begun_s = 0.0
         self._turn: int | None = None
         self._looks = 0
         self._times_s = (0.0, 0.0)
@@ -146,6 +150,7 @@ class TargetScan:
         begins = self._search_s is None
         known = [] if begins else [track.last for track in self._chains.in_view if track.last is not None]
         if begins:
+            self._begun_s = time_s
             self._chains.begin_shot()
             self._turn = None
         if self._search_s is None or time_s >= self._search_s:
@@ -157,7 +162,8 @@ class TargetScan:
             faces = self._with_followed(view, [], known)
             if len(faces) < len(known):
                 self._search_s = time_s  # somebody was lost: the next frame is searched
-        self._follow_s = time_s + self._pace.follow_s
+        young = time_s - self._begun_s < AT_FIRST_S
+        self._follow_s = time_s + (self._pace.at_first_s if young else self._pace.follow_s)
         shot = len(self._cuts)
         tracks = self._chains.look(self._looks, number, shot, time_s, view, faces)
         self._looks += 1

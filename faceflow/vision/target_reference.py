@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.vision.face_landmarker import LEFT_EYE, RIGHT_EYE
 from faceflow.vision.glasses import rims
+from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, features
 from faceflow.vision.occlusion import Reference, smoothstep
 from faceflow.vision.unwrapping import OWN_PX, FlatFace
 
@@ -31,8 +34,10 @@ _FIRST_SPREAD = (10.0, 2.0, 2.0)
 _LEAST_SPREAD = (3.8, 1.0, 1.0)
 """Noise, coding and landmarks that tremble: no texel is trusted to be steadier."""
 _UNKNOWN_SPREAD = 8.0
-_SLIP = 1.2
-"""Texels by which the mesh may be off: where the face is not even, that much of its slope is added to the spread."""
+_SLIP, _BROW_SLIP = 1.2, 2.0
+"""Texels by which the mesh may be off, on the face and about the brows, which rise and frown more than it follows:
+where the face is not even, that much of its slope is added to the spread."""
+_BROW_PX = 7
 _FEW = 2.0
 _STRANGE = (1.5, 2.5)
 """Spreads between which a texel comes to count as foreign,"""
@@ -87,7 +92,7 @@ def _refined(reference: Reference, samples: _Samples, first: bool) -> Reference:
         left = np.stack([better.explain(lab, seen, 2)[0] for lab, seen in zip(samples.lab, samples.seen, strict=True)])
     deviation = _middle(np.abs(left), learned, _UNKNOWN_SPREAD / 1.4826) * np.float32(1.4826)
     wide = np.asarray(cv2.GaussianBlur(cv2.dilate(deviation, np.ones((3, 3), np.uint8)), (0, 0), 0.67), np.float32)
-    spread = np.sqrt(np.square(wide) + np.square(_SLIP * _slope(mean)))
+    spread = np.sqrt(np.square(wide) + np.square(_slip() * _slope(mean)))
     return Reference(mean, np.maximum(spread, np.array(_LEAST_SPREAD, np.float32)).astype(np.float32), modes)
 
 
@@ -132,6 +137,17 @@ def _middle(values: Floats, known: NDArray[np.bool_], otherwise: float) -> Float
     at = (np.maximum(count - 1, 0) // 2)[None, ..., None]
     found = np.take_along_axis(ordered, np.broadcast_to(at, (1, *values.shape[1:])), axis=0)[0]
     return np.asarray(np.where(count[..., None] > 0, found, np.float32(otherwise)), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _slip() -> Floats:
+    """float32 (64, 64, 1): see `_SLIP`."""
+    small = np.asarray(cv2.resize(features(), (OWN_PX, OWN_PX), interpolation=cv2.INTER_AREA), np.float32)
+    lids = (atlas_points()[list(LEFT_EYE + RIGHT_EYE), 1].min() + 0.5) * OWN_PX / ATLAS_PX
+    small[int(lids) :] = 0
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_BROW_PX, _BROW_PX))
+    brows = cv2.GaussianBlur(cv2.dilate(small, disc), (0, 0), 1.0)
+    return np.asarray(_SLIP + (_BROW_SLIP - _SLIP) * brows, np.float32)[..., None]
 
 
 def _slope(mean: Floats) -> Floats:
