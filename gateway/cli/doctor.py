@@ -146,6 +146,32 @@ def _providers(_settings: Settings) -> Iterator[Finding]:
     yield Finding(Level.GOOD, "ONNX Runtime", f"{onnxruntime.__version__}, providers: {found}")
 
 
+def _networks(settings: Settings) -> Iterator[Finding]:
+    from faceflow.vision.catalogue import catalogue
+    from faceflow.vision.model_cache import CacheState, ModelCache
+    from faceflow.vision.model_licence import refusal
+
+    what, cache = "published networks", ModelCache(settings.models_folder)
+    try:
+        known = catalogue()
+    except FaceflowError as error:
+        yield Finding(Level.PROBLEM, what, error.message, error.resolution)
+        return
+    states = {entry: cache.state(entry) for entry in known.entries() if entry.files}
+    here = [entry for entry, state in states.items() if state in (CacheState.PRESENT, CacheState.VERIFIED)]
+    if CacheState.DAMAGED in states.values():
+        names = ", ".join(entry.name for entry, state in states.items() if state is CacheState.DAMAGED)
+        yield Finding(Level.PROBLEM, what, f"damaged: {names}", f"faceflow models pull {names.replace(',', '')}")
+    if not here:
+        yield Finding(Level.NOTE, what, "none installed; the embedded engine needs none", "faceflow models list")
+        return
+    yield Finding(Level.GOOD, what, f"{', '.join(entry.name for entry in here)} in {cache.folder}")
+    for entry in here:
+        reason = refusal(entry, settings, known)
+        if reason is not None:
+            yield Finding(Level.NOTE, f"licence of {entry.name}", reason.message, reason.resolution)
+
+
 def _folders(settings: Settings) -> Iterator[Finding]:
     for name, folder in (("state folder", settings.paths.state), ("scratch folder", settings.paths.scratch)):
         existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -220,6 +246,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _models,
     _people,
     _providers,
+    _networks,
     _folders,
     _demo_data,
     _server,

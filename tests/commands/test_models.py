@@ -226,3 +226,28 @@ def test_a_bar_on_a_terminal(models):
 def test_a_wrong_catalogue_of_ones_own(models):
     models.extra.write_text("[model.x]\nkind = 3")
     assert models.error("list", code=2) == "model.catalogue_invalid"
+
+
+def test_the_doctor_sees_them(models):
+    def found(**variables):
+        done = Finished(*_doctor(models, variables))
+        return [one for one in done.answer["findings"] if "network" in one["what"] or "licence" in one["what"]]
+
+    assert [(one["level"], one["resolution"]) for one in found()] == [("note", "faceflow models list")]
+    models.answer("pull", "net")
+    (good,) = found()
+    assert (good["level"], good["found"]) == ("good", f"net in {models.folder}")
+    models.answer("pull", "part", FACEFLOW_MODELS__ACCEPTED_LICENCES="closed")
+    assert [one["what"] for one in found()] == ["published networks", "licence of part"]
+    (models.folder / "net" / "net.onnx").write_bytes(CONTENT[:-1])
+    assert (found()[0]["level"], found()[0]["found"]) == ("problem", "damaged: net")
+
+
+def _doctor(models, variables):
+    with models.monkeypatch.context() as patch:
+        for name, value in {**models.program.environment, **models.environment(variables)}.items():
+            patch.setenv(name, value)
+        current_settings.cache_clear()
+        exit_code = main(["doctor", "--json"])
+    current_settings.cache_clear()
+    return exit_code, *models.capsys.readouterr()
