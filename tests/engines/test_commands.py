@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import resource
 
 import pytest
 
@@ -33,22 +33,21 @@ def test_auto_swaps_with_the_best_network_and_says_which(program, studio, enviro
 def test_a_provider_that_is_not_there_ends_the_command_at_once(offline_program, studio, environment, tmp_path):
     studio.install("inswapper_128")
     target = clip(tmp_path, frames=2)
-    begun = time.monotonic()
+    before = cpu_seconds()
     done = offline_program(
         "swap", ASTRONAUT, target, "-o", tmp_path / "out.mp4", "--json", "--consent", "test",
         "--engine", "inswapper_128", **environment, FACEFLOW_ENGINE__PROVIDER="cuda",
     )  # fmt: skip
-    seconds = time.monotonic() - begun
+    seconds = cpu_seconds() - before
     assert done.exit_code == 1
     assert done.answer["code"] == "engine.provider_missing"
     assert "onnxruntime-gpu" in done.answer["resolution"]
     assert not [event for event in done.events if event["event"] in {"model.loaded", "stage.started"}]
     assert not (tmp_path / "out.mp4").exists()
-    assert seconds < 3 * slowness(), seconds
+    assert seconds < 3, seconds
 
 
-def slowness() -> float:
-    """How much slower than a quiet core this machine is now: starting Python is most of the three seconds."""
-    begun, used = time.monotonic(), time.process_time()
-    sum(number * number for number in range(2_000_000))
-    return max(1.0, (time.monotonic() - begun) / max(1e-3, time.process_time() - used))
+def cpu_seconds() -> float:
+    """Of the commands that have ended. A quiet machine takes no longer; a busy one must not fail the test."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from faceflow.errors import EngineError
 
 _LONGEST_NAME = 256
-_PACKAGES = ("onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "nvidia-cudnn-cu12", "nvidia-cuda-runtime-cu12")
+_PACKAGES = ("onnxruntime-gpu", "tensorrt", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cuda-runtime")
 
 
 def device_name(device_id: int) -> str:

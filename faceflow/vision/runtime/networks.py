@@ -32,7 +32,13 @@ from faceflow.vision.runtime.options import (
     session_options,
     tensorrt_shapes,
 )
-from faceflow.vision.runtime.providers import onnxruntime, provider_failed, require_provider, require_running
+from faceflow.vision.runtime.providers import (
+    load_libraries,
+    onnxruntime,
+    provider_failed,
+    require_provider,
+    require_running,
+)
 
 Floats = NDArray[np.float32]
 
@@ -196,6 +202,7 @@ def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
 def _session(file: OnnxFile, graph: bytes | None, sha256: str, settings: Settings) -> Any:
     """A session of the file itself, or of a graph written anew from it, on the wanted provider and no other."""
     runtime, wanted = onnxruntime(), settings.engine
+    load_libraries(wanted.provider, runtime)
     tensorrt = wanted.provider == "tensorrt"
     content: bytes | str = graph or (str(file.path) if tensorrt else file.graph(external=True))
     compiled, shapes = Path(), dict[str, str]()

@@ -24,12 +24,6 @@ NAMES: dict[Provider, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 """How ONNX Runtime calls them."""
-_WITH: dict[Provider, str] = {
-    "cpu": "nothing else",
-    "cuda": "CUDA 12 and cuDNN 9",
-    "tensorrt": "CUDA 12, cuDNN 9, TensorRT 10",
-}
-"""What the build of ONNX Runtime for NVIDIA needs beside it, and the driver."""
 
 
 @lru_cache(maxsize=1)
@@ -44,6 +38,12 @@ def onnxruntime() -> Any:
             "Install it: pip install 'faceflow[cpu]', or 'faceflow[gpu]' for NVIDIA.",
             provider="cpu",
         ) from error
+
+
+def load_libraries(provider: Provider, runtime: Any) -> None:
+    """Loads CUDA and cuDNN from the packages that ONNX Runtime's extras install; system libraries do as well."""
+    if provider != "cpu" and hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
 
 
 def require_provider(provider: Provider, runtime: Any = None) -> None:
@@ -86,7 +86,8 @@ def _missing(provider: Provider, why: str) -> EngineError:
     return EngineError(
         "engine.provider_missing",
         f"The networks are to run on {provider!r}, and that is not there: {why}.",
-        "Install the build for NVIDIA (pip uninstall onnxruntime, then pip install onnxruntime-gpu) with the driver, "
-        f"{_WITH[provider]}, see docs/engines.md; or choose another provider with FACEFLOW_ENGINE__PROVIDER.",
+        "Install the NVIDIA driver and the other build of ONNX Runtime (pip uninstall onnxruntime, then pip install "
+        "'onnxruntime-gpu[cuda,cudnn]', and tensorrt for that provider; docs/engines.md), or choose another provider "
+        "with FACEFLOW_ENGINE__PROVIDER.",
         provider=provider,
     )
