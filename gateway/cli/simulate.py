@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -16,14 +16,10 @@ from gateway.cli.policy_files import needed_pools, read_text, rules_from
 from gateway.cli.screen import console, print_json, result_console
 from infrastructure.routing.loading import load_model
 from infrastructure.routing.pools import Capacity, Pools
-from infrastructure.simulation.arrivals import generate, jobs_in
-from infrastructure.simulation.bound import lower_bound_usd
-from infrastructure.simulation.day import Day
-from infrastructure.simulation.day import simulate as simulate_day
-from infrastructure.simulation.plots import cost_chart, day_chart
-from infrastructure.simulation.report import Report, Waits, report
-from infrastructure.simulation.scenario import Scenario
-from infrastructure.simulation.trace import class_names, read_trace
+
+if TYPE_CHECKING:
+    from infrastructure.simulation.day import Day
+    from infrastructure.simulation.report import Report, Waits
 
 NARROWEST = 118
 """Columns that the tables need; a file or a pipe has none of its own."""
@@ -47,6 +43,15 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use."""
+    # SciPy and simpy take a moment to load, which no other command needs.
+    from infrastructure.simulation.arrivals import generate, jobs_in
+    from infrastructure.simulation.bound import lower_bound_usd
+    from infrastructure.simulation.day import simulate as simulate_day
+    from infrastructure.simulation.plots import cost_chart, day_chart
+    from infrastructure.simulation.report import report
+    from infrastructure.simulation.scenario import Scenario
+    from infrastructure.simulation.trace import class_names, read_trace
+
     if scenario is None and trace is None:
         raise JobError(
             "job.usage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -146,23 +146,26 @@ class _Simulation:
             borders = np.cumsum([0.0, *(placement.share for placement in placed)])
             cuts = task.begin + np.round(borders / borders[-1] * (task.end - task.begin)).astype(int)
             return [
-                (placement.pool, Task(task.unit, int(cuts[index]), int(cuts[index + 1]), task.attempt))
+                (
+                    placement.pool,
+                    Task(task.unit, int(cuts[index]), int(cuts[index + 1]), task.attempt, int(cuts[index])),
+                )
                 for index, placement in enumerate(placed)
                 if cuts[index + 1] > cuts[index]
             ]
         race = Race(self.clock.event(), len(placed)) if decision.way is Way.RACE else None
-        return [(placement.pool, Task(task.unit, task.begin, task.end, task.attempt, race)) for placement in placed]
+        return [(placement.pool, replace(task, race=race)) for placement in placed]
 
     def _facts(self, task: Task) -> JobFacts:
         unit = task.unit
-        changed: dict[str, object] = {"count": task.end - task.begin, "attempt": task.attempt}
+        changed: dict[str, object] = {"count": task.end - task.first, "attempt": task.attempt}
         if unit.deadline_s is not None:
             due = float(unit.arrivals[task.begin]) + unit.deadline_s
             changed["deadline"] = self.scenario.begin + timedelta(seconds=due)
         if task.attempt > 1:
-            # What is left is decided about; the straight line starts where the batch began.
             started = self.scenario.begin + timedelta(seconds=unit.decided_at)
-            changed["progress"] = JobProgress(done=0.0, started_at=started)
+            done = (task.begin - task.first) / (task.end - task.first)
+            changed["progress"] = JobProgress(done=done, started_at=started)
         return unit.facts.model_copy(update=changed)
 
     def _snapshot(self) -> Snapshot:
@@ -196,7 +199,7 @@ class _Simulation:
             task.race.left -= 1
             if task.race.left or task.race.won.triggered:
                 return  # a rival goes on
-        self._dispatch(Task(task.unit, first_lost, task.end, task.attempt + 1))
+        self._dispatch(Task(task.unit, first_lost, task.end, task.attempt + 1, task.first))
 
 
 @lru_cache(maxsize=100_000)

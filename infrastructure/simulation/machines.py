@@ -33,12 +33,14 @@ class Race:
 
 @dataclass(slots=True)
 class Task:
-    """Jobs of a unit that were sent to a pool: those from `begin` to `end` (not included)."""
+    """Jobs of a unit that were sent to a pool: those from `begin` to `end` (not included) are still to be done."""
 
     unit: Unit
     begin: int
     end: int
     attempt: int = 1
+    first: int = 0
+    """Where the part that was sent out first begins: what lies between it and `begin` is done."""
     race: Race | None = None
 
 
@@ -52,6 +54,18 @@ class Ledger:
     gigabytes: float = 0.0
     jobs: int = 0
     interruptions: int = 0
+
+
+class _LastFirst(list[Any]):
+    def append(self, getter: Any) -> None:
+        self.insert(0, getter)
+
+
+class _WorkQueue(simpy.PriorityStore):
+    """Work goes to the machine that has idled shortest, so that the others can be given back: bin packing, as clouds
+    offer it for placement. Served in turn, machines would keep one another from ever being idle for long."""
+
+    GetQueue = _LastFirst
 
 
 class Machines:
@@ -76,7 +90,7 @@ class Machines:
         self._generator = np.random.default_rng(list(seed))
         self._finished = finished
         self._lost = lost
-        self._queue = simpy.PriorityStore(environment)
+        self._queue = _WorkQueue(environment)
         self._number = 0
         self._running = self._starting = self._idle = 0
         self._begun: dict[int, float] = {}

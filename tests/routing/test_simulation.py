@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from infrastructure.routing.gpu_seconds import speed
+from infrastructure.routing.loading import load_model, load_policy, load_pools
 from infrastructure.routing.policy import Place, Policy, Rule, Share
 from infrastructure.routing.pools import Capacity, Pool, Pools
 from infrastructure.simulation.arrivals import Unit, generate, jobs_in
@@ -16,6 +19,7 @@ from infrastructure.simulation.day import Day, simulate
 from infrastructure.simulation.prices import Prices
 from infrastructure.simulation.report import Report, report
 from infrastructure.simulation.scenario import Curve, JobClass, Scenario
+from tests.routing.worlds import POLICIES
 
 OWNED = Pool(
     name="ours", zone="private", capacity="owned", gpus=2, price_usd_per_gpu_hour="0.05", idle_usd_per_gpu_hour="0.15"
@@ -164,3 +168,42 @@ def test_spot_prices_stay_below_the_list_price_and_add_up():
     assert prices.lowest(0, 3600) == pytest.approx(min(seen[:6]), abs=1e-4)
     assert Prices(OWNED, scenario(), 0).paid(0, 7200) == pytest.approx(0.10)
     assert OWNED.capacity is Capacity.OWNED
+
+
+def test_machines_that_are_not_needed_are_given_back():
+    """A rush of four, then one job a minute: one machine can do these, and the others must not take turns with it."""
+    rush = JobClass(name="rush", jobs=4, curve=Curve.FLAT)
+    trickle = JobClass(name="trickle", jobs=120, curve=Curve.FLAT)
+    world = scenario(classes=(rush, trickle))
+    units = [
+        replace(unit, arrivals=np.array([0.0 if unit.kind == 0 else 60.0 * (unit.first - 3)]))
+        for unit in generate(world)
+    ]
+    units.sort(key=lambda unit: unit.decided_at)
+    policy = rules(lock=["rented"])
+    day = simulate(world, units, policy, Pools(pools=(ON_DEMAND,)))
+    told = report(day, "test", ("rush", "trickle"))
+    assert told.undone == 0
+    assert told.pools[0].gpu_hours < 3, "served in turn all four would stay for the two hours"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_campaign_day():
+    """Show F: 500,000 jobs in under a minute; hybrid beats private only and cloud only, and nobody the bound."""
+    folder = POLICIES.parent
+    pools = load_pools((POLICIES / "pools.yaml").read_text(), "pools")
+    world = load_model(Scenario, (folder / "scenarios" / "campaign-day.yaml").read_text(), "scenario")
+    units = generate(world)
+    assert jobs_in(units) == 500_000
+    told = {}
+    for name in ("private-only", "cloud-only", "canonical", "thrifty"):
+        begun = time.process_time()
+        day = simulate(world, units, load_policy((POLICIES / f"{name}.yaml").read_text(), pools, name), pools)
+        assert time.process_time() - begun < 60
+        told[name] = report(day, name, tuple(one.name for one in world.classes))
+    assert told["canonical"].in_time_share == told["thrifty"].in_time_share == 1.0
+    others = min(told["private-only"].total_usd, told["cloud-only"].total_usd)
+    assert told["thrifty"].total_usd < told["canonical"].total_usd < others
+    bound = lower_bound_usd(world, units, pools)
+    assert bound < told["thrifty"].total_usd < 1.4 * bound
