@@ -49,8 +49,8 @@ lint: develop  ## style, types, import rules
 bench: develop  ## how fast it is on this machine
 	@$(python) -m benchmarks.host_path
 
-quality: develop  ## how good the swap is
-	@$(python) -m benchmarks.quality
+quality: develop  ## how good the swap is; draws the plot of docs/quality.md
+	@$(python) -m benchmarks.quality --plot docs/pictures/quality.svg
 	@$(python) -m benchmarks.occlusion
 
 wheel: develop  ## the package, in dist/

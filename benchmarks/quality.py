@@ -1,10 +1,11 @@
-"""How good the embedded swap is: `python -m benchmarks.quality [--json FILE] [--clip VIDEO]...`.
+"""How good the embedded swap is: `python -m benchmarks.quality [--json FILE] [--plot SVG] [--clip VIDEO]...`.
 
 Identity is measured by an embedding that no engine has seen (dlib's 128-d network, CC0; Euclidean distance, below
-0.6 means the same person): over all ordered pairs of the seven faces in two pictures, and over a clip. Motion is
-measured in the unwrapped face: mean absolute first and second difference of luma between frames, beside the original's.
-Expression is the distance of mouth and eye landmarks between target and output, relative to the distance of the eyes.
-Clips go through the real stages, up to the frames that the encoder would get.
+0.6 means the same person): over all ordered pairs of the seven faces in two pictures, and over clips. How calm the
+face is, is told by `in_motion`, beside the original's; so are steps where one segment ends and the next begins, which
+other machines may have worked on. Expression is the distance of mouth and eye landmarks between target and output,
+relative to the distance of the eyes; gaze is that of the irises, relative to the width of an eye (`gaze`).
+Clips go through the real stages, up to the frames that the encoder would get. docs/quality.md explains the figures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gaze import gaze
+from benchmarks.in_motion import Calm, calm, steady_landmarks
 from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE, package_file
+from benchmarks.quality_plot import quality_plot
 from faceflow.job import Consent, OutputOptions, Source, SwapJob
 from faceflow.media.colour import small_bgr
 from faceflow.media.model import ColourTags
@@ -43,8 +47,6 @@ from faceflow.vision.compose import compose_frame
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.face_landmarker import LEFT_EYE, RIGHT_EYE
 from faceflow.vision.faces_file import FacesReader
-from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, coverage
-from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_swapper import MeshSwapper
 from faceflow.vision.mesh_topology import OUTER_LIPS
 from faceflow.vision.model import Face, Picture
@@ -87,18 +89,49 @@ def recogniser() -> Recogniser:
 
 @dataclass(frozen=True)
 class Identity:
-    """Mean distances over all swaps, and how many came out closer to the source than to the target."""
+    """Mean distances over all swaps, and how many came out closer to the source than to the target.
+
+    Attributes:
+        swaps: how many there were.
+        before: from the source to the target as it was.
+        to_source: from the source to the result.
+        to_target: from the target as it was to the result.
+        closer_to_source: results that are closer to the source.
+        pairs: `to_source` and `to_target` of each swap.
+    """
 
     swaps: int
     before: float
     to_source: float
     to_target: float
     closer_to_source: int
+    pairs: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What happens where one segment ends and the next begins.
+
+    Attributes:
+        count: how many borders there are inside shots.
+        largest: the largest step of the unwrapped face across one, in 8-bit luma codes.
+        original: the original's own step at that border.
+        limit: mean and two deviations of the steps everywhere else in the swapped clip.
+        identity: the largest distance of embeddings across a border.
+        identity_within: the mean distance of embeddings between consecutive measured frames elsewhere.
+    """
+
+    count: int
+    largest: float
+    original: float
+    limit: float
+    identity: float
+    identity_within: float
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip's figures; differences are in 8-bit luma codes, expression in eye distances."""
+    """One clip's figures; differences in 8-bit luma codes, expression in eye distances, gaze in widths of an eye."""
 
     name: str
     frames: int
@@ -110,6 +143,8 @@ class Clip:
     flicker_original: tuple[float, float]
     expression_mean: float
     expression_worst: float
+    gaze: float
+    borders: Borders
 
 
 def seven_faces() -> list[tuple[Picture, Face]]:
@@ -154,6 +189,7 @@ def measure_pairs(sheet: Path | None = None) -> Identity:
         to_source=float(to_source.mean()),
         to_target=float(to_target.mean()),
         closer_to_source=int((to_source < to_target).sum()),
+        pairs=tuple((row[1], row[2]) for row in rows),
     )
 
 
@@ -162,24 +198,42 @@ def measure_clip(video: Path, portrait: Path, frames: int | None = None) -> Clip
     analyser = EmbeddedAnalyser()
     source = np.asarray(cv2.imread(str(portrait)), np.uint8)
     wanted = recogniser().embedding(source, analyser.analyse(source)[0])
-    distances, errors = [], []
-    motions: tuple[list[Picture], list[Picture]] = ([], [])
+    distances, errors, gazes, near, across = [], [], [], [], []
+    run: _Run = _Run()
+    calm_runs: list[tuple[Calm, Calm]] = []
+    borders: set[int] = set()
+    last: tuple[Picture, Face] | None = None
     count = faces = 0
-    for number, (before, after, found) in enumerate(_both(video, portrait, frames)):
+    for shown in _both(video, portrait, frames):
         count += 1
-        faces += found
-        here = analyser.analyse(before)
-        there = analyser.analyse(after)
+        faces += shown.faces
+        here, there = analyser.analyse(shown.before), analyser.analyse(shown.after)
+        if not here or not there or shown.cut:
+            calm_runs += run.measured()
+            run, last = _Run(), None
         if not here or not there:
             continue
-        for pictures, picture in zip(motions, (before, after), strict=True):
-            pictures.append(_unwrapped(picture, here[0]))
+        run.add(shown, here[0])
         errors.append(_expression_error(here[0], there[0]))
-        if number % 5 == 0:
-            own, swapped = (recogniser().embedding(picture, here[0]) for picture in (before, after))
+        looks = gaze(shown.before, here[0]), gaze(shown.after, there[0])
+        if looks[0] is not None and looks[1] is not None:
+            gazes.append(float(np.linalg.norm(looks[0] - looks[1], axis=1).mean()))
+        sampled = count % 5 == 1
+        if last is not None and (sampled or shown.begins):
+            pair = [recogniser().embedding(*face) for face in (last, (shown.after, here[0]))]
+            (across if shown.begins else near).append(float(np.linalg.norm(pair[1] - pair[0])))
+        if shown.begins and last is not None:
+            borders.add(shown.number)
+        last = (shown.after, here[0])
+        if sampled:
+            swapped = recogniser().embedding(shown.after, here[0])
+            own = recogniser().embedding(shown.before, here[0])
             distances.append(
                 [float(np.linalg.norm(a - b)) for a, b in ((wanted, own), (wanted, swapped), (own, swapped))]
             )
+    calm_runs += run.measured()
+    if not distances or not calm_runs:
+        raise SystemExit(f"{video}: no face was found in enough frames")
     first, second, third = np.array(distances).mean(0)
     return Clip(
         name=video.name,
@@ -188,15 +242,77 @@ def measure_clip(video: Path, portrait: Path, frames: int | None = None) -> Clip
         before=float(first),
         to_source=float(second),
         to_target=float(third),
-        flicker=_differences(motions[1]),
-        flicker_original=_differences(motions[0]),
+        flicker=_together([after for _, after in calm_runs]),
+        flicker_original=_together([before for before, _ in calm_runs]),
         expression_mean=float(np.mean(errors)),
         expression_worst=float(np.max(errors)),
+        gaze=float(np.mean(gazes)) if gazes else 0.0,
+        borders=_at_borders(calm_runs, borders, near, across),
     )
 
 
-def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[tuple[Picture, Picture, int]]:
-    """Each frame before and after, in BGR, and how many faces were swapped in it."""
+@dataclass(frozen=True)
+class _Shown:
+    """One frame before and after, in BGR; whether it begins a shot or a segment, and how many faces were swapped."""
+
+    number: int
+    before: Picture
+    after: Picture
+    faces: int
+    cut: bool
+    begins: bool
+
+
+class _Run:
+    """Consecutive frames of one shot that show a face."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._gray: tuple[list[Picture], list[Picture]] = ([], [])
+        self._landmarks: list[NDArray[np.float32]] = []
+
+    def add(self, shown: _Shown, face: Face) -> None:
+        assert face.landmarks is not None
+        if not self._landmarks:
+            self._first = shown.number
+        self._landmarks.append(face.landmarks)
+        for gray, picture in zip(self._gray, (shown.before, shown.after), strict=True):
+            gray.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
+
+    def measured(self) -> list[tuple[Calm, Calm]]:
+        """Original and result; nothing where the run is too short."""
+        if len(self._landmarks) < 3:
+            return []
+        steady = steady_landmarks(self._gray[0], self._landmarks)
+        before, after = (calm(gray, steady, self._first) for gray in self._gray)
+        return [(before, after)]
+
+
+def _together(runs: list[Calm]) -> tuple[float, float]:
+    weights = [len(run.steps) for run in runs]
+    return (
+        float(np.average([run.first for run in runs], weights=weights)),
+        float(np.average([run.second for run in runs], weights=weights)),
+    )
+
+
+def _at_borders(runs: list[tuple[Calm, Calm]], borders: set[int], near: list[float], across: list[float]) -> Borders:
+    own = {number: step for before, _ in runs for number, step in before.steps.items()}
+    steps = {number: step for _, after in runs for number, step in after.steps.items()}
+    there = [(step, own[number]) for number, step in steps.items() if number in borders]
+    elsewhere = [step for number, step in steps.items() if number not in borders]
+    return Borders(
+        count=len(there),
+        largest=max(there, default=(0.0, 0.0))[0],
+        original=max(there, default=(0.0, 0.0))[1],
+        limit=float(np.mean(elsewhere) + 2 * np.std(elsewhere)),
+        identity=max(across, default=0.0),
+        identity_within=float(np.mean(near)) if near else 0.0,
+    )
+
+
+def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[_Shown]:
+    """Each frame before and after."""
     settings = Settings()
     media = probe(video, settings.limits)
     collector = ReferenceCollector()
@@ -237,7 +353,8 @@ def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[tuple[Pic
                     here = pasted.get(frame.number, [])
                     compose_frame(frame, here)
                     after, _ = small_bgr(frame, 10_000)
-                    yield before, after, len(here)
+                    first = frame.number == segment.first and frame.number > 0
+                    yield _Shown(frame.number, before, after, len(here), frame.number in plan.cuts, first)
 
 
 def _chip(picture: Picture, face: Face) -> Picture:
@@ -245,26 +362,6 @@ def _chip(picture: Picture, face: Face) -> Picture:
     scale = 96 / (0.8 * (bottom - top))
     matrix = np.array([[scale, 0, 96 - (left + right) / 2 * scale], [0, scale, 96 - (top + bottom) / 2 * scale]])
     return np.asarray(cv2.warpAffine(picture, matrix, (192, 192)), np.uint8)
-
-
-def _unwrapped(picture: Picture, face: Face) -> Picture:
-    """Luma of the face in atlas space, uint8 (128, 128): the same skin at the same place in every frame."""
-    assert face.landmarks is not None
-    height, width = picture.shape[:2]
-    flat = face.landmarks[:, :2] / np.array([width, height], np.float32)
-    values = np.column_stack([flat, np.ones(len(flat), np.float32)]).clip(0, 1).astype(np.float32)
-    drawn, _ = draw_mesh(atlas_points(), values, (ATLAS_PX, ATLAS_PX))
-    drawn = np.ascontiguousarray(drawn[::4, ::4])
-    gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-    return np.asarray(cv2.remap(gray, drawn[..., 0] * width, drawn[..., 1] * height, cv2.INTER_LINEAR), np.uint8)
-
-
-def _differences(faces: list[Picture]) -> tuple[float, float]:
-    """Mean absolute first and second difference over time where the swap shows."""
-    shown = coverage()[::4, ::4] > 0.5
-    stack = np.stack([face[shown] for face in faces]).astype(np.float32)
-    first = np.diff(stack, axis=0)
-    return float(np.abs(first).mean()), float(np.abs(np.diff(first, axis=0)).mean())
 
 
 def _expression_error(before: Face, after: Face) -> float:
@@ -279,6 +376,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measures, prints a table and, where asked, writes JSON and a sheet of all pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--plot", type=Path, help="where a plot of the figures is written, as SVG")
     parser.add_argument("--sheet", type=Path, help="where a picture of all pairs is written")
     parser.add_argument("--clip", type=Path, action="append", default=[], help="more clips to swap the astronaut into")
     parser.add_argument("--frames", type=int, help="measure the first frames of each clip only")
@@ -291,13 +389,25 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     for name, *figures in rows:
         print(f"{name:40}{figures[0]:>10.3f}{figures[1]:>12.3f}{figures[2]:>12.3f}")
     print(f"closer to the source: {pairs.closer_to_source} of {pairs.swaps}\n")
-    print(f"{'motion in the face, expression':40}{'1st diff':>16}{'2nd diff':>16}{'expression':>12}{'worst':>8}")
+    print(f"{'result / original':40}{'1st diff':>16}{'2nd diff':>16}{'expression':>12}{'worst':>8}{'gaze':>8}")
     for clip in clips:
         pair = [f"{new:.2f} / {old:.2f}" for new, old in zip(clip.flicker, clip.flicker_original, strict=True)]
-        print(f"{clip.name:40}{pair[0]:>16}{pair[1]:>16}{clip.expression_mean:>12.2%}{clip.expression_worst:>8.1%}")
+        print(
+            f"{clip.name:40}{pair[0]:>16}{pair[1]:>16}{clip.expression_mean:>12.2%}{clip.expression_worst:>8.1%}"
+            f"{clip.gaze:>8.1%}"
+        )
+    print(f"\n{'segment borders':40}{'count':>8}{'step / original':>16}{'mean + 2 sigma':>16}{'identity / within':>20}")
+    for clip in clips:
+        edge = clip.borders
+        print(
+            f"{clip.name:40}{edge.count:>8}{f'{edge.largest:.2f} / {edge.original:.2f}':>16}{edge.limit:>16.2f}"
+            f"{f'{edge.identity:.3f} / {edge.identity_within:.3f}':>20}"
+        )
     figures_of = {"pairs": asdict(pairs), "clips": [asdict(clip) for clip in clips]}
     if options.json is not None:
         options.json.write_text(json.dumps(figures_of, indent=2) + "\n", encoding="utf-8")
+    if options.plot is not None:
+        options.plot.write_text(quality_plot(figures_of), encoding="utf-8")
     return figures_of
 
 

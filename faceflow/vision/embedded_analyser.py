@@ -50,7 +50,7 @@ class EmbeddedAnalyser:
     """BlazeFace and the 468-point face mesh; knows no embeddings. Safe to share between threads."""
 
     name = "embedded"
-    version = "2"
+    version = "3"
 
     def analyse(self, picture: Picture) -> list[Face]:
         """Faces of `picture` (uint8 (H, W, 3), BGR, any size from 1 pixel), the largest first."""
