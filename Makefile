@@ -48,6 +48,7 @@ lint: develop  ## style, types, import rules
 
 bench: develop  ## how fast it is on this machine
 	@$(python) -m benchmarks.host_path
+	@$(python) -m benchmarks.routing
 
 quality: develop  ## how good the swap is; draws the plot of docs/quality.md
 	@$(python) -m benchmarks.quality --plot docs/pictures/quality.svg

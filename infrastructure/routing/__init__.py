@@ -12,5 +12,6 @@ be tested by the ten thousand, replayed years later, and simulated for a whole d
 | `readings`, `world`, `offers` | signals as ranges; what each pool offers |
 | `conditions`, `outcomes`, `pace` | `when`, `place`, and the move to on-demand capacity |
 | `wall` | where media may go; read by no rule |
+| `comparing`, `schema` | what other rules would change; the published schema |
 | `decide`, `decision`, `rejections`, `wording` | the answer, and the answer in words |
 """

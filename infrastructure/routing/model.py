@@ -27,7 +27,15 @@ def _with_offset(moment: datetime) -> datetime:
     return moment
 
 
+def _in_our_age(moment: datetime) -> datetime:
+    if not 2000 <= moment.year <= 9000:
+        raise ValueError("a clock that shows this year is broken")
+    return moment
+
+
 Moment = Annotated[datetime, AfterValidator(_with_offset)]
+ClockReading = Annotated[Moment, AfterValidator(_in_our_age)]
+"""A moment that somebody's clock showed; times may be reckoned from it without leaving the calendar."""
 
 
 def _as_signal(value: Any) -> Any:
@@ -76,7 +84,7 @@ class PoolSignals(FrozenModel):
 class Snapshot(FrozenModel):
     """The world at one moment, as far as placing needs it."""
 
-    now: Moment
+    now: ClockReading
     pools: Mapping[str, PoolSignals] = {}
     """Signals by pool name. A pool that is not here has none."""
     peak_load: AnySignal = MISSING
@@ -92,7 +100,7 @@ class JobProgress(FrozenModel):
 
     done: float
     """Share of the work that is finished, 0 to 1."""
-    started_at: Moment
+    started_at: ClockReading
     """When the first attempt began: the straight line to the deadline starts here."""
     on_demand: bool = False
     """Whether the job runs on on-demand capacity now, to which it was moved because it was late."""

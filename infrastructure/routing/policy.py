@@ -24,6 +24,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from faceflow.job import FrozenModel, Priority, Sensitivity
+from infrastructure.routing.remembering import RememberingModel
 
 
 class _OneOrMore:
@@ -128,7 +129,7 @@ class Share(FrozenModel):
     """Part of the work. Without shares the pools race: each does all, the first good result counts."""
 
 
-class Place(FrozenModel):
+class Place(RememberingModel):
     """What happens to a job: exactly one of `lock`, `prefer`, `parallel`, `hold`, `refuse`."""
 
     lock: Names | None = None
@@ -194,7 +195,7 @@ class PolicySettings(FrozenModel):
     """Time that moving a job from spot to on-demand capacity costs, seconds."""
 
 
-class Policy(FrozenModel):
+class Policy(RememberingModel):
     """The rules that are in force together."""
 
     version: int = Field(ge=1)

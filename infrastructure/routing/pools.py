@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from faceflow.job import FrozenModel
 from faceflow.zones import Zone
 from infrastructure.routing.gpu_seconds import known_gpus
+from infrastructure.routing.remembering import RememberingModel
 
 
 class Capacity(StrEnum):
@@ -61,7 +62,7 @@ class Pool(FrozenModel):
         return self
 
 
-class Pools(FrozenModel):
+class Pools(RememberingModel):
     """All pools, in the order in which they are listed."""
 
     pools: tuple[Pool, ...] = Field(min_length=1, max_length=1000)

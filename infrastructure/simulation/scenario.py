@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from faceflow.job import FrozenModel, Priority, Sensitivity
-from infrastructure.routing.model import Moment
+from infrastructure.routing.model import ClockReading
 
 
 class Curve(StrEnum):
@@ -55,7 +55,7 @@ class Scenario(FrozenModel):
 
     name: str = "day"
     seed: int = 1
-    begin: Moment = datetime(2026, 12, 24, tzinfo=UTC)
+    begin: ClockReading = datetime(2026, 12, 24, tzinfo=UTC)
     hours: float = Field(default=24.0, gt=0, le=24 * 31)
     drain_hours: float = Field(default=12.0, ge=0)
     """How long after the last arrival work may still be done."""

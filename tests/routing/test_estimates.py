@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -126,6 +126,16 @@ def test_a_late_pool_is_passed_over_and_one_too_late_for_all_still_runs():
     decision = decide(too_soon, policy(prefer=["home", "spot"]), world(), POOLS)
     assert [one.pool for one in decision.placements] == ["spot"]
     assert decision.estimate.meets_deadline is False
+
+
+def test_the_ends_of_the_calendar():
+    """A deadline in the last year there is means "any time"; a clock that shows it is broken."""
+    late = datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+    decision = decide(job(deadline=late, frames=10**8, count=100_000), policy(lock=["dear"]), world(), POOLS)
+    assert decision.estimate.finish_at is None
+    assert decision.estimate.meets_deadline is True
+    with pytest.raises(ValueError, match="broken"):
+        world(now=late)
 
 
 def test_the_facts_of_a_swap_job():

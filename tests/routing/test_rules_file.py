@@ -209,6 +209,16 @@ def test_the_hash_is_of_the_content():
     assert load_policy(text.replace("max_wait_s: 60", "max_wait_s: 61"), POOLS, "yaml").hash != policy.hash
 
 
+def test_a_changed_copy_remembers_nothing_of_the_old_one():
+    policy, pools = canonical()
+    old = policy.hash
+    assert policy.model_copy(update={"version": 2}).hash != old
+    assert set(pools.model_copy(update={"pools": pools.pools[:2]}).by_name) == {pool.name for pool in pools.pools[:2]}
+    place = policy.rules[0].place
+    assert place.pool_names == ("isolated-k8s",)
+    assert place.model_copy(update={"lock": ("private-k8s",)}).pool_names == ("private-k8s",)
+
+
 def test_words_that_only_look_like_values_stay_words():
     document = read_document('{a: on, b: 22:00, c: no, d: "7", e: 7, f: 0.5, g: true, h: null, i: 1e3, j: 0x10}')
     assert document.value == {
