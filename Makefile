@@ -46,7 +46,7 @@ lint: develop  ## style, types, import rules
 	@echo "==> mypy" && $(python) -m mypy --strict
 	@echo "==> import rules" && .venv/bin/lint-imports
 
-bench: develop  ## how fast it is on this machine
+bench: develop  ## how fast it is on this machine, in a few minutes
 	@$(python) -m benchmarks.host_path
 	@$(python) -m benchmarks.routing
 
