@@ -131,7 +131,7 @@ def _people(_settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.GOOD, "telling people apart", f"{recogniser.name} {recogniser.version}")
 
 
-def _providers(_settings: Settings) -> Iterator[Finding]:
+def _providers(settings: Settings) -> Iterator[Finding]:
     if find_spec("onnxruntime") is None:
         yield Finding(
             Level.NOTE,
@@ -144,6 +144,12 @@ def _providers(_settings: Settings) -> Iterator[Finding]:
 
     found = ", ".join(onnxruntime.get_available_providers())
     yield Finding(Level.GOOD, "ONNX Runtime", f"{onnxruntime.__version__}, providers: {found}")
+    from faceflow.vision.runtime.providers import require_provider
+
+    try:
+        require_provider(settings.engine.provider)
+    except FaceflowError as error:
+        yield Finding(Level.PROBLEM, "provider", error.message, error.resolution)
 
 
 def _networks(settings: Settings) -> Iterator[Finding]:

@@ -99,3 +99,10 @@ def test_a_running_server_is_found(program: Program, named: bool) -> None:
     found = finding(done, "Prefect server")
     assert found["level"] == "good"
     assert address in found["found"]
+
+
+def test_a_provider_that_is_not_there_is_a_problem(offline_program: Program) -> None:
+    done = offline_program("doctor", "--json", FACEFLOW_ENGINE__PROVIDER="cuda")
+    assert done.exit_code == 1
+    assert finding(done, "provider")["level"] == "problem"
+    assert "onnxruntime-gpu" in finding(done, "provider")["resolution"]

@@ -12,13 +12,19 @@ from insightface.utils import face_align
 
 from faceflow.errors import EngineError, FaceflowError, JobError, ModelFileError
 from faceflow.job import SwapOptions
-from faceflow.vision.model import TargetCrop
-from faceflow.vision.neural.alignment import seen_through
+from faceflow.vision.catalogue import Template
+from faceflow.vision.compose import compose_frame
+from faceflow.vision.face_swaps import FaceSwaps
+from faceflow.vision.faces_file import FaceFrame
+from faceflow.vision.model import Face, PlacedCrop, TargetCrop
+from faceflow.vision.neural.alignment import TEMPLATES, seen_through
 from faceflow.vision.neural.embedding import ArcFace, Converter
 from faceflow.vision.neural.loading import load
 from faceflow.vision.neural.pixels import joined, split, to_pictures, to_tensor
+from faceflow.vision.neural.swapper import NeuralIdentity
 from faceflow.vision.registry import engine_versions, make_restorer, make_swapper, require_engines, resolve_engine
 from tests.engines.standins import LIFT, MIX, spread, turned, wave
+from tests.vision.conftest import copy_of, native
 
 pytestmark = pytest.mark.filterwarnings("ignore:.estimate. is deprecated:FutureWarning")
 
@@ -226,3 +232,33 @@ def test_an_identity_of_another_engine_is_refused(studio, people):
     identity = ghost.prepare("one", [(picture, faces[0])])
     with pytest.raises(EngineError, match="identity_mismatch"):
         inswapper.swap(crops_of(inswapper, picture, faces[:1]), identity)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
+@pytest.mark.parametrize("corner", [(-20, -30), (560, 400)])
+def test_a_face_that_leaves_the_frame_is_swapped_as_far_as_it_is_seen(studio, corner, scale):
+    """Small faces and those larger than the restorer's picture, over the frame's border."""
+    studio.install("inswapper_128", "gfpgan_1.4")
+    settings, options = studio.settings(), SwapOptions(mask_feather=0.1)
+    swapper = make_swapper("inswapper_128", options, settings)
+    restorer = make_restorer("gfpgan_1.4", options, settings)
+    picture = np.full((480, 640, 3), 120, np.uint8)
+    points = (TEMPLATES[Template.FFHQ_512] * 200 * scale + corner).astype(np.float32)
+    box = np.concatenate([points.min(0), points.max(0)])
+    face = Face(box=box, points=points, score=1.0)
+    frame = native(picture, "yuv420p")
+    before = copy_of(frame)
+    identity = NeuralIdentity("one", "inswapper_128", np.zeros((1, 512), np.float32))
+    swaps = FaceSwaps(swapper, {"source": identity}, (), restorer)
+    faces = [*swaps.push(frame, [(face, 0, "source")]), *swaps.finish()]
+    placed = [PlacedCrop(one.crop, one.matrix, one.points) for one in faces]
+    made = restorer.restore_placed(placed, 1.0)[0]
+    assert max(made.crop.mask.shape) <= 4096 and made.crop.mask.any()
+    back = np.linalg.inv(np.vstack([made.matrix.astype(float), [0, 0, 1]]))
+    assert np.allclose(made.points @ back[:2, :2].T + back[:2, 2], points, atol=0.05), "points stay on the face"
+    compose_frame(frame, [FaceFrame(0, 0, made.matrix, made.crop)])
+    changed = before.planes[0] != frame.planes[0]
+    seen = ((points >= 0) & (points < (640, 480))).all(1)
+    assert all(changed[int(y), int(x)] for x, y in points[seen])
+    if scale <= 1:
+        assert changed.mean() < 0.4

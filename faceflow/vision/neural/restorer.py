@@ -32,6 +32,8 @@ _AROUND_PX = 4
 """Around the mask: pasting reads up to three pixels further."""
 _COARSE = 0.5
 """Restored pixels for one of the frame, below which a crop on the frame's grid would only be larger."""
+_LARGEST_PX = 2048
+"""Side of a restorer's view in frame pixels, above which the crop stays on the restorer's own grid."""
 _CODE_VERSION = "1"
 _CONTRACTS = {Contract.GFPGAN, Contract.CODEFORMER, Contract.GPEN, Contract.RESTOREFORMER}
 
@@ -101,7 +103,7 @@ class NeuralRestorer:
     ) -> PlacedCrop:
         """The swapped crop with the restored picture (seen through `view`, crop -> picture) over it."""
         to_picture = after(view, placed.matrix)
-        on_frame = scale_of(to_picture) >= _COARSE
+        on_frame = scale_of(to_picture) >= max(_COARSE, self._size_px / _LARGEST_PX)
         matrix, size = _canvas(placed, np.eye(2, 3) if on_frame else to_picture, even=on_frame)
         from_crop, from_picture = after(matrix, inverse(placed.matrix)), after(matrix, inverse(to_picture))
         # Colour and cover travel together: one warp of four channels costs less than two.
