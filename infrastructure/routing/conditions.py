@@ -84,6 +84,14 @@ def fits(conditions: tuple[Condition, ...], world: World) -> bool | None:
 
 def inside(reading: Reading, bounds: Bounds) -> bool | None:
     """Whether a reading lies within bounds."""
+    value = reading.least
+    if value == reading.most:  # the usual case, without the three answers
+        return (
+            (bounds.below is None or value < bounds.below)
+            and (bounds.at_most is None or value <= bounds.at_most)
+            and (bounds.above is None or value > bounds.above)
+            and (bounds.at_least is None or value >= bounds.at_least)
+        )
     answer: bool | None = True
     if bounds.below is not None:
         answer = both(answer, reading.below(bounds.below))

@@ -26,6 +26,7 @@ from infrastructure.routing.readings import (
 )
 
 _NO_SIGNALS = PoolSignals()
+_DURATION, _HEIGHT, _FACES = ("job", "duration"), ("job", "height"), ("job", "faces")
 
 
 class World:
@@ -57,15 +58,18 @@ class World:
 
     def duration_s(self) -> Reading:
         """Length of the clip."""
-        return self._fact("length of the clip", duration_of(self.job))
+        reading = self._readings.get(_DURATION)
+        return reading or self._fact(_DURATION, "length of the clip", duration_of(self.job))
 
     def height_px(self) -> Reading:
         """Height of the picture."""
-        return self._fact("height of the picture", self.job.height)
+        reading = self._readings.get(_HEIGHT)
+        return reading or self._fact(_HEIGHT, "height of the picture", self.job.height)
 
     def faces(self) -> Reading:
         """Faces in a frame."""
-        return self._fact("number of faces", self.job.faces)
+        reading = self._readings.get(_FACES)
+        return reading or self._fact(_FACES, "number of faces", self.job.faces)
 
     def peak_load(self) -> Reading:
         """Arriving work over what the owned GPUs can do."""
@@ -107,11 +111,11 @@ class World:
                 self._say("", "budget that is left", signal, why)
         return self._budget
 
-    def _fact(self, what: str, value: float | None) -> Reading:
+    def _fact(self, key: tuple[str, str], what: str, value: float | None) -> Reading:
         if value is None:
             self.note(f"The {what} is not known; the decision holds whatever it is.")
-            return Reading(0.0, INFINITY)
-        return exactly(value)
+        reading = self._readings[key] = Reading(0.0, INFINITY) if value is None else exactly(value)
+        return reading
 
     def _read(self, where: str, what: str, signal: Signal, most: float) -> Reading:
         reading = self._readings.get((where, what))
