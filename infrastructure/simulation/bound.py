@@ -7,21 +7,24 @@ that it is allowed beyond a real scheduler makes it cheaper, so no policy over t
 has the same owned machines).
 
     minimise   sum of price x hours + egress x jobs + missed x price of a missed job
-    such that  every group of jobs (class, hours of arrival and deadline) is worked between these hours, or missed
+    such that  every group of jobs (alike, of one hour of arrival and deadline) is worked between these hours, or missed
                no pool works more hours in an hour than it has GPUs
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_matrix
 
+from faceflow.job import Sensitivity
 from faceflow.zones import ALLOWED_ZONES
 from infrastructure.routing.gpu_seconds import result_gigabytes, speed
+from infrastructure.routing.model import JobFacts
 from infrastructure.routing.pools import Capacity, Pool, Pools
 from infrastructure.simulation.arrivals import Unit
 from infrastructure.simulation.prices import Prices
@@ -30,14 +33,19 @@ from infrastructure.simulation.scenario import Scenario
 SLOT_S = 3600.0
 
 
-class _Group:
-    """Jobs of one class that arrive in one slot and are due in the same one."""
+_Key = tuple[Sensitivity, str, int, int, int]
+"""Sensitivity, engine, size (in steps of a tenth), slot of arrival, slot of deadline."""
 
-    def __init__(self, unit: Unit) -> None:
-        self.facts = unit.facts
-        self.jobs = 0
-        self.reference_s = 0.0
-        self.gigabytes = 0.0
+
+@dataclass(slots=True)
+class _Group:
+    """Jobs of about one size that arrive in one slot and are due in the same one. Each counts as the smallest of them:
+    with the mean, missing a large one would seem dearer than it is, and the bound would be too high."""
+
+    facts: JobFacts
+    reference_s: float = math.inf
+    gigabytes: float = math.inf
+    jobs: int = 0
 
 
 def lower_bound_usd(scenario: Scenario, units: Sequence[Unit], pools: Pools) -> float:
@@ -48,12 +56,12 @@ def lower_bound_usd(scenario: Scenario, units: Sequence[Unit], pools: Pools) -> 
     costs: list[float] = []
     works: list[tuple[int, int, float]] = []  # group, variable, share of the group that one hour of it does
     uses: list[tuple[int, int]] = []  # pool and slot, variable
-    for number, ((_, first, last), group) in enumerate(groups.items()):
+    for number, ((*_, first, last), group) in enumerate(groups.items()):
         for position, pool in enumerate(pools.pools):
             if pool.zone not in ALLOWED_ZONES[group.facts.sensitivity]:
                 continue
-            hours = group.reference_s / speed(group.facts.engine, pool.gpu) / 3600
-            egress = group.gigabytes * float(pool.egress_usd_per_gb)
+            hours = group.jobs * group.reference_s / speed(group.facts.engine, pool.gpu) / 3600
+            egress = group.jobs * group.gigabytes * float(pool.egress_usd_per_gb)
             for slot in range(first, last + 1):
                 uses.append((position * slots + slot, len(costs)))
                 works.append((number, len(costs), 1 / hours))
@@ -74,19 +82,18 @@ def lower_bound_usd(scenario: Scenario, units: Sequence[Unit], pools: Pools) -> 
     return float(solved.fun) + _owned_usd(scenario, pools)
 
 
-def _groups(units: Sequence[Unit], slots: int) -> dict[tuple[int, int, int], _Group]:
-    groups: dict[tuple[int, int, int], _Group] = {}
+def _groups(units: Sequence[Unit], slots: int) -> dict[_Key, _Group]:
+    groups: dict[_Key, _Group] = {}
     for unit in units:
-        due: defaultdict[tuple[int, int], int] = defaultdict(int)
+        facts, reference_s = unit.facts, unit.reference_s
+        size = round(math.log(reference_s, 1.1))
         for arrival in unit.arrivals:
-            first = int(arrival / SLOT_S)
             last = slots - 1 if unit.deadline_s is None else min(slots - 1, int((arrival + unit.deadline_s) / SLOT_S))
-            due[min(first, last), last] += 1
-        for (first, last), count in due.items():
-            group = groups.setdefault((unit.kind, first, last), _Group(unit))
-            group.jobs += count
-            group.reference_s += unit.reference_s * count
-            group.gigabytes += result_gigabytes(unit.facts.model_copy(update={"count": count})) or 0.0
+            key = (facts.sensitivity, facts.engine, size, min(int(arrival / SLOT_S), last), last)
+            group = groups.setdefault(key, _Group(facts))
+            group.jobs += 1
+            group.reference_s = min(group.reference_s, reference_s)
+            group.gigabytes = min(group.gigabytes, result_gigabytes(facts) or 0.0)
     return groups
 
 

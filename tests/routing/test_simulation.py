@@ -160,6 +160,16 @@ def test_the_bound_by_hand():
         assert lower_bound_usd(world, generate(world), Pools(pools=(rented,))) == pytest.approx(expected)
 
 
+def test_the_bound_may_miss_the_large_and_do_the_small():
+    """One huge clip among nine short ones, and a missed one costs a cent: best is to miss the huge one alone."""
+    clips = JobClass(name="clips", jobs=9, curve=Curve.FLAT, frames=450)
+    huge = JobClass(name="huge", jobs=1, curve=Curve.FLAT, frames=450_000)
+    world = scenario(hours=1, drain_hours=1, classes=(clips, huge))
+    rented = ON_DEMAND.model_copy(update={"egress_usd_per_gb": 0})
+    small = 9 * 450 * (1280 * 720 / 1e6 * 2.4 + 11) / 1000 / 3600
+    assert lower_bound_usd(world, generate(world), Pools(pools=(rented,))) == pytest.approx(small + 0.01)
+
+
 def test_spot_prices_stay_below_the_list_price_and_add_up():
     prices = Prices(SPOT, scenario(spot_price_share={"spot": 0.9}, spot_price_swing=1.0), 0)
     seen = [float(prices.at(moment)) for moment in range(0, 6 * 3600, 600)]
