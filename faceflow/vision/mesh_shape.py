@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 _EYES, _LIPS, _BROWS_MOVE, _BROWS_FORM, _NOSE, _REST = 0.5, 0.15, 0.5, 0.75, 1.0, 0.8
 """Share of the difference that is taken over: where eyes and mouth sit (chosen so that their landmarks move by less
 than 4% of the distance of the eyes), where the brows sit and how they run, the nose, and all else."""
-_REACH, _NOSE_REACH, _OVAL_REACH = 0.03, 0.10, 0.12
+_REACH, _NOSE_REACH, _OVAL_REACH = 0.03, 0.10, 0.09
 """Distances, in face heights, over which eyes, lips and brows hand over to the rest, the nose does, and over which all
 of it fades to nothing at the outline."""
 _SMOOTH = 0.012

@@ -80,7 +80,7 @@ class MeshSwapper:
     """Texture on mesh. Holds no state; safe to share between threads."""
 
     name = "mesh"
-    version = "8"
+    version = "9"
 
     def crop_side_px(self, face: Face) -> int:
         """Side of the crop: the face times 1.12, rounded up to 32, within 128 to 768."""
