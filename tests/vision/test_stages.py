@@ -9,19 +9,24 @@ import pytest
 
 from benchmarks.material import ASTRONAUT, CARPHONE, ffmpeg
 from faceflow.errors import FaultError
-from faceflow.job import Selection, SwapOptions
+from faceflow.job import Consent, OutputOptions, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import Progress
 from faceflow.publish import sha256_of
+from faceflow.settings import PathSettings, Settings
 from faceflow.stages import compose as compose_stage
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import detail_for, take_census
 from faceflow.stages.compose import run_compose
+from faceflow.stages.identity import identify
 from faceflow.stages.model import TargetKind
 from faceflow.stages.restore import run_restore
+from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap
+from faceflow.stages.transcode import run_transcode
+from faceflow.stages.validate import run_validate
 from faceflow.vision.embedded_analyser import DETECT_EVERY
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.smoothing import LARGEST_RADIUS
@@ -148,6 +153,39 @@ def test_faces_do_not_depend_on_the_segmentation(tmp_path):
     for one, other in zip(whole, cut, strict=True):
         assert np.array_equal(one.matrix, other.matrix), one.frame
         assert np.array_equal(one.crop.pixels, other.crop.pixels), one.frame
+
+
+def test_nor_do_they_with_all_that_validation_finds_out(tmp_path):
+    """Tracks and references are of the whole clip; the frames around a border are looked at from either side."""
+    target, found = clip(tmp_path, frames=100), {}
+    for segment_s in (1.0, 30.0):
+        folder = tmp_path / f"{segment_s:g}"
+        folder.mkdir()
+        settings = Settings(paths=PathSettings(state=folder, scratch=folder))
+        job = SwapJob(
+            sources=(Source(portraits=(str(ASTRONAUT),)),),
+            target=str(target),
+            output=str(folder / "out.mp4"),
+            encoding=OutputOptions(segment_s=segment_s),
+            consent=Consent(subject="NASA portrait", scope="test", declared_by="test"),
+        )
+        validated = run_validate(identify(job), job, settings, folder, Progress())
+        mezzanine = run_transcode(job, validated, settings, folder, Progress())
+        plan = run_segment(job, validated, mezzanine, settings)
+        assert plan.tracks is not None
+        assert plan.references is not None
+        assert (len(plan.segments) > 2) == (segment_s == 1.0)
+        faces = []
+        for segment in plan.segments:
+            made = run_swap(job, validated, mezzanine, plan, segment, settings, folder, Progress())
+            with FacesReader(made.file.path) as reader:
+                faces += list(reader)
+        found[segment_s] = faces
+    assert len(found[1.0]) == len(found[30.0]) == 100
+    for one, other in zip(*found.values(), strict=True):
+        assert np.array_equal(one.matrix, other.matrix), one.frame
+        assert np.array_equal(one.crop.pixels, other.crop.pixels), one.frame
+        assert np.array_equal(one.crop.mask, other.crop.mask), one.frame
 
 
 def test_the_same_segment_gives_the_same_bytes(tmp_path):
