@@ -29,7 +29,11 @@ def place(shared_state, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEFLOW_PIPELINE__KEEP_FREE_BYTES", "1000")
     monkeypatch.setattr(download, "FIRST_PAUSE_S", 0.01)
     current_settings.cache_clear()
-    with serving() as server:
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    # Prefect reads the environment once, and another test of this process may have imported it already.
+    ours = temporary_settings({PREFECT_API_URL: record.api_url, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False})
+    with ours, serving() as server:
         text = HEAD
         for name, content, more in (
             ("net", CONTENT, {}),
