@@ -16,6 +16,7 @@ index's time base.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from contextlib import ExitStack, nullcontext, suppress
 from fractions import Fraction
 from functools import lru_cache
@@ -26,6 +27,7 @@ from typing import Self
 import av
 import av.error
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from faceflow.errors import ExactnessError
@@ -90,6 +92,7 @@ class PartWriter:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._last: int | None = None
+        self._begun = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -111,7 +114,9 @@ class PartWriter:
         picture.time_base = self._stream.codec_context.time_base
         picture.pts = frame.pts * self._index.time_base.numerator
         picture.color_range = self._media.video.colour.colour_range
-        self._container.mux(self._stream.encode(picture))
+        packets = self._stream.encode(picture)
+        self._begun = self._begun or bool(packets)
+        self._container.mux(packets)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -127,7 +132,8 @@ class PartWriter:
                     f"No frame was written to {self._path}.",
                     "Report this; a part always has frames.",
                 )
-            self._container.mux(self._stream.encode())
+            packets = self._stream.encode()
+            self._container.mux(packets if self._begun else _timed(packets))
             self._close(ignore_errors=False)
 
     def _close(self, *, ignore_errors: bool) -> None:
@@ -216,6 +222,23 @@ class PartWriter:
             "flags": "+bitexact",
             **parameters,
         }
+
+
+def _timed(packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
+    """All packets of a part that is shorter than the encoder's delay, with decoding times that can be.
+
+    x265 counts these from the first frame after its delay; where there is none, it takes whatever lies in memory. Here
+    they are the sorted presentation times, shifted by the smallest delay that lets every packet be decoded in time.
+    """
+    times = [packet.pts for packet in packets if packet.pts is not None]
+    if len(times) != len(packets) or not times:
+        return packets
+    shown = sorted(times)
+    step = shown[1] - shown[0] if len(shown) > 1 else 1
+    delay = max(place - bisect_right(shown, pts) + 1 for place, pts in enumerate(times))
+    for place, packet in enumerate(packets):
+        packet.dts = shown[place - delay] if place >= delay else shown[0] - (delay - place) * step
+    return packets
 
 
 def nominal_rate(video: VideoInfo, index: FrameIndex) -> Fraction:

@@ -73,6 +73,13 @@ def frames_of(index, seed, depth):
         yield NativeFrame(number, int(index.pts[number]), planes, name, depth, 1, 1, MEDIA[depth].video.colour)
 
 
+def index_of(count):
+    """An index of `count` frames, 25 a second."""
+    pts = np.arange(count) * 3600
+    key = np.arange(count) == 0
+    return FrameIndex(pts, np.full(count, 3600), key, Fraction(1, 90000), {})
+
+
 def media_of(depth):
     video = VideoInfo(
         stream_index=0, codec="h264", width_px=64, height_px=48, coded_width_px=64, coded_height_px=48,
