@@ -19,6 +19,10 @@ from infrastructure.server.lease import end_if_unused, lease_server
 
 ROOT = Path(__file__).parents[1]
 
+# Rich takes any of these, whatever its value, for a terminal: what is tested is what a pipe gets.
+for _name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+
 
 @dataclass(frozen=True)
 class Finished:
