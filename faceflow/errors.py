@@ -12,7 +12,8 @@ again can help (`retryable`, which is what task retries read), and a `resolution
     │   ├── OutputError         output.*    the result cannot be written where it was asked for
     │   ├── ModelError          model.*     there is no such model, or its licence forbids this use
     │   ├── TrustError          trust.*     consent, content gate or trust zone refuses the job
-    │   └── PolicyError         policy.*    routing rules, pools or a scenario cannot be used
+    │   ├── PolicyError         policy.*    routing rules, pools or a scenario cannot be used
+    │   └── BudgetError         budget.*    there is no money for it, or what is asked contradicts what was booked
     └── FaultError              the machine, a server or faceflow itself failed; exit code 1
         ├── ExactnessError      fault.exactness   frames or timestamps did not survive a stage: a bug, never retried
         ├── ResourceError       fault.*     disk, memory, time: may pass, retryable
@@ -21,6 +22,8 @@ again can help (`retryable`, which is what task retries read), and a `resolution
         ├── DownloadError       model.*     no source gave a model's file: may pass, retryable
         ├── StoreError          store.*     a store did not take or give the bytes
         ├── ServerError         server.*    the Prefect server did not start or answer
+        ├── DatabaseError       database.*  the database did not answer in time: may pass, retryable
+        ├── DatabaseSetupError  database.*  the database cannot be used as it is set up
         └── CancelledError      fault.cancelled   the run was told to stop
 
 The classes carry the family; the code is given where the error is raised, because that is where the reason is known.
@@ -130,6 +133,12 @@ class PolicyError(InputError):
     family = "policy"
 
 
+class BudgetError(InputError):
+    """There is no money for it, or what is asked contradicts what was booked before."""
+
+    family = "budget"
+
+
 class FaultError(FaceflowError):
     """The machine, a server or faceflow itself failed."""
 
@@ -177,6 +186,19 @@ class ServerError(FaultError):
 
     family = "server"
     retryable = True
+
+
+class DatabaseError(FaultError):
+    """The database did not answer, or not in time. May pass, so it is worth another try."""
+
+    family = "database"
+    retryable = True
+
+
+class DatabaseSetupError(FaultError):
+    """The database cannot be used as it is set up: its address, its driver or its schema."""
+
+    family = "database"
 
 
 class CancelledError(FaultError):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from faceflow.zones import Zone
@@ -141,6 +141,30 @@ class RoutingSettings(_Group):
     """List of pools (YAML or JSON) that they use when none is given."""
 
 
+class DatabaseSettings(_Group):
+    """Where budgets, decisions and runs are kept ([budgets.md](budgets.md))."""
+
+    url: SecretStr | None = None
+    """`postgresql://USER:PASSWORD@HOST:5432/NAME` for several machines (needs the extra `postgres`), or
+    `sqlite:////absolute/path.db`. Default `faceflow.db` in the state folder. Never shown in logs and errors."""
+    upgrade: bool = True
+    """Whether whoever connects first brings the schema up to date; otherwise `faceflow database upgrade` has to."""
+    busy_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    """Longest wait for another writer, seconds."""
+    connections: int = Field(default=5, ge=1, le=100)
+    """Most connections that one process holds open."""
+
+
+class BudgetSettings(_Group):
+    """How long money may stay reserved without news."""
+
+    lease_s: float = Field(default=6 * 3600.0, gt=0, le=31 * 86400)
+    """Life of a reservation, seconds. After it, and without a run that may still spend, the money is given back."""
+    settle_after_s: float = Field(default=600.0, ge=0, le=86400)
+    """How long after the last run of an attempt ended its money is settled by reconciliation, seconds, if whoever
+    reserved it does not."""
+
+
 class ServerSettings(_Group):
     """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
 
@@ -200,6 +224,8 @@ class Settings(BaseSettings):
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    budgets: BudgetSettings = Field(default_factory=BudgetSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from faceflow.settings import PathSettings, ServerSettings, Settings
+from faceflow.settings import DatabaseSettings, PathSettings, ServerSettings, Settings
+from infrastructure.database.database import Database
 from infrastructure.server.lease import end_if_unused, lease_server
+from tests.postgres import Postgres, running_postgres
 
 ROOT = Path(__file__).parents[1]
 
@@ -149,3 +151,26 @@ def program(shared_state: Path, tmp_path: Path) -> Program:
 def offline_program(tmp_path: Path) -> Program:
     """The program where no server runs: for what must be said before one is needed."""
     return Program(tmp_path / "state", tmp_path / "scratch")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server for the whole session."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings that name an empty database, on SQLite and on PostgreSQL."""
+    paths = PathSettings(state=tmp_path / "state", scratch=tmp_path / "scratch")
+    if request.param == "sqlite":
+        return Settings(paths=paths)
+    return Settings(paths=paths, database=DatabaseSettings(url=request.getfixturevalue("postgres").new_database()))
+
+
+@pytest.fixture
+def database(database_settings: Settings) -> Iterator[Database]:
+    """An open database with our tables, on SQLite and on PostgreSQL."""
+    with Database.open(database_settings) as opened:
+        yield opened

@@ -19,6 +19,7 @@ FAMILIES = {
     "ModelError": "model",
     "TrustError": "trust",
     "PolicyError": "policy",
+    "BudgetError": "budget",
     "ExactnessError": "fault",
     "ResourceError": "fault",
     "EngineError": "engine",
@@ -26,9 +27,11 @@ FAMILIES = {
     "DownloadError": "model",
     "StoreError": "store",
     "ServerError": "server",
+    "DatabaseError": "database",
+    "DatabaseSetupError": "database",
     "CancelledError": "fault",
 }
-RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError"}
+RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError", "DatabaseError"}
 
 
 def made(kind):

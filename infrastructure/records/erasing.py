@@ -1,0 +1,74 @@
+"""Forgetting a job or a project, on request.
+
+Decisions, runs and approvals go. What was spent stays in the books, under a name that leads nowhere: the money was
+spent, and the sums of a month do not change afterwards. With a whole project its books go too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import CursorResult, Delete, Update, delete, select, update
+from sqlalchemy.orm import Session
+
+from faceflow.errors import BudgetError
+from infrastructure.budgets.model import ReservationState
+from infrastructure.database.database import Database
+from infrastructure.database.schema import AccountRow, ApprovalRow, BudgetRow, DecisionRow, ReservationRow, RunRow
+
+_ABOUT_JOBS: tuple[type[DecisionRow] | type[RunRow] | type[ApprovalRow], ...] = (DecisionRow, RunRow, ApprovalRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many rows are gone (`decisions`, `runs`, `approvals`, ...)."""
+
+    rows: dict[str, int]
+
+
+def erase_job(database: Database, job_id: str) -> Erased:
+    """Forgets a job.
+
+    Raises:
+        BudgetError: `budget.still_reserved` while one of its attempts holds money.
+    """
+    with database.write() as session:
+        _require_settled(session, ReservationRow.job_id == job_id, f"job {job_id}")
+        rows = {
+            table.__tablename__: _count(session, delete(table).where(table.job_id == job_id)) for table in _ABOUT_JOBS
+        }
+        nameless = f"erased-{secrets.token_hex(8)}"
+        renamed = update(ReservationRow).where(ReservationRow.job_id == job_id).values(job_id=nameless, why="")
+        rows["reservations"] = _count(session, renamed)
+        return Erased(rows)
+
+
+def erase_project(database: Database, project: str) -> Erased:
+    """Forgets all jobs of a project, its budgets and its books.
+
+    Raises:
+        BudgetError: `budget.still_reserved` while one of its jobs holds money.
+    """
+    with database.write() as session:
+        _require_settled(session, ReservationRow.project == project, f"project {project}")
+        tables = (*_ABOUT_JOBS, ReservationRow, AccountRow, BudgetRow)
+        return Erased(
+            {table.__tablename__: _count(session, delete(table).where(table.project == project)) for table in tables}
+        )
+
+
+def _require_settled(session: Session, which: object, what: str) -> None:
+    statement = select(ReservationRow.job_id).where(which, ReservationRow.state == ReservationState.RESERVED).limit(1)  # type: ignore[arg-type]
+    job_id = session.scalar(statement)
+    if job_id is not None:
+        raise BudgetError(
+            "budget.still_reserved",
+            f"Money is reserved for {what} (job {job_id}), so it cannot be forgotten yet.",
+            "Wait for the run, or cancel it; then try again.",
+        )
+
+
+def _count(session: Session, statement: Delete | Update) -> int:
+    result = session.execute(statement)
+    return result.rowcount if isinstance(result, CursorResult) else 0
