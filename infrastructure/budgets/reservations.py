@@ -131,7 +131,8 @@ class Budgets:
             if row.state == ReservationState.SETTLED and (assumed or not row.assumed):
                 if assumed or row.spent_usd == spent:
                     return Reservation.of(row)
-                raise _contradiction(
+                raise BudgetError(
+                    "budget.contradiction",
                     f"Attempt {attempt} of job {job_id} was settled with {row.spent_usd} USD, now with {spent} USD.",
                     "Settle an attempt once, with all that it cost; a further attempt has a number of its own.",
                 )
@@ -229,16 +230,13 @@ def _unbook(account: AccountRow, row: ReservationRow) -> None:
 
 def _same(row: ReservationRow, project: str, count: int, amount: Decimal) -> Reservation:
     if (row.project, row.count, row.amount_usd) != (project, count, amount):
-        raise _contradiction(
+        raise BudgetError(
+            "budget.contradiction",
             f"Attempt {row.attempt} of job {row.job_id} has reserved {row.amount_usd} USD for {row.count} jobs of "
             f"{row.project}, now {amount} USD for {count} jobs of {project}.",
             "Release it first, or count the attempt up.",
         )
     return Reservation.of(row)
-
-
-def _contradiction(message: str, resolution: str) -> BudgetError:
-    return BudgetError("budget.contradiction", message, resolution)
 
 
 def _require_counts(attempt: int, count: int) -> None:
