@@ -21,6 +21,7 @@ again can help (`retryable`, which is what task retries read), and a `resolution
         ├── ModelFileError      model.*     a model's file is missing, damaged or not what it says it is
         ├── DownloadError       model.*     no source gave a model's file: may pass, retryable
         ├── StoreError          store.*     a store did not take or give the bytes
+        ├── PolicySourceError   policy.*    the source of routing rules does not answer: may pass, retryable
         ├── ServerError         server.*    the Prefect server did not start or answer
         ├── DatabaseError       database.*  the database did not answer in time: may pass, retryable
         ├── DatabaseSetupError  database.*  the database cannot be used as it is set up
@@ -178,6 +179,13 @@ class StoreError(FaultError):
     """A store did not take or give the bytes."""
 
     family = "store"
+    retryable = True
+
+
+class PolicySourceError(FaultError):
+    """The source of routing rules gave none, or did not take new ones."""
+
+    family = "policy"
     retryable = True
 
 

@@ -10,11 +10,19 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from faceflow.routing_settings import (
+    PriceSettings,
+    PrometheusSettings,
+    RoutingSettings,
+    RuleSourceSettings,
+    SignalSettings,
+)
+from faceflow.setting_group import Group, Names
 from faceflow.zones import Zone
 
 
@@ -22,21 +30,7 @@ def _base_directory(variable: str, fallback: str) -> Path:
     return Path(os.environ.get(variable) or Path.home() / fallback) / "faceflow"
 
 
-def _split(value: Any) -> Any:
-    return (
-        tuple(part for part in (part.strip() for part in value.split(",")) if part) if isinstance(value, str) else value
-    )
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Names in one variable, with commas."""
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class PathSettings(_Group):
+class PathSettings(Group):
     """Where faceflow keeps its own files."""
 
     state: Path = Field(default_factory=lambda: _base_directory("XDG_STATE_HOME", ".local/state"))
@@ -45,7 +39,7 @@ class PathSettings(_Group):
     """Work of running and interrupted jobs: mezzanines, faces files, parts. Needs room, may be emptied."""
 
 
-class LimitSettings(_Group):
+class LimitSettings(Group):
     """What is refused at the entrance. Each limit is an error with its own code."""
 
     max_size_bytes: int = Field(default=8 * 2**30, ge=1)
@@ -66,7 +60,7 @@ class LimitSettings(_Group):
     """Longest time that reading headers may take, seconds."""
 
 
-class EncodeSettings(_Group):
+class EncodeSettings(Group):
     """Threads of the encoders. Other counts give other bytes, so these are part of the cache key.
 
     The cores are used by working on several segments at once (`pipeline.segments_in_flight`), not by more threads here.
@@ -79,7 +73,7 @@ class EncodeSettings(_Group):
     """Lookahead threads of x264."""
 
 
-class PipelineSettings(_Group):
+class PipelineSettings(Group):
     """How a job is worked off."""
 
     segments_in_flight: int = Field(default=2, ge=1, le=64)
@@ -95,7 +89,7 @@ class PipelineSettings(_Group):
     """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
 
 
-class EngineSettings(_Group):
+class EngineSettings(Group):
     """How published networks are run. The embedded engines need none of this."""
 
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
@@ -116,14 +110,14 @@ class EngineSettings(_Group):
     """Where TensorRT keeps compiled networks and timings. Default `engines` in the scratch folder."""
 
 
-class TrustSettings(_Group):
+class TrustSettings(Group):
     """What the legal department asks for."""
 
     accept_declared_consent: bool = True
     """Whether an operator's own statement counts as a consent record. A company sets this to false."""
 
 
-class PoolSettings(_Group):
+class PoolSettings(Group):
     """What this process is part of; the zone check at the start of every flow reads it."""
 
     name: str = "local"
@@ -132,16 +126,7 @@ class PoolSettings(_Group):
     """Trust zone of this machine: `isolated`, `private` or `public`."""
 
 
-class RoutingSettings(_Group):
-    """Where jobs are sent, and by which rules."""
-
-    rules: Path | None = None
-    """Rules file (YAML or JSON) that `faceflow policy` and `simulate` use when none is given."""
-    pools: Path | None = None
-    """List of pools (YAML or JSON) that they use when none is given."""
-
-
-class DatabaseSettings(_Group):
+class DatabaseSettings(Group):
     """Where budgets, decisions and runs are kept ([budgets.md](budgets.md))."""
 
     url: SecretStr | None = None
@@ -155,7 +140,7 @@ class DatabaseSettings(_Group):
     """Most connections that one process holds open."""
 
 
-class BudgetSettings(_Group):
+class BudgetSettings(Group):
     """How long money may stay reserved without news."""
 
     lease_s: float = Field(default=6 * 3600.0, gt=0, le=31 * 86400)
@@ -165,7 +150,7 @@ class BudgetSettings(_Group):
     reserved it does not."""
 
 
-class ServerSettings(_Group):
+class ServerSettings(Group):
     """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
 
     port: int = Field(default=4200, ge=1, le=65535)
@@ -176,7 +161,7 @@ class ServerSettings(_Group):
     """How long the server lives on after its last user ended, seconds, so that a next command starts at once."""
 
 
-class ModelSettings(_Group):
+class ModelSettings(Group):
     """Published network weights: where they lie, where they come from, and which licences are accepted."""
 
     folder: Path | None = None
@@ -202,7 +187,7 @@ class ModelSettings(_Group):
     """Which models a work pool needs, as JSON: `{"gpu": ["inswapper_128", "gfpgan_1.4"]}`."""
 
 
-class LogSettings(_Group):
+class LogSettings(Group):
     """How the program talks."""
 
     format: Literal["human", "json"] = "human"
@@ -224,6 +209,10 @@ class Settings(BaseSettings):
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    rule_source: RuleSourceSettings = Field(default_factory=RuleSourceSettings)
+    signals: SignalSettings = Field(default_factory=SignalSettings)
+    prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings)
+    prices: PriceSettings = Field(default_factory=PriceSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

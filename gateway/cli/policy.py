@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from gateway.cli.policy_files import needed_pools, pools_from, read_text, records_from, rules_from
+from gateway.cli.policy_files import needed_pools, pools_from, read_text, records_from
+from gateway.cli.policy_sources import rules_from, rules_text
 from gateway.cli.screen import print_json, result_console
 from infrastructure.routing.comparing import Replayed, replay, rule_differences, where
 from infrastructure.routing.decide import decide
@@ -23,20 +24,22 @@ from infrastructure.routing.wording import explain as in_words
 app = typer.Typer(help="Routing rules: check, explain, compare and replay them.", no_args_is_help=True)
 
 Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
-Rules_ = Annotated[Path | None, typer.Option("--rules", help="Rules file (YAML or JSON).")]
+Rules_ = Annotated[
+    str | None, typer.Option("--rules", help="Rules file, or a source; without it, the source of the settings.")
+]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 SHOWN = 20
 
 
 @app.command()
 def check(
-    rules: Annotated[Path, typer.Argument(help="Rules file.")], pools: Pools_ = None, as_json: Json_ = False
+    rules: Annotated[str, typer.Argument(help="Rules file, or a source.")], pools: Pools_ = None, as_json: Json_ = False
 ) -> int:
     """Says everything that is wrong with a rules file, by line and field. Exit code 2 where something is."""
     known = pools_from(pools)
-    checked = check_policy(read_text(rules), known)
+    checked = check_policy(rules_text(rules), known)
     if checked.policy is None:
-        raise invalid(str(rules), checked.problems)
+        raise invalid(rules, checked.problems)
     policy = checked.policy
     if as_json:
         print_json(
@@ -88,8 +91,8 @@ def explain(
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(help="Rules file as it was.")],
-    new: Annotated[Path, typer.Argument(help="Rules file as it shall be.")],
+    old: Annotated[str, typer.Argument(help="Rules as they were: a file, or a source.")],
+    new: Annotated[str, typer.Argument(help="Rules as they shall be: a file, or a source.")],
     pools: Pools_ = None,
     records: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Files that the `policy` and `simulate` commands read: rules, pools, jobs, snapshots, records."""
+"""Files that the `policy` and `simulate` commands read: pools, jobs, snapshots, records."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from faceflow.errors import PolicyError
 from faceflow.settings import current_settings
 from infrastructure.routing.comparing import Record
-from infrastructure.routing.loading import load_policy, load_pools
-from infrastructure.routing.policy import Policy
+from infrastructure.routing.loading import load_pools
 from infrastructure.routing.pools import Pools
 
 
@@ -51,22 +50,6 @@ def needed_pools(path: Path | None) -> Pools:
             "Give --pools FILE, or set FACEFLOW_ROUTING__POOLS; deployments/policies/pools.yaml is an example.",
         )
     return pools
-
-
-def rules_from(path: Path | None, pools: Pools) -> Policy:
-    """The rules in a file, or in the one that the settings name.
-
-    Raises:
-        PolicyError: `policy.rules_missing`, `policy.invalid`.
-    """
-    path = path or current_settings().routing.rules
-    if path is None:
-        raise PolicyError(
-            "policy.rules_missing",
-            "The rules are not given.",
-            "Give --rules FILE, or set FACEFLOW_ROUTING__RULES; deployments/policies/canonical.yaml is an example.",
-        )
-    return load_policy(read_text(path), pools, str(path))
 
 
 def records_from(path: Path) -> Iterator[Record]:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from faceflow.errors import JobError
 from faceflow.publish import publishing
-from gateway.cli.policy_files import needed_pools, read_text, rules_from
+from gateway.cli.policy_files import needed_pools, read_text
+from gateway.cli.policy_sources import rules_from
 from gateway.cli.screen import console, print_json, result_console
 from infrastructure.routing.loading import load_model
 from infrastructure.routing.pools import Capacity, Pools
@@ -26,7 +27,7 @@ NARROWEST = 118
 
 
 def simulate(
-    rules: Annotated[list[Path] | None, typer.Argument(help="Rules files; several are compared.")] = None,
+    rules: Annotated[list[str] | None, typer.Argument(help="Rules files, or sources; several are compared.")] = None,
     pools: Annotated[Path | None, typer.Option("--pools", help="List of pools.")] = None,
     scenario: Annotated[
         Path | None, typer.Option("--scenario", help="Classes of jobs, prices, what a missed job costs.")
@@ -67,10 +68,10 @@ def simulate(
         names = class_names(units)
     days: list[tuple[str, Day]] = []
     reports: list[Report] = []
-    chosen: list[Path | None] = [*rules] if rules else [None]  # None: those that the settings name
-    for path in chosen:
-        policy = rules_from(path, known)
-        name = path.stem if path is not None else "rules"
+    chosen: list[str | None] = [*rules] if rules else [None]  # None: those that the settings name
+    for address in chosen:
+        policy = rules_from(address, known)
+        name = Path(address).stem if address is not None else "rules"
         begun = time.monotonic()
         day = simulate_day(world, units, policy, known, keep_records=1000 if records and not days else 0)
         console().print(f"{escape(name)}: {jobs_in(units)} jobs simulated in {time.monotonic() - begun:.1f} s")

@@ -20,6 +20,7 @@ FAMILIES = {
     "TrustError": "trust",
     "PolicyError": "policy",
     "BudgetError": "budget",
+    "PolicySourceError": "policy",
     "ExactnessError": "fault",
     "ResourceError": "fault",
     "EngineError": "engine",
@@ -31,7 +32,7 @@ FAMILIES = {
     "DatabaseSetupError": "database",
     "CancelledError": "fault",
 }
-RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError", "DatabaseError"}
+RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError", "DatabaseError", "PolicySourceError"}
 
 
 def made(kind):

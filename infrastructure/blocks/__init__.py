@@ -1,0 +1,1 @@
+"""Prefect blocks: settings of the company that are edited in Prefect's interface and read by name."""

@@ -1,0 +1,229 @@
+"""The Prefect block `RoutingPolicy`: routing rules as a form in Prefect's interface.
+
+Two sections say what most companies want to say, where sensitive media goes and how money is guarded; a list of free
+rules says the rest, in the words of a rules file. The block turns into the same document as a file (`to_document`), so
+one loader judges both. The order of the rules that come out:
+
+    1. restricted media, private media      section Sensitivity; a section that names no pools makes no rule
+    2. budget nearly spent                  section Budget
+    3. the free rules, as they stand
+    4. public media                         section Sensitivity
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+from infrastructure.routing.policy import PolicySettings
+
+_DEFAULTS = PolicySettings()
+_LOGO = (
+    "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 64 64'>"
+    "<rect width='64' height='64' rx='12' fill='%23182747'/>"
+    "<g fill='none' stroke='%23fff' stroke-width='4' stroke-linecap='round' stroke-linejoin='round'>"
+    "<path d='M12 32h14c8 0 8-14 18-14h6M26 32c8 0 8 14 18 14h6'/>"
+    "<path d='M44 11l7 7-7 7M44 39l7 7-7 7' stroke='%2364d2ff'/></g></svg>"
+)
+
+_Pools = list[str]
+
+
+class SensitivitySection(BaseModel):
+    """Which pools take which media. Whatever stands here, restricted media enters isolated zones only, and private
+    media no public one."""
+
+    model_config = ConfigDict(extra="forbid", title="Sensitivity: which media may go where")
+
+    restricted_pools: _Pools = Field(
+        default_factory=list,
+        title="Pools for restricted media",
+        description="Film work, actors' portraits. It is locked to these pools and waits for them.",
+    )
+    private_pools: _Pools = Field(
+        default_factory=list,
+        title="Pools for private media",
+        description="It is locked to these pools and waits for them.",
+    )
+    public_pools: _Pools = Field(
+        default_factory=list,
+        title="Pools for public media",
+        description="First choice first. The last rule: it takes what no free rule took.",
+    )
+    public_fallback: _Pools = Field(
+        default_factory=list,
+        title="Fallback for public media",
+        description="Used when the pools above are full or too late.",
+    )
+    public_max_wait_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=604_800,
+        title="Longest wait, seconds",
+        description="From which wait on a pool counts as full.",
+    )
+
+
+class BudgetSection(BaseModel):
+    """How money is guarded. Amounts of projects are set with `faceflow budget set`."""
+
+    model_config = ConfigDict(extra="forbid", title="Budget: how money is guarded")
+
+    over_budget: Literal["hold", "refuse"] = Field(
+        default="hold",
+        title="When only the money is missing",
+        description="hold: the job waits for an approval. refuse: it is not done. For the rules of these sections.",
+    )
+    cost_headroom: float = Field(
+        default=float(_DEFAULTS.cost_headroom),
+        ge=1,
+        le=10,
+        title="Headroom",
+        description="What is reserved before a run, as a multiple of the estimate.",
+    )
+    saving_below_usd: float | None = Field(
+        default=None,
+        ge=0,
+        title="Save below, US dollars",
+        description="When less than this is left of a project's month, its public media goes to the pools below only.",
+    )
+    saving_pools: _Pools = Field(
+        default_factory=list, title="Pools while saving", description="Your own machines, as a rule."
+    )
+
+
+class EstimateSection(BaseModel):
+    """How signals and times are reckoned with."""
+
+    model_config = ConfigDict(extra="forbid", title="Estimates")
+
+    max_signal_age_s: float = Field(
+        default=_DEFAULTS.max_signal_age_s,
+        gt=0,
+        le=86_400,
+        title="Oldest signal, seconds",
+        description="Older signals count as missing.",
+    )
+    mean_job_gpu_s: float = Field(
+        default=_DEFAULTS.mean_job_gpu_s,
+        gt=0,
+        le=86_400,
+        title="Usual job, GPU-seconds",
+        description="Turns the depth of a queue into a wait.",
+    )
+    changeover_s: float = Field(
+        default=_DEFAULTS.changeover_s,
+        ge=0,
+        le=86_400,
+        title="Changeover, seconds",
+        description="What moving a late job from spot to on-demand capacity costs.",
+    )
+
+
+class RoutingPolicy(Block):
+    """Where jobs run: sensitivity, budget and free rules. A new version is in force within a second of being saved;
+    one with mistakes changes nothing and is reported (`faceflow policy show`)."""
+
+    _block_type_name: ClassVar[str | None] = "Routing Policy"
+    _block_type_slug: ClassVar[str | None] = "routing-policy"
+    _logo_url: ClassVar[HttpUrl | None] = _LOGO  # type: ignore[assignment] # a picture in the address: nothing is fetched
+    _description: ClassVar[str | None] = (
+        "Routing rules of faceflow: which media may go where, how money is guarded, and free rules for the rest. "
+        "Raise the version with every change."
+    )
+
+    version: int = Field(
+        default=1, ge=1, title="Version", description="Raise it with every change; it stands on every decision."
+    )
+    summary: str = Field(default="", title="Description", description="What these rules are for, in a sentence or two.")
+    sensitivity: SensitivitySection = Field(default_factory=SensitivitySection, title="Sensitivity")
+    budget: BudgetSection = Field(default_factory=BudgetSection, title="Budget")
+    rules: list[dict[str, Any]] = Field(
+        default_factory=list,
+        title="Free rules",
+        description='Rules as in a rules file, in order: {"name": "urgent", "when": {"deadline_slack_s": {"below": '
+        '300}}, "place": {"prefer": ["azure-t4-spot"]}}.',
+    )
+    default_place: dict[str, Any] | None = Field(
+        default=None,
+        title="Otherwise",
+        description='What happens to a job that nothing fits, such as {"prefer": ["private-k8s"]}. Without it, it is '
+        "held.",
+    )
+    estimates: EstimateSection = Field(default_factory=EstimateSection, title="Estimates")
+
+    def to_document(self) -> dict[str, Any]:
+        """The same as a rules document, as a rules file would hold it."""
+        document: dict[str, Any] = {
+            "version": self.version,
+            "description": self.summary,
+            "settings": {"cost_headroom": str(self.budget.cost_headroom), **self.estimates.model_dump()},
+            "rules": [*self._sensitive(), *self._saving(), *self.rules, *self._public()],
+        }
+        if self.default_place is not None:
+            document["default"] = self.default_place
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """A block with the rules of a document as free rules, and with empty sections.
+
+        Raises:
+            ValueError: a block cannot hold it (the plain `task_rules` form, or fields of another kind).
+        """
+        unknown = document.keys() - {"version", "description", "settings", "rules", "default"}
+        if unknown:
+            raise ValueError(f"a block has no place for {', '.join(sorted(unknown))}")
+        settings = dict(document.get("settings") or {})
+        headroom = settings.pop("cost_headroom", None)
+        return cls(
+            version=document["version"],
+            summary=document.get("description") or "",
+            budget=BudgetSection() if headroom is None else BudgetSection(cost_headroom=headroom),
+            rules=document.get("rules") or [],
+            default_place=document.get("default"),
+            estimates=EstimateSection(**settings),
+        )
+
+    def _sensitive(self) -> list[dict[str, Any]]:
+        wanted = {
+            "restricted": (self.sensitivity.restricted_pools, "Restricted media may not leave these pools."),
+            "private": (self.sensitivity.private_pools, "Private media may not leave these pools."),
+        }
+        return [
+            {
+                "name": f"{sensitivity} media",
+                "why": why,
+                "when": {"sensitivity": sensitivity},
+                "place": {"lock": pools, "over_budget": self.budget.over_budget},
+            }
+            for sensitivity, (pools, why) in wanted.items()
+            if pools
+        ]
+
+    def _saving(self) -> list[dict[str, Any]]:
+        if self.budget.saving_below_usd is None or not self.budget.saving_pools:
+            return []
+        return [
+            {
+                "name": "budget nearly spent",
+                "why": f"Less than {self.budget.saving_below_usd:g} USD is left of the project's month.",
+                "when": {"sensitivity": "public", "budget_left_usd": {"below": self.budget.saving_below_usd}},
+                "place": {"lock": self.budget.saving_pools, "over_budget": self.budget.over_budget},
+            }
+        ]
+
+    def _public(self) -> list[dict[str, Any]]:
+        if not self.sensitivity.public_pools:
+            return []
+        place = {
+            "prefer": self.sensitivity.public_pools,
+            "max_wait_s": self.sensitivity.public_max_wait_s,
+            "over_budget": self.budget.over_budget,
+        }
+        if self.sensitivity.public_fallback:
+            place["fallback"] = self.sensitivity.public_fallback
+        return [{"name": "public media", "when": {"sensitivity": "public"}, "place": place}]
