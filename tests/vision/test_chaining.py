@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
-from faceflow.vision.chaining import VIEWS_AT_FIRST, VIEWS_EVERY_S, Chains
+from faceflow.vision.chaining import VIEWS_AT_FIRST, VIEWS_EVERY_S, Chains, _cheapest_pairs
 from faceflow.vision.faces_file import NO_PERSON
 from faceflow.vision.model import Face
 from faceflow.vision.people import Seen, frontal, is_sure, matches, people_of_tracks
@@ -171,3 +175,10 @@ def test_a_reference_is_nearest_to_its_person(asked, nearest):
     found = matches(asked, [ANNA.tolist(), None, BEN.tolist()])
     assert found[0][1] == nearest
     assert len(found) == 2
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 40)))
+def test_the_cheapest_pairs_are_the_cheapest(cost):
+    rows, columns = _cheapest_pairs(cost)
+    assert len(set(rows.tolist())) == len(set(columns.tolist())) == min(cost.shape)
+    assert cost[rows, columns].sum() == cost[linear_sum_assignment(cost)].sum()
