@@ -12,7 +12,30 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from faceflow.frozen import FrozenModel
+from faceflow.swap_options import FaceOrder, FaceRegion, Gender, MaskKind, Selection, SwapOptions
+
+__all__ = [
+    "Budget",
+    "Consent",
+    "FaceMapping",
+    "FaceOrder",
+    "FaceRegion",
+    "FrozenModel",
+    "Gender",
+    "Location",
+    "MaskKind",
+    "OutputOptions",
+    "Priority",
+    "Selection",
+    "Sensitivity",
+    "Source",
+    "SpeedPreset",
+    "SwapJob",
+    "SwapOptions",
+]
 
 
 def _location(value: str) -> str:
@@ -33,12 +56,6 @@ _Moment = Annotated[datetime, Field(title="Date and time")]
 _Address = Annotated[str, Field(pattern=r"^https?://", title="Address")]
 
 
-class FrozenModel(BaseModel):
-    """A value that flows between stages: immutable, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Sensitivity(StrEnum):
     """Where the media may go: restricted only to isolated zones, private also to private ones, public anywhere."""
 
@@ -54,37 +71,6 @@ class Priority(StrEnum):
     NORMAL = "normal"
     HIGH = "high"
     URGENT = "urgent"
-
-
-class Selection(StrEnum):
-    """Which faces of the target are swapped."""
-
-    ALL = "all"
-    LARGEST = "largest"
-    MAPPED = "mapped"
-
-
-class MaskKind(StrEnum):
-    """What bounds a swapped face. The smallest of the chosen masks holds."""
-
-    BOX = "box"
-    OCCLUSION = "occlusion"
-    REGION = "region"
-
-
-class FaceRegion(StrEnum):
-    """Parts of a face that the mask `region` tells apart, left and right as the person has them."""
-
-    SKIN = "skin"
-    LEFT_BROW = "left-brow"
-    RIGHT_BROW = "right-brow"
-    LEFT_EYE = "left-eye"
-    RIGHT_EYE = "right-eye"
-    GLASSES = "glasses"
-    NOSE = "nose"
-    MOUTH = "mouth"
-    UPPER_LIP = "upper-lip"
-    LOWER_LIP = "lower-lip"
 
 
 class SpeedPreset(StrEnum):
@@ -175,81 +161,6 @@ class Budget(FrozenModel):
     limit_usd: Decimal = Field(gt=0, title="Limit (USD)", description="The most this job may cost, in US dollars.")
 
 
-class SwapOptions(FrozenModel):
-    """How the faces are swapped and restored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Swap options")
-
-    engine: str = Field(
-        default="mesh",
-        title="Engine",
-        description="Which swapper runs: `mesh` is embedded and needs no downloaded weights, others are named as in "
-        "`faceflow models list`; `auto` takes the best one that is installed and allowed here.",
-    )
-    selection: Selection = Field(
-        default=Selection.ALL,
-        title="Faces to swap",
-        description="All faces, the largest of each shot, or those of the face map.",
-    )
-    restorer: str = Field(
-        default="detail",
-        title="Restorer",
-        description="`detail` matches sharpness and grain to the surroundings; `none` leaves the swap as it is; "
-        "others are named as in `faceflow models list`.",
-    )
-    restore_blend: float = Field(
-        default=1.0,
-        ge=0.0,
-        le=1.0,
-        title="Restore strength",
-        description="0 keeps the swapped face, 1 takes the restored face.",
-    )
-    restorer_weight: float = Field(
-        default=0.5,
-        ge=0.0,
-        le=1.0,
-        title="Restorer fidelity",
-        description="For restorers with such an input (CodeFormer): 0 paints freely, 1 keeps to the swapped face.",
-    )
-    identity_weight: float = Field(
-        default=0.5,
-        ge=0.0,
-        le=1.0,
-        title="Identity weight",
-        description="For networks that take an embedding: below 0.5 a share of the target's identity stays, above it "
-        "the source's is exaggerated.",
-    )
-    pixel_boost_px: int | None = Field(
-        default=None,
-        ge=64,
-        le=2048,
-        title="Swap resolution (pixels)",
-        description="Side of the swapped face, a multiple of the network's own up to 1024; empty takes the network's.",
-    )
-    masks: tuple[MaskKind, ...] = Field(
-        default=(MaskKind.BOX,),
-        title="Masks",
-        description="`box` fades at the crop's border (for networks), `occlusion` spares what hides the face, `region` "
-        "swaps only the named parts. The smallest holds.",
-    )
-    mask_feather: float = Field(
-        default=0.3,
-        ge=0.0,
-        le=1.0,
-        title="Box feather",
-        description="Share of half the crop's side over which the box fades.",
-    )
-    mask_regions: tuple[FaceRegion, ...] = Field(
-        default=tuple(FaceRegion), min_length=1, title="Regions", description="What the mask `region` swaps."
-    )
-    occlusion_model: str = Field(
-        default="xseg_1", title="Occlusion network", description="The network of the mask `occlusion`."
-    )
-    region_model: str = Field(
-        default="bisenet_resnet_34", title="Region network", description="The network of the mask `region`."
-    )
-
-
 class OutputOptions(FrozenModel):
     """How the result is encoded. A higher CRF is a smaller file."""
 
@@ -320,6 +231,11 @@ class SwapJob(FrozenModel):
         title="Callback",
         description="Address that is told when the job is done.",
     )
+
+    @property
+    def maps_people(self) -> bool:
+        """Whether single people get sources of their own, so that they must be told apart."""
+        return self.swap.selection is Selection.MAPPED or bool(self.face_map)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -78,9 +78,9 @@ class PipelineSettings(Group):
 
     segments_in_flight: int = Field(default=2, ge=1, le=64)
     """Segments worked on at once in one process. Bounds memory and scratch."""
-    context_frames: int = Field(default=20, ge=0, le=120)
-    """Frames that a segment reads beyond either border: 15 until the next detection and 5 for smoothing. With fewer,
-    a face may lie a fraction of a pixel elsewhere when a clip is cut into other segments."""
+    context_frames: int = Field(default=23, ge=0, le=120)
+    """Frames that a segment reads beyond either border: 15 until the next detection, 3 for gaps and 5 for smoothing.
+    With fewer, a face may lie a fraction of a pixel elsewhere when a clip is cut into other segments."""
     decode_threads: int = Field(default=1, ge=1, le=64)
     """Threads of one decoder. Does not change the pictures."""
     keep_free_bytes: int = Field(default=512 * 2**20, ge=0)

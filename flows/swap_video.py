@@ -109,10 +109,10 @@ async def _run(
     # Settled once, so that all segments agree, and before anything is kept: another engine is another key.
     engine = await asyncio.to_thread(resolve_engine, job.swap.engine, settings)
     job = job.model_copy(update={"swap": job.swap.model_copy(update={"engine": engine})})
-    await asyncio.to_thread(require_engines, job.swap, settings)
+    await asyncio.to_thread(require_engines, job.swap, settings, identifies=job.maps_people)
     structlog.contextvars.bind_contextvars(model=engine)
     events().info("job.started", target=job.target)
-    with running(settings, place.scratch, progress, job.swap) as run:
+    with running(settings, place.scratch, progress, job) as run:
         validated: ValidatedJob = await call(validate, identity, job=job)
         if validated.media is not None:
             size = f"{validated.media.video.width_px}x{validated.media.video.height_px}"

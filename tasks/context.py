@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
-from faceflow.job import SwapOptions
+from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings
@@ -82,17 +82,17 @@ def current_run() -> RunContext:
 
 
 @contextmanager
-def running(
-    settings: Settings, directory: Path, watcher: Watcher, options: SwapOptions | None = None
-) -> Iterator[RunContext]:
-    """Makes a run of a job with these options the current one.
+def running(settings: Settings, directory: Path, watcher: Watcher, job: SwapJob | None = None) -> Iterator[RunContext]:
+    """Makes a run of a job the current one.
 
     When the block ends, however it ends, its threads are stopped and waited for, so that nobody writes into the job's
     folder any more.
     """
     keep_memory_low()
+    options, identifies = (None, False) if job is None else (job.swap, job.maps_people)
+    engines = engine_versions(options, settings, identifies=identifies)
     with ThreadPoolExecutor(settings.pipeline.segments_in_flight, thread_name_prefix="stage") as threads:
-        context = RunContext(settings, directory, watcher, threads, engine_versions(options, settings))
+        context = RunContext(settings, directory, watcher, threads, engines)
         token = _current.set(context)
         try:
             yield context

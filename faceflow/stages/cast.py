@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from faceflow.errors import FaceError, JobError
 from faceflow.job import FaceMapping, Selection, SwapJob
 from faceflow.locations import local_path
 from faceflow.media.picture import read_picture
-from faceflow.settings import LimitSettings, Settings
+from faceflow.settings import Settings
 from faceflow.stages.census import Census
 from faceflow.stages.model import Person
+from faceflow.vision.choosing import fitting_tracks
 from faceflow.vision.model import Analyser, Face, Picture
 from faceflow.vision.people import matches
 from faceflow.vision.registry import make_analyser, make_recogniser
@@ -27,13 +30,19 @@ _LENIENT = 1.05
 _EQUALLY_LARGE = 0.5
 
 
-def check_mapping(job: SwapJob) -> None:
+def check_mapping(job: SwapJob, settings: Settings | None = None) -> None:
     """What can be told about the face map before the target is looked at.
 
     Raises:
-        JobError: `job.face_map_missing`, `job.mapping_needs_recogniser` for a reference picture where people cannot be
-            told apart.
+        JobError: `job.face_map_missing`, `job.selection_conflict`, `job.mapping_needs_recogniser` for a reference
+            picture where people cannot be told apart.
     """
+    if job.maps_people and job.swap.asks_traits:
+        raise JobError(
+            "job.selection_conflict",
+            "The face map says who is swapped, and gender or age say it again.",
+            "Leave out one of the two.",
+        )
     mapped = job.swap.selection is Selection.MAPPED
     if not job.face_map and (mapped or len(job.sources) > 1):
         said = "The selection is `mapped`" if mapped else f"The job has {len(job.sources)} sources"
@@ -42,7 +51,8 @@ def check_mapping(job: SwapJob) -> None:
             f"{said}, and nothing says which person gets which source.",
             "Add a face map, such as --map 0=NAME; `faceflow faces TARGET` lists the people with their numbers.",
         )
-    if any(mapping.reference is not None for mapping in job.face_map) and make_recogniser() is None:
+    by_picture = any(mapping.reference is not None for mapping in job.face_map)
+    if by_picture and make_recogniser(job.swap.analyser, settings) is None:
         raise _needs_recogniser("A person is named by a reference picture")
 
 
@@ -52,14 +62,17 @@ def resolve_cast(job: SwapJob, census: Census, settings: Settings) -> tuple[tupl
     Raises:
         JobError: `job.person_unknown`, `job.reference_unmatched`, `job.reference_ambiguous`, `job.face_map_conflict`,
             `job.mapping_needs_recogniser`, and as `check_mapping`.
-        FaceError: `face.none_in_reference`, `face.several_in_reference`.
+        FaceError: `face.none_in_reference`, `face.several_in_reference`; `face.none_selected` where nobody looks as
+            gender and age ask.
     """
-    check_mapping(job)
+    check_mapping(job, settings)
+    if job.swap.asks_traits and not fitting_tracks(census.table, job.swap):
+        raise _nobody_fits(census)
     if job.face_map and not census.told_apart and len(census.table.shots) > 1:
         raise _needs_recogniser(f"The target has {len(census.table.shots)} shots")
     cast: dict[int, str] = {}
     for mapping in job.face_map:
-        person = _person_of(mapping, census.people, settings.limits)
+        person = _person_of(mapping, census.people, job.swap.analyser, settings)
         if cast.setdefault(person, mapping.source) != mapping.source:
             raise JobError(
                 "job.face_map_conflict",
@@ -95,9 +108,9 @@ def reference_face(analyser: Analyser, picture: Picture, shown: str) -> Face:
     return faces[0]
 
 
-def _person_of(mapping: FaceMapping, people: Sequence[Person], limits: LimitSettings) -> int:
+def _person_of(mapping: FaceMapping, people: Sequence[Person], analyser: str, settings: Settings) -> int:
     if mapping.reference is not None:
-        return _shown_in(mapping.reference, people, limits)
+        return _shown_in(mapping.reference, people, analyser, settings)
     person = -1 if mapping.person is None else mapping.person
     if not 0 <= person < len(people):
         raise JobError(
@@ -110,13 +123,13 @@ def _person_of(mapping: FaceMapping, people: Sequence[Person], limits: LimitSett
     return person
 
 
-def _shown_in(reference: str, people: Sequence[Person], limits: LimitSettings) -> int:
-    recogniser = make_recogniser()
+def _shown_in(reference: str, people: Sequence[Person], analyser: str, settings: Settings) -> int:
+    recogniser = make_recogniser(analyser, settings)
     if recogniser is None:
         raise _needs_recogniser("A person is named by a reference picture")
     shown = str(local_path(reference))
-    picture = read_picture(local_path(reference), limits).bgr()
-    face = reference_face(make_analyser("embedded"), picture, shown)
+    picture = read_picture(local_path(reference), settings.limits).bgr()
+    face = reference_face(make_analyser(analyser, settings), picture, shown)
     near = matches(recogniser.embed(PictureView(picture), face), [person.embedding for person in people])
     if not near or near[0][0] > recogniser.same_person * _LENIENT:
         raise JobError(
@@ -133,6 +146,19 @@ def _shown_in(reference: str, people: Sequence[Person], limits: LimitSettings) -
             distances={str(number): round(away, 3) for away, number in near[:5]},
         )
     return near[0][1]
+
+
+def _nobody_fits(census: Census) -> FaceError:
+    seen = [
+        f"{'a man' if male >= 0.5 else 'a woman'} of about {age:.0f}"
+        for male, age in list(zip(census.table.male.tolist(), census.table.age_years.tolist(), strict=True))[:8]
+        if np.isfinite(age)
+    ]
+    return FaceError(
+        "face.none_selected",
+        f"Nobody in the target looks as the selection asks. It takes the faces for: {', '.join(seen) or 'nothing'}.",
+        "Widen --age, or leave out --gender or --age; what a face looks like is a guess.",
+    )
 
 
 def _listed(people: Sequence[Person]) -> str:

@@ -23,9 +23,10 @@ from faceflow.progress import SILENT, Progress
 from faceflow.settings import Settings
 from faceflow.stages.model import Person
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
-from faceflow.vision.registry import make_analyser, make_recogniser
+from faceflow.vision.registry import EMBEDDED_ANALYSER, make_analyser, make_recogniser, make_traits_estimator
 from faceflow.vision.scan import CALM, CLOSE, Looking, Observer, TargetScan
 from faceflow.vision.tracks import TrackTable
+from faceflow.vision.traits import TraitsCollector
 from faceflow.vision.view import DecodedView, PictureView
 
 
@@ -40,11 +41,26 @@ class Detail(Enum):
     """It matters who is who in the whole target: people are told apart, where a recogniser is installed."""
 
 
-def detail_for(job: SwapJob) -> Detail:
-    """How closely a job's target must be looked at."""
-    if job.swap.selection is Selection.MAPPED or job.face_map:
-        return Detail.TOLD_APART
-    return Detail.FOLLOWED if job.swap.selection is Selection.LARGEST else Detail.SEEN
+@dataclass(frozen=True, slots=True)
+class Scrutiny:
+    """What a job wants to know of the faces in its target, and by which analyser.
+
+    Attributes:
+        detail: how closely to look.
+        analyser: name of the analyser.
+        traits: whether gender and age are asked for.
+    """
+
+    detail: Detail
+    analyser: str = EMBEDDED_ANALYSER
+    traits: bool = False
+
+
+def detail_for(job: SwapJob) -> Scrutiny:
+    """How closely a job's target must be looked at: no more than the job needs, because every network costs."""
+    alike = job.swap.selection is Selection.ALL and not job.swap.asks_traits
+    detail = Detail.TOLD_APART if job.maps_people else Detail.SEEN if alike else Detail.FOLLOWED
+    return Scrutiny(detail, job.swap.analyser, job.swap.asks_traits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +77,7 @@ class Census:
 def take_census(
     target: Path,
     described: MediaInfo | PictureFile,
-    detail: Detail,
+    scrutiny: Scrutiny | Detail,
     settings: Settings,
     *,
     progress: Progress = SILENT,
@@ -72,19 +88,23 @@ def take_census(
     Args:
         target: the file.
         described: what it is.
-        detail: how closely to look.
-        settings: limits and threads.
+        scrutiny: how closely to look, and by which analyser.
+        settings: limits, threads, and where networks lie.
         progress: advanced by one a frame.
         observers: are shown what the scan sees.
 
     Raises:
         MediaError: see `index_frames`.
+        ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
         CancelledError: the run was told to stop.
     """
-    analyser = make_analyser("embedded")
+    wanted = scrutiny if isinstance(scrutiny, Scrutiny) else Scrutiny(scrutiny)
+    analyser = make_analyser(wanted.analyser, settings)
     if not isinstance(analyser, Looking):
         raise FaultError("fault.contract", "The analyser cannot look at parts of a frame.", "Report this; it is a bug.")
-    recogniser = make_recogniser() if detail is Detail.TOLD_APART else None
+    recogniser = make_recogniser(wanted.analyser, settings) if wanted.detail is Detail.TOLD_APART else None
+    collector = TraitsCollector(make_traits_estimator(settings)) if wanted.traits else None
+    observers = observers if collector is None else [*observers, collector]
     index: FrameIndex | None = None
     if isinstance(described, PictureFile):
         scan = TargetScan(analyser, recogniser, observers=observers, overview_px=PICTURE_OVERVIEW_PX)
@@ -92,7 +112,8 @@ def take_census(
             scan.see(0, 0.0, PictureView(described.bgr()))
         progress.advance()
     else:
-        scan = TargetScan(analyser, recogniser, pace=CALM if detail is Detail.SEEN else CLOSE, observers=observers)
+        pace = CALM if wanted.detail is Detail.SEEN else CLOSE
+        scan = TargetScan(analyser, recogniser, pace=pace, observers=observers)
         index = index_frames(
             target,
             described,
@@ -102,7 +123,9 @@ def take_census(
             decode_threads=settings.pipeline.decode_threads,
         )
     scan.finish()
-    return Census(scan.people, scan.table, scan.cuts, index, told_apart=recogniser is not None)
+    told_apart = recogniser is not None
+    table = scan.table if collector is None else collector.added_to(scan.table, told_apart=told_apart)
+    return Census(scan.people, table, scan.cuts, index, told_apart)
 
 
 def require_people(census: Census, target: Path) -> None:

@@ -62,8 +62,8 @@ def _inputs(job: SwapJob) -> list[str]:
 
 
 def _check_request(job: SwapJob, settings: Settings) -> None:
-    require_engines(job.swap, settings)
-    check_mapping(job)
+    require_engines(job.swap, settings, identifies=job.maps_people)
+    check_mapping(job, settings)
     if job.callback is not None:
         raise JobError(
             "job.callback_unsupported",
@@ -110,11 +110,11 @@ def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:
 def _check_references(job: SwapJob, settings: Settings) -> None:
     for location in (mapping.reference for mapping in job.face_map if mapping.reference is not None):
         picture = read_picture(local_path(location), settings.limits)
-        reference_face(make_analyser("embedded"), picture.bgr(), str(local_path(location)))
+        reference_face(make_analyser(job.swap.analyser, settings), picture.bgr(), str(local_path(location)))
 
 
 def _portraits(job: SwapJob, settings: Settings) -> Portraits:
-    analyser = make_analyser("embedded")
+    analyser = make_analyser(job.swap.analyser, settings)
     found: Portraits = {}
     for source in job.sources:
         found[source.name] = []

@@ -27,6 +27,7 @@ from faceflow.vision.casting import Casting
 from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.face_swaps import Chosen, FaceSwaps
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
+from faceflow.vision.gaps import MOST_FRAMES, GapFiller
 from faceflow.vision.model import Analyser, Face, Identity, Swapper, Tracker
 from faceflow.vision.portraits import load_identity
 from faceflow.vision.references import OccluderWatch, References, in_a_picture
@@ -34,8 +35,6 @@ from faceflow.vision.registry import make_analyser, make_maskers, make_restorer,
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import NativeView, PictureView
-
-_ANALYSER = "embedded"
 
 
 @runtime_checkable
@@ -75,11 +74,12 @@ def run_swap(
         FaceError: a portrait shows no usable face.
         ResourceError: `fault.disk_full`.
     """
-    swapper, analyser = make_swapper(job.swap.engine, job.swap, settings), make_analyser(_ANALYSER)
+    swapper = make_swapper(job.swap.engine, job.swap, settings)
+    analyser = make_analyser(job.swap.analyser, settings)
     table = TrackTable.empty() if plan.tracks is None else TrackTable.load(plan.tracks.path)
     casting = Casting(job, table, plan.cast)
     identities = {
-        name: _identity(swapper, name, tuple(map(_stamped, portraits)), settings.limits)
+        name: _identity(swapper, analyser, name, tuple(map(_stamped, portraits)), settings.limits)
         for name, portraits in validated.sources
     }
     swaps = FaceSwaps(
@@ -125,9 +125,9 @@ def _followed(
         raise FaultError("fault.contract", "A video needs a frame index and a tracker.", "Report this; it is a bug.")
     index = FrameIndex.load(mezzanine.index.path)
     first = segment.first - segment.context_before
-    smoother = LandmarkSmoother(settings.pipeline.context_frames)
-    # Frames before the segment set the tracker going; after it, only the smoothing looks on.
-    frames = segment.context_before + segment.frames + min(segment.context_after, smoother.radius)
+    filler, smoother = GapFiller(), LandmarkSmoother(settings.pipeline.context_frames)
+    # Frames before the segment set the tracker going; after it, only the smoothing and the gaps look on.
+    frames = segment.context_before + segment.frames + min(segment.context_after, smoother.radius + MOST_FRAMES)
     own = range(segment.first, segment.first + segment.frames)
     cuts = frozenset(plan.cuts)
     height_px = presented_size(mezzanine.media.video)[1]
@@ -148,7 +148,10 @@ def _followed(
             waiting.append(frame)
             view = NativeView(frame)
             faces = watch.compared(frame.number, view, tracker.track(view))
-            yield from ready(smoother.push(frame.number, faces, frame.number in cuts))
+            for filled in filler.push(frame.number, faces, frame.number in cuts):
+                yield from ready(smoother.push(*filled))
+    for filled in filler.finish():
+        yield from ready(smoother.push(*filled))
     yield from ready(smoother.finish())
 
 
@@ -162,13 +165,17 @@ def _stamped(path: Path) -> _Stamp:
     return path, state.st_size, state.st_mtime_ns
 
 
-def _identity(swapper: Swapper, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+def _identity(
+    swapper: Swapper, analyser: Analyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
+) -> Identity:
     with _guard:  # segments start together: one prepares, the others wait and share
-        return _prepared(swapper, name, portraits, limits)  # type: ignore[arg-type]  # engines hash by identity
+        return _prepared(swapper, analyser, name, portraits, limits)  # type: ignore[arg-type]  # they hash by identity
 
 
 @lru_cache(maxsize=32)
-def _prepared(swapper: Swapper, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings) -> Identity:
+def _prepared(
+    swapper: Swapper, analyser: Analyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
+) -> Identity:
     pictures = [read_picture(path, limits).bgr() for path, _, _ in portraits]
     shown = [str(path) for path, _, _ in portraits]
-    return load_identity(swapper, make_analyser(_ANALYSER), name, pictures, limits, shown)
+    return load_identity(swapper, analyser, name, pictures, limits, shown)

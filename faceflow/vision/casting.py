@@ -1,19 +1,20 @@
 """Who gets whom: which faces of a frame are swapped, and with which source.
 
-`all` and `largest` need one source. `mapped` sends each person of the target to a source of their own; a face of
-anybody else, or of whom nobody knows, is left alone.
+`all`, `largest` and `first` need one source, and gender and age may bound them. `mapped` sends each person of the
+target to a source of their own; a face of anybody else, or of whom nobody knows, is left alone.
 
-`largest` is settled for each shot, not for each frame and not for the whole target. Frame by frame it would jump from
-face to face when two are about as large. Over the whole target it would need to know people across cuts, which takes
-the recogniser, so the same job would give another result where that is not installed; who wants one person throughout
-names them in a face map.
+`largest` and `first` are settled for each shot, not for each frame and not for the whole target. Frame by frame they
+would jump from face to face when two are about as large. Over the whole target they would need to know people across
+cuts, which takes the recogniser, so the same job would give another result where that is not installed; who wants one
+person throughout names them in a face map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faceflow.job import Selection, SwapJob
+from faceflow.job import FaceOrder, Selection, SwapJob
+from faceflow.vision.choosing import Turns, first_tracks, fitting_tracks
 from faceflow.vision.model import Face
 from faceflow.vision.tracks import TrackTable
 
@@ -28,12 +29,16 @@ class Casting:
     """
 
     def __init__(self, job: SwapJob, table: TrackTable, cast: Sequence[tuple[int, str]] = ()) -> None:
-        self._mapped = job.swap.selection is Selection.MAPPED or bool(job.face_map)
-        self._largest = job.swap.selection is Selection.LARGEST
+        self._mapped = job.maps_people
+        self._selection = job.swap.selection
+        self._order, self._faces = FaceOrder.LARGE_SMALL, 1
+        if self._selection is Selection.FIRST:
+            self._order, self._faces = job.swap.order, job.swap.first_faces
+        self._fitting = fitting_tracks(table, job.swap) if job.swap.asks_traits else None
         self._source = job.sources[0].name
         self._cast = dict(cast)
         self._table = table
-        self._largest_of: dict[int, frozenset[int]] = {}
+        self._turns: dict[int, Turns] = {}
 
     def choose(self, frame: int, faces: Sequence[Face], height_px: int) -> list[tuple[Face, int, str]]:
         """The faces of one frame that are swapped.
@@ -53,13 +58,15 @@ class Casting:
             pairs = zip(faces, people, strict=True)
             return [(face, person, self._cast[person]) for face, person in pairs if person in self._cast]
         chosen = [(face, person, self._source) for face, person in zip(faces, people, strict=True)]
-        if not self._largest:
+        if self._selection is not Selection.ALL:
+            wanted = self._turns_in(self._table.shot_of(frame)).at(frame, tracks)
+        elif self._fitting is not None:
+            wanted = self._fitting
+        else:
             return chosen
-        wanted = self._largest_in(self._table.shot_of(frame))
-        mine = [one for one, track in zip(chosen, tracks, strict=True) if track in wanted]
-        return [max(mine, key=lambda one: one[0].height_px)] if mine else []
+        return [one for one, track in zip(chosen, tracks, strict=True) if track in wanted]
 
-    def _largest_in(self, shot: int) -> frozenset[int]:
-        if shot not in self._largest_of:
-            self._largest_of[shot] = self._table.largest_of(shot)
-        return self._largest_of[shot]
+    def _turns_in(self, shot: int) -> Turns:
+        if shot not in self._turns:
+            self._turns[shot] = first_tracks(self._table, shot, self._order, self._faces, self._fitting)
+        return self._turns[shot]

@@ -100,6 +100,27 @@ class Recogniser(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a face looks like to a network, not who or what somebody is.
+
+    Attributes:
+        male: 0 to 1.
+        age_years: years.
+    """
+
+    male: float
+    age_years: float
+
+
+class TraitsEstimator(Protocol):
+    """Guesses gender and age."""
+
+    def estimate(self, view: FrameView, face: Face) -> Traits:
+        """The traits of a face of a view, in whose full-frame pixels `face` is."""
+        ...
+
+
 class Tracker(Protocol):
     """Follows faces through consecutive frames; one per segment and thread."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import TypeVar
 
 from faceflow.errors import JobError
@@ -18,11 +19,24 @@ from faceflow.vision.catalogue import ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshSwapper
-from faceflow.vision.model import Analyser, Masker, PlacedRestorer, Recogniser, Restorer, SwappedCrop, Swapper
+from faceflow.vision.model import (
+    Analyser,
+    Masker,
+    PlacedRestorer,
+    Recogniser,
+    Restorer,
+    SwappedCrop,
+    Swapper,
+    TraitsEstimator,
+)
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
 from faceflow.vision.model_licence import allowed
+from faceflow.vision.neural.genderage import GENDERAGE_MODEL, GenderAge
+from faceflow.vision.neural.insightface_analyser import INSIGHTFACE, TRACKING_MODELS, InsightFaceAnalyser
+from faceflow.vision.neural.insightface_session import require_insightface
 from faceflow.vision.neural.loading import models_digest
 from faceflow.vision.neural.maskers import load_maskers
+from faceflow.vision.neural.recogniser import ARCFACE_MODEL, ArcFaceRecogniser
 from faceflow.vision.neural.restorer import load_restorer
 from faceflow.vision.neural.swapper import boost_factor
 from faceflow.vision.neural.swappers import load_swapper
@@ -34,6 +48,8 @@ AUTO = "auto"
 """The engine that stands for the best one there is."""
 EMBEDDED = "mesh"
 """The swapper that is always there."""
+EMBEDDED_ANALYSER = "embedded"
+"""The analyser that is always there; the only one whose faces the embedded swapper takes."""
 _BEST_FIRST = (
     "hyperswap_1a_256",
     "hyperswap_1c_256",
@@ -63,7 +79,7 @@ class NoRestorer:
         return list(crops)
 
 
-_ANALYSERS: dict[str, Callable[[], Analyser]] = {"embedded": EmbeddedAnalyser}
+_ANALYSERS: dict[str, Callable[[], Analyser]] = {EMBEDDED_ANALYSER: EmbeddedAnalyser}
 _SWAPPERS: dict[str, Callable[[], Swapper]] = {EMBEDDED: MeshSwapper}
 _RESTORERS: dict[str, Callable[[], Restorer]] = {"detail": DetailRestorer, "none": NoRestorer}
 _RECOGNISERS: dict[str, Callable[[], Recogniser]] = {"dlib": DlibRecogniser}
@@ -73,9 +89,17 @@ _guard = threading.Lock()
 _made: dict[tuple[str, ...], object] = {}
 
 
-def make_analyser(name: str) -> Analyser:
-    """The analyser `name`. Raises `JobError` `job.engine_unknown`."""
-    return _embedded("analyser", name, _ANALYSERS)
+def make_analyser(name: str, settings: Settings | None = None) -> Analyser:
+    """The analyser `name`.
+
+    Raises:
+        JobError: `job.engine_unknown`.
+        ModelError, ModelFileError, EngineError: InsightFace's networks or its package may not be used or are not there.
+    """
+    if name == INSIGHTFACE:
+        settings = settings or current_settings()
+        return _once(("analyser", name, *_machine(settings)), lambda: InsightFaceAnalyser(settings))
+    return _embedded("analyser", name, _ANALYSERS, more=(INSIGHTFACE,))
 
 
 def make_swapper(name: str, options: SwapOptions | None = None, settings: Settings | None = None) -> Swapper:
@@ -110,9 +134,24 @@ def make_maskers(options: SwapOptions, settings: Settings) -> Sequence[Masker]:
     return _once(("masks", *_state(options, settings)), lambda: load_maskers(options, settings))
 
 
-def make_recogniser() -> Recogniser | None:
-    """What tells people apart, or None where the extra is not installed. Raises `EngineError` for a damaged one."""
+def make_recogniser(analyser: str = EMBEDDED_ANALYSER, settings: Settings | None = None) -> Recogniser | None:
+    """What tells people apart: with InsightFace's analyser its own network, else dlib's.
+
+    Returns:
+        None where dlib's extra is not installed.
+
+    Raises:
+        EngineError: dlib's network is damaged; and as `make_analyser`.
+    """
+    if analyser == INSIGHTFACE:
+        settings = settings or current_settings()
+        return _once(("recogniser", ARCFACE_MODEL, *_machine(settings)), lambda: ArcFaceRecogniser(settings))
     return _embedded("recogniser", "dlib", _RECOGNISERS) if recogniser_installed() else None
+
+
+def make_traits_estimator(settings: Settings) -> TraitsEstimator:
+    """What guesses gender and age. Raises as `make_analyser`."""
+    return _once(("traits", *_machine(settings)), lambda: GenderAge(settings))
 
 
 def resolve_engine(name: str, settings: Settings) -> str:
@@ -130,14 +169,27 @@ def resolve_engine(name: str, settings: Settings) -> str:
     return EMBEDDED
 
 
-def require_engines(options: SwapOptions, settings: Settings) -> None:
+def require_engines(options: SwapOptions, settings: Settings, *, identifies: bool = False) -> None:
     """Sees, without loading a network, that everything a job names is there and may run here.
 
+    Args:
+        options: what the job names.
+        settings: where the networks lie, and how they are run.
+        identifies: whether people must be told apart.
+
     Raises:
-        As `make_swapper`.
+        JobError: `job.analyser_unfit`.
+        As `make_swapper` and `make_analyser`.
     """
     engine = resolve_engine(options.engine, settings)
     published = _published_names(options, settings)
+    if options.analyser == INSIGHTFACE and engine == EMBEDDED:
+        raise JobError(
+            "job.analyser_unfit",
+            f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {INSIGHTFACE!r} does not give.",
+            f"Choose a published network with --engine, or the analyser {EMBEDDED_ANALYSER!r}.",
+        )
+    require_analyser(options.analyser, settings, identifies=identifies, traits=options.asks_traits)
     if engine not in published:
         make_swapper(engine)
     if options.restorer not in published:
@@ -151,12 +203,48 @@ def require_engines(options: SwapOptions, settings: Settings) -> None:
         boost_factor(catalogue().find(engine), options.pixel_boost_px)
 
 
-def engine_versions(options: SwapOptions | None = None, settings: Settings | None = None) -> dict[str, str]:
+def require_analyser(name: str, settings: Settings, *, identifies: bool = False, traits: bool = False) -> None:
+    """Sees, without loading a network, that an analyser is there and may run here.
+
+    Args:
+        name: the analyser.
+        settings: where the networks lie, and how they are run.
+        identifies: whether people must be told apart.
+        traits: whether gender and age are asked for.
+
+    Raises:
+        As `make_analyser`.
+    """
+    if name != INSIGHTFACE:
+        make_analyser(name)
+    published = _analyser_models(name, identifies=identifies, traits=traits)
+    if not published:
+        return
+    require_insightface()
+    require_provider(settings.engine.provider)
+    for model in published:
+        ready_model(model, settings)
+
+
+def _analyser_models(name: str, *, identifies: bool, traits: bool) -> tuple[str, ...]:
+    """The networks that are run to find and judge faces: no more than the job needs."""
+    insightface = name == INSIGHTFACE
+    return (
+        *(TRACKING_MODELS if insightface else ()),
+        *((ARCFACE_MODEL,) if insightface and identifies else ()),
+        *((GENDERAGE_MODEL,) if traits else ()),
+    )
+
+
+def engine_versions(
+    options: SwapOptions | None = None, settings: Settings | None = None, *, identifies: bool = False
+) -> dict[str, str]:
     """Version of every engine that decides on what a job makes, by `family.name`; part of its cache keys.
 
     Args:
         options: what the job names; without it, the embedded engines.
         settings: where the networks lie. Their hashes are part of their versions, and so is how they are run.
+        identifies: whether people must be told apart.
 
     Raises:
         As `require_engines`.
@@ -170,7 +258,10 @@ def engine_versions(options: SwapOptions | None = None, settings: Settings | Non
         f"{family}.{name}": _embedded(family, name, table).version for family, table in tables.items() for name in table
     }
     if options is not None and settings is not None:
-        for name in _published_names(options, settings):
+        looking = _analyser_models(options.analyser, identifies=identifies, traits=options.asks_traits)
+        if looking:
+            versions["insightface"] = version("insightface")
+        for name in dict.fromkeys((*looking, *_published_names(options, settings))):
             versions[f"model.{name}"] = models_digest(name, settings)
             versions["provider"] = f"{settings.engine.provider}, {settings.engine.batch} at once"
             versions["onnxruntime"] = str(onnxruntime().__version__)
@@ -204,17 +295,30 @@ def _published(name: str, kind: ModelKind) -> bool:
 def _state(options: SwapOptions, settings: Settings) -> tuple[str, ...]:
     """What else than its name an engine depends on."""
     return (
-        options.model_dump_json(exclude={"engine", "selection", "restorer", "restore_blend"}),
-        settings.engine.model_dump_json(),
-        str(settings.models_folder),
-    )
+        options.model_dump_json(
+            include={
+                "restorer_weight", "identity_weight", "pixel_boost_px", "masks", "mask_feather", "mask_regions",
+                "occlusion_model", "region_model",
+            }
+        ),
+        *_machine(settings),
+    )  # fmt: skip
+
+
+def _machine(settings: Settings) -> tuple[str, ...]:
+    """How networks are run here, and where they lie."""
+    return settings.engine.model_dump_json(), str(settings.models_folder)
 
 
 def _embedded(
-    family: str, name: str, table: Mapping[str, Callable[[], _Engine]], kind: ModelKind | None = None
+    family: str,
+    name: str,
+    table: Mapping[str, Callable[[], _Engine]],
+    kind: ModelKind | None = None,
+    more: Sequence[str] = (),
 ) -> _Engine:
     if name not in table:
-        known = sorted({*table, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
+        known = sorted({*table, *more, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
         raise JobError(
             "job.engine_unknown",
             f"There is no {family} {name!r}.",

@@ -203,6 +203,7 @@ class TargetScan:
             shots=np.array([0, *self._cuts], np.int64),
             person=np.array(self._person, np.int32),
             size_s=np.array([track.size_s for track in tracks], np.float32),
+            quality=np.array([track.best[0] for track in tracks], np.float32),
             track=np.repeat(np.arange(len(tracks), dtype=np.int32), counts),
             frame=np.array([frame for track in tracks for frame in track.frames], np.int64),
             box=np.array([box for track in tracks for box in track.boxes], np.float32).reshape(-1, 4),

@@ -27,8 +27,13 @@ MOST_GROWTH = 1.0
 LOOK_BACK = 2
 """Times the reach that a track is looked for before its first sighting: a small face may have been there for a while
 before the scan looked into its part of the picture."""
+_COLUMNS = ("shots", "person", "size_s", "track", "frame", "box", "quality", "male", "age_years")
 _GROWTH_COST = 0.5
 _AGE_COST = 0.5
+
+
+def _nothing() -> NDArray[np.float32]:
+    return np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +44,9 @@ class TrackTable:
         shots: int64 (S,), first frame of each shot; the first is 0.
         person: int32 (T,), each track's person, or `NO_PERSON`.
         size_s: float32 (T,), each track's height in frame heights, summed over the seconds in which it was seen.
+        quality: float32 (T,), how well each track is seen at its best (size, sharpness of sight, from the front).
+        male: float32 (T,), 0 to 1, how often each track was taken for a man's; not a number where nobody asked.
+        age_years: float32 (T,), how old each track looks; not a number where nobody asked.
         track: int32 (N,), rows are sorted by track and, within it, by frame.
         frame: int64 (N,), frame number of the sighting.
         box: float32 (N, 4), left, top, right, bottom in frame heights, so that it fits the frame at any scale.
@@ -53,12 +61,18 @@ class TrackTable:
     frame: NDArray[np.int64]
     box: NDArray[np.float32]
     reach: int
+    quality: NDArray[np.float32] = field(default_factory=_nothing)
+    male: NDArray[np.float32] = field(default_factory=_nothing)
+    age_years: NDArray[np.float32] = field(default_factory=_nothing)
     _begin: NDArray[np.int64] = field(init=False, repr=False)
     _end: NDArray[np.int64] = field(init=False, repr=False)
     _shot: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         numbers = np.arange(len(self.person))
+        for name in ("quality", "male", "age_years"):
+            if len(getattr(self, name)) != len(numbers):
+                object.__setattr__(self, name, np.full(len(numbers), np.nan, np.float32))
         object.__setattr__(self, "_begin", np.searchsorted(self.track, numbers, "left").astype(np.int64))
         object.__setattr__(self, "_end", np.searchsorted(self.track, numbers, "right").astype(np.int64))
         shot = np.searchsorted(self.shots, self.frame[self._begin] if len(numbers) else self.frame, "right") - 1
@@ -127,21 +141,12 @@ class TrackTable:
                 people.add(person)
         return found
 
-    def largest_of(self, shot: int) -> frozenset[int]:
-        """The tracks of a shot's largest face, by size and time together; one at a time.
+    def tracks_in(self, shot: int) -> list[int]:
+        """The tracks of a shot."""
+        found: list[int] = np.flatnonzero(self._shot == shot).tolist()
+        return found
 
-        The largest track comes first; then come those, the largest first, that are in view only while none of the
-        chosen ones is: the same face after a gap, or who is left alone. So whoever passes close by while the largest is
-        in view does not take its place.
-        """
-        chosen: list[int] = []
-        for track in sorted(np.flatnonzero(self._shot == shot).tolist(), key=lambda one: -float(self.size_s[one])):
-            first, last = self._span(track)
-            if all(last < begin or end < first for begin, end in map(self._span, chosen)):
-                chosen.append(track)
-        return frozenset(chosen)
-
-    def _span(self, track: int) -> tuple[int, int]:
+    def span(self, track: int) -> tuple[int, int]:
         """Frames of a track's first and last sighting."""
         return int(self.frame[self._begin[track]]), int(self.frame[self._end[track] - 1])
 
@@ -194,14 +199,16 @@ class TrackTable:
                 frame=self.frame,
                 box=self.box,
                 reach=np.int64(self.reach),
+                quality=self.quality,
+                male=self.male,
+                age_years=self.age_years,
             )
 
     @classmethod
     def load(cls, path: Path) -> TrackTable:
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as data:
-            columns = {name: data[name] for name in ("shots", "person", "size_s", "track", "frame", "box")}
-            return cls(**columns, reach=int(data["reach"]))
+            return cls(**{name: data[name] for name in _COLUMNS}, reach=int(data["reach"]))
 
 
 def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -20,9 +20,10 @@ from faceflow.media.picture import PictureFile, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.progress import Progress
 from faceflow.settings import Settings, current_settings
-from faceflow.stages.census import Census, Detail, require_people, take_census
+from faceflow.stages.census import Census, Detail, Scrutiny, require_people, take_census
 from faceflow.stages.model import Person
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
+from faceflow.vision.registry import EMBEDDED_ANALYSER, require_analyser
 from gateway.cli.screen import print_json, result_console, waiting
 
 _TICK_S = 0.2
@@ -34,12 +35,15 @@ def faces(
         str | None,
         typer.Option("-o", "--output", help="The sheet: .jpg, .png, .webp; NAME.faces.jpg here where none is given."),
     ] = None,
+    analyser: Annotated[
+        str, typer.Option("--analyser", help="What finds faces: `embedded` (the default) or `insightface`.")
+    ] = EMBEDDED_ANALYSER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Lists the people in TARGET and shows each face.
 
-    The numbers are those that `faceflow swap --map NUMBER=SOURCE` takes. People of different shots are told apart
-    where the `people` extra is installed.
+    The numbers are those that `faceflow swap --map NUMBER=SOURCE` takes, with the same analyser. People of different
+    shots are told apart where the `people` extra is installed, or by InsightFace's own network.
     """
     settings = current_settings()
     path = local_path(target)
@@ -47,7 +51,8 @@ def faces(
     described: MediaInfo | PictureFile
     described = read_picture(path, settings.limits) if is_picture(path) else probe(path, settings.limits)
     check_sheet(sheet, path)
-    census = _looked_through(path, described, settings)
+    require_analyser(analyser, settings, identifies=True)
+    census = _looked_through(path, described, Scrutiny(Detail.TOLD_APART, analyser), settings)
     require_people(census, path)
     write_people_sheet(target, described, census, sheet)
     if as_json:
@@ -56,7 +61,7 @@ def faces(
         _show(census, sheet)
 
 
-def _looked_through(path: Path, described: MediaInfo | PictureFile, settings: Settings) -> Census:
+def _looked_through(path: Path, described: MediaInfo | PictureFile, scrutiny: Scrutiny, settings: Settings) -> Census:
     begun = shown = time.monotonic()
     with waiting("Looking through the target") as tick:
 
@@ -67,7 +72,7 @@ def _looked_through(path: Path, described: MediaInfo | PictureFile, settings: Se
                 shown = now
                 tick(now - begun)
 
-        return take_census(path, described, Detail.TOLD_APART, settings, progress=Progress(advanced))
+        return take_census(path, described, scrutiny, settings, progress=Progress(advanced))
 
 
 def _as_json(path: Path, census: Census, sheet: Path) -> dict[str, Any]:

@@ -71,6 +71,22 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
     return mappings
 
 
+def ages_of(text: str | None) -> tuple[int | None, int | None]:
+    """Youngest and oldest of `18-40`, `18-` or `-40`; None where there is no bound.
+
+    Raises:
+        JobError: `job.usage` for anything else.
+    """
+    if text is None:
+        return None, None
+    youngest, dash, oldest = text.replace(" ", "").partition("-")
+    if not dash or not (youngest or oldest) or not all(part.isdecimal() for part in (youngest, oldest) if part):
+        raise JobError(
+            "job.usage", f"--age {text!r} is no range of years.", "Write --age 18-40, --age 18- or --age=-40."
+        )
+    return int(youngest) if youngest else None, int(oldest) if oldest else None
+
+
 def build_job(
     sources: Mapping[str, Sequence[str]],
     target: str,

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from faceflow.errors import JobError
-from faceflow.job import MaskKind, Priority, Selection, Sensitivity, SpeedPreset
+from faceflow.job import FaceOrder, Gender, MaskKind, Priority, Selection, Sensitivity, SpeedPreset
 from faceflow.settings import current_settings
 from gateway.cli.local_run import run_job
-from gateway.cli.request import build_job, mappings_of, sources_of
+from gateway.cli.request import ages_of, build_job, mappings_of, sources_of
 from gateway.cli.screen import print_json, record_json, show_record
 
 
@@ -32,8 +32,22 @@ def swap(
         Selection | None,
         typer.Option(
             "--faces",
-            help="Which faces are swapped: `all` (the default), `largest` (one person in each shot), `mapped` (--map).",
+            help="Which faces are swapped: `all` (the default), `largest` (one person in each shot), `first` (by "
+            "--order), `mapped` (--map).",
         ),
+    ] = None,
+    order: Annotated[
+        FaceOrder | None, typer.Option("--order", help="With --faces first: how the faces of a shot are counted.")
+    ] = None,
+    first_faces: Annotated[
+        int | None, typer.Option("--first", metavar="COUNT", help="With --faces first: how many at once, default 1.")
+    ] = None,
+    gender: Annotated[Gender | None, typer.Option("--gender", help="Only faces that look so.")] = None,
+    age: Annotated[
+        str | None, typer.Option("--age", metavar="FROM-TO", help="Only faces that look so old: 18-40, 18-, -40.")
+    ] = None,
+    analyser: Annotated[
+        str | None, typer.Option("--analyser", help="What finds faces: `embedded` (the default) or `insightface`.")
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -121,6 +135,15 @@ def swap(
             f"--map says who is swapped, and --faces {faces.value} says otherwise.",
             "Leave out one of the two.",
         )
+    if faces is None and (order or first_faces):
+        faces = Selection.FIRST
+    if (order or first_faces) and faces is not Selection.FIRST:
+        raise JobError(
+            "job.usage",
+            "--order and --first are for --faces first.",
+            "Leave them out, or choose `first`.",
+        )
+    age_from, age_to = ages_of(age)
     job = build_job(
         sources,
         target,
@@ -128,6 +151,12 @@ def swap(
         swap={
             "engine": engine,
             "selection": Selection.MAPPED if mapped else faces,
+            "order": order,
+            "first_faces": first_faces,
+            "gender": gender,
+            "age_from": age_from,
+            "age_to": age_to,
+            "analyser": analyser,
             "restorer": restorer,
             "restore_blend": restore_blend,
             "restorer_weight": restorer_weight,

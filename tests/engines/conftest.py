@@ -24,9 +24,10 @@ class Studio:
 
     def install(self, *names: str) -> None:
         for entry in catalogue().with_needs(names):
-            path = self.folder / "models" / entry.name / entry.files[0].name
-            if not path.exists():
-                build(entry, path)
+            for file in entry.files:  # a pack has none
+                path = self.folder / "models" / entry.name / file.name
+                if not path.exists():
+                    build(entry, path)
 
     def settings(self, **engine) -> Settings:
         return Settings(

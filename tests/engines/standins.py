@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from faceflow.vision.catalogue import BUILT_IN, Contract, ModelEntry
+from tests.engines.analysers import detector, gender_and_age, landmarks
 from tests.engines.graphs import DOUBLE, constant, node, save, value
 
 MIX = np.array([[0.1, 0.0, 0.3], [0.35, 0.1, 0.0], [0.05, 0.3, 0.05]], np.float32)
@@ -51,6 +52,9 @@ def build(entry: ModelEntry, path: Path) -> Path:
         Contract.ARCFACE: _arcface,
         Contract.XSEG: _xseg,
         Contract.BISENET: _bisenet,
+        Contract.SCRFD: detector,
+        Contract.LANDMARK106: landmarks,
+        Contract.GENDERAGE: gender_and_age,
     }
     if entry.kind == "swapper":
         return _swapper(entry, path, side)

@@ -7,7 +7,10 @@ import resource
 import pytest
 
 from benchmarks.material import ASTRONAUT
+from tests.engines.test_insightface import ENGINE, FRAMES, NEEDED, world
 from tests.vision.test_stages import clip
+
+__all__ = ["world"]
 
 
 @pytest.fixture
@@ -28,6 +31,46 @@ def test_auto_swaps_with_the_best_network_and_says_which(program, studio, enviro
     assert (done.answer["engine"], done.answer["faces"]) == ("inswapper_128", 6)
     loaded = {event["file"] for event in done.events if event["event"] == "model.loaded"}
     assert {"inswapper_128.onnx", "w600k_r50.onnx", "gfpgan_1.4.onnx"} <= loaded
+
+
+def test_insightface_finds_and_chooses_from_the_command_line(program, environment, world, tmp_path):
+    done = program(
+        "swap", world / "blue.png", world / "three.mp4", "-o", tmp_path / "out.mp4", "--json", "--consent", "test",
+        "--engine", ENGINE, "--restorer", "none", "--analyser", "insightface", "--order", "left-right", "--first", "2",
+        "--age", "-45", **environment,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert done.answer["faces"] == 2 * FRAMES
+    loaded = {event["file"] for event in done.events if event["event"] == "model.loaded"}
+    assert loaded == NEEDED | {"genderage.onnx"}
+
+
+def test_the_people_are_listed_as_insightface_sees_them(offline_program, environment, world, tmp_path):
+    listed = offline_program(
+        "faces", world / "three.mp4", "-o", tmp_path / "who.jpg", "--analyser", "insightface", "--json", **environment
+    )
+    assert listed.exit_code == 0, listed.stderr
+    assert listed.answer["told_apart"] and len(listed.answer["people"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--age", "young"), "job.usage"),
+        (("--age", "40-20"), "job.invalid"),
+        (("--faces", "all", "--order", "left-right"), "job.usage"),
+        (("--faces", "largest", "--first", "2"), "job.usage"),
+        (("--first", "0"), "job.invalid"),
+        (("--map", "0", "--gender", "male"), "job.selection_conflict"),
+        (("--analyser", "retina"), "job.engine_unknown"),
+        (("--analyser", "insightface", "--engine", "mesh"), "job.analyser_unfit"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_refused_at_once(offline_program, environment, world, tmp_path, options, code):
+    done = offline_program(
+        "swap", world / "blue.png", world / "three.mp4", "-o", tmp_path / "out.mp4", "--json", *options, **environment
+    )
+    assert (done.exit_code, done.answer["code"]) == (2, code)
 
 
 def test_a_provider_that_is_not_there_ends_the_command_at_once(offline_program, studio, environment, tmp_path):

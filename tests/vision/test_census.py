@@ -82,7 +82,7 @@ def test_people_are_told_apart_across_cuts_crossings_and_absences(crowd, analyse
 
 
 def test_without_a_recogniser_faces_are_told_apart_within_a_shot_only(crowd, analyser, monkeypatch):
-    monkeypatch.setattr(census_stage, "make_recogniser", lambda: None)
+    monkeypatch.setattr(census_stage, "make_recogniser", lambda *_: None)
     census = counted(crowd[0], Detail.TOLD_APART)
     assert not census.told_apart
     assert all(person.embedding is None for person in census.people)

@@ -202,8 +202,8 @@ def test_several_sources_or_the_selection_need_a_map(folder):
 
 
 def test_without_the_extra_only_one_shot_can_be_mapped(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(census_stage, "make_recogniser", lambda: None)
-    monkeypatch.setattr(cast_stage, "make_recogniser", lambda: None)
+    monkeypatch.setattr(census_stage, "make_recogniser", lambda *_: None)
+    monkeypatch.setattr(cast_stage, "make_recogniser", lambda *_: None)
     wish = job(folder, person(0))
     with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser") as caught:
         run_validate(identify(wish), wish, Settings(), tmp_path, Progress())

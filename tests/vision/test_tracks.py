@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
+from faceflow.job import Consent, FaceMapping, FaceOrder, Selection, Source, SwapJob, SwapOptions
 from faceflow.vision.casting import Casting
+from faceflow.vision.choosing import first_tracks
 from faceflow.vision.faces_file import NO_PERSON
 from faceflow.vision.model import Face
 from faceflow.vision.tracks import TrackTable
@@ -107,7 +108,7 @@ def test_a_saved_table_says_the_same(tmp_path):
         faces = at((0.4 + 0.01 * frame, 0.5), (1.4 - 0.01 * frame, 0.55))
         assert loaded.people_of(frame, faces, HEIGHT_PX) == CROSSING.people_of(frame, faces, HEIGHT_PX)
     assert TrackTable.empty().people_of(5, at((0.5, 0.5)), HEIGHT_PX) == [NO_PERSON]
-    assert TrackTable.empty().largest_of(0) == frozenset()
+    assert not first_tracks(TrackTable.empty(), 0, FaceOrder.LARGE_SMALL).stretches
 
 
 def face(x, y):
@@ -150,7 +151,7 @@ def test_the_largest_is_swapped_again_when_it_comes_back_elsewhere():
     rows += [(2, 15, 0.9, 0.2), (2, 50, 0.9, 0.2)]
     found = table(rows, people=[0, 1, 2], reach=10, size_s=[0.5, 0.4, 0.3])
     casting = Casting(job(selection=Selection.LARGEST), found)
-    assert found.largest_of(0) == {0, 1}
+    assert set(first_tracks(found, 0, FaceOrder.LARGE_SMALL).stretches) == {0, 1}
     here, there, beside = face(0.5, 0.5), face(1.2, 0.5), face(0.9, 0.2)
     assert [person for _, person, _ in casting.choose(10, [here, beside], HEIGHT_PX)] == [0]
     assert casting.choose(32, [beside], HEIGHT_PX) == []

@@ -22,8 +22,13 @@ class Loaded:
     sha256: str
 
 
-def load(name: str, settings: Settings) -> Loaded:
+def load(name: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)) -> Loaded:
     """The model `name`, ready to run.
+
+    Args:
+        name: of the catalogue.
+        settings: where the models are, and how they run.
+        sides_px: as `open_network` has them.
 
     Raises:
         ModelError: `model.unknown`, `model.licence`.
@@ -32,7 +37,7 @@ def load(name: str, settings: Settings) -> Loaded:
     """
     require_provider(settings.engine.provider)
     ready = ready_model(name, settings)
-    return Loaded(ready.entry, open_network(ready.path, ready.sha256, settings), ready.sha256)
+    return Loaded(ready.entry, open_network(ready.path, ready.sha256, settings, sides_px), ready.sha256)
 
 
 def needed(entry: ModelEntry, contract: Contract, settings: Settings) -> Loaded:

@@ -62,6 +62,12 @@ class Network:
         self.inputs = file.inputs
         self.outputs = file.outputs
         self.batched = batched
+        self._sides_vary = any(None in value.shape[1:] for value in file.inputs)
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return self._file.path
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[Floats]:
         """Runs the network.
@@ -104,13 +110,16 @@ class Network:
         return [np.asarray(output, np.float32) for output in made]
 
     def _bound(self, binding: Any, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]] | None:
-        """Arrays that the outputs are written into, where their sides are known; None where the network decides."""
+        """Arrays that the outputs are written into, where their sides are known; None where the network decides.
+
+        Where the sides of a picture are open, those of the outputs follow from them, whatever the file says.
+        """
         count = max((len(feeds[value.name]) for value in self.inputs if is_per_picture(value)), default=1)
         made: list[NDArray[Any]] = []
         for value in self.outputs:
             sides = [count, *value.shape[1:]] if is_per_picture(value) else list(value.shape)
             known = [side for side in sides if side is not None]
-            if len(known) < len(sides):
+            if self._sides_vary or len(known) < len(sides):
                 for other in self.outputs:
                     binding.bind_output(other.name, "cpu")
                 return None
@@ -125,6 +134,7 @@ class _Key:
     sha256: str
     path: Path
     settings: EngineSettings
+    sides_px: tuple[int, int]
 
 
 _guard = threading.Lock()
@@ -133,26 +143,27 @@ _networks: dict[_Key, Network] = {}
 _limited: list[int] = []
 
 
-def open_network(path: Path, sha256: str, settings: Settings) -> Network:
+def open_network(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)) -> Network:
     """The network of a file, loaded at the first call and warmed up; the same object for all who ask.
 
     Args:
         path: the model file.
         sha256: its hash, which tells two files of one name apart.
         settings: provider, device, threads, batch and where compiled networks are kept.
+        sides_px: the smallest and the largest side of a picture, for networks that leave it open.
 
     Raises:
         EngineError: `engine.provider_missing`, `engine.model_missing`, `engine.model_unusable`,
             `engine.out_of_memory`.
     """
-    key = _Key(sha256, path, settings.engine)
+    key = _Key(sha256, path, settings.engine, sides_px)
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
         found = _networks.get(key)
         if found is None:
             require_provider(settings.engine.provider)
-            found = _networks[key] = _opened(path, sha256, settings)
+            found = _networks[key] = _opened(path, sha256, settings, sides_px)
     return found
 
 
@@ -166,13 +177,14 @@ def release_networks() -> None:
 atexit.register(release_networks)  # before ONNX Runtime's own end, which a session must not outlive
 
 
-def _opened(path: Path, sha256: str, settings: Settings) -> Network:
+def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int]) -> Network:
     file = OnnxFile(path)
-    if settings.engine.batch == 1 or takes_batches(file):
-        network = Network(file, _session(file, None, sha256, settings), takes_batches(file))
+    varies = any(None in value.shape[1:] for value in file.inputs)
+    if settings.engine.batch == 1 or varies or takes_batches(file):
+        network = Network(file, _session(file, None, sha256, settings, sides_px), takes_batches(file) and not varies)
     else:
         network = _batched(file, sha256, settings)
-    network.run(_samples(file, 1))  # warm: the first run allocates, searches algorithms, compiles
+    network.run(_samples(file, 1, sides_px[1]))  # warm: the first run allocates, searches algorithms, compiles
     events().debug(
         "model.loaded", file=path.name, provider=settings.engine.provider, batched=network.batched, sha256=sha256
     )
@@ -199,7 +211,9 @@ def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
     return Network(file, _session(file, None, sha256, settings), False)
 
 
-def _session(file: OnnxFile, graph: bytes | None, sha256: str, settings: Settings) -> Any:
+def _session(
+    file: OnnxFile, graph: bytes | None, sha256: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)
+) -> Any:
     """A session of the file itself, or of a graph written anew from it, on the wanted provider and no other."""
     runtime, wanted = onnxruntime(), settings.engine
     load_libraries(wanted.provider, runtime)
@@ -210,8 +224,9 @@ def _session(file: OnnxFile, graph: bytes | None, sha256: str, settings: Setting
         root = wanted.compiled or settings.paths.scratch / "engines"
         compiled = compiled_folder(root, sha256, device_name(wanted.device_id), versions())
         compiled.mkdir(parents=True, exist_ok=True)
-        opened = {value.name: tuple(s or 1 for s in value.shape[1:]) for value in file.inputs if is_per_picture(value)}
-        shapes = tensorrt_shapes(opened if graph is not None else open_sides(file.inputs), wanted.batch)
+        opened = {value.name: value.shape[1:] for value in file.inputs if is_per_picture(value)}
+        batch = 1 if any(None in value.shape[1:] for value in file.inputs) else wanted.batch
+        shapes = tensorrt_shapes(opened if graph is not None else open_sides(file.inputs), batch, sides_px)
     _limit_memory(runtime, wanted)
     options = session_options(runtime, wanted, file.path.parent)
     try:
@@ -241,12 +256,12 @@ def _limit_memory(runtime: Any, settings: EngineSettings) -> None:
             _limited.append(settings.memory_limit_bytes)
 
 
-def _samples(file: OnnxFile, count: int) -> dict[str, NDArray[Any]]:
-    """Arrays of noise for every input, always the same."""
+def _samples(file: OnnxFile, count: int, side_px: int = 1) -> dict[str, NDArray[Any]]:
+    """Arrays of noise for every input, always the same; sides that the file leaves open are `side_px`."""
     generator = np.random.Generator(np.random.PCG64(1))
     samples: dict[str, NDArray[Any]] = {}
     for value in file.inputs:
-        sides = [side or 1 for side in value.shape]
+        sides = [side or side_px for side in value.shape]
         if is_per_picture(value):
             sides[0] = count
         samples[value.name] = generator.random(sides, np.float32)

@@ -70,23 +70,27 @@ def tensorrt_options(settings: EngineSettings, compiled: Path, shapes: Mapping[s
     }
 
 
-def tensorrt_shapes(inputs: Mapping[str, tuple[int, ...]], batch: int) -> dict[str, str]:
-    """The range of batches that TensorRT compiles for.
+def tensorrt_shapes(
+    inputs: Mapping[str, tuple[int | None, ...]], batch: int, sides_px: tuple[int, int] = (1, 1)
+) -> dict[str, str]:
+    """The range of batches, and of pictures where their sides are open, that TensorRT compiles for.
 
     Args:
-        inputs: the inputs with a symbolic number of pictures, with their other sides.
+        inputs: the inputs with a symbolic number of pictures, with their other sides; None where one is open.
         batch: the most pictures at once, which is also what it is made fastest for.
+        sides_px: the smallest and the largest of the open sides.
     """
     if not inputs:
         return {}
 
-    def profile(count: int) -> str:
-        return ",".join(f"{name}:{'x'.join(map(str, (count, *sides)))}" for name, sides in inputs.items())
+    def profile(count: int, side_px: int) -> str:
+        shapes = {name: (count, *(side or side_px for side in sides)) for name, sides in inputs.items()}
+        return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
     return {
-        "trt_profile_min_shapes": profile(1),
-        "trt_profile_opt_shapes": profile(batch),
-        "trt_profile_max_shapes": profile(batch),
+        "trt_profile_min_shapes": profile(1, sides_px[0]),
+        "trt_profile_opt_shapes": profile(batch, sides_px[1]),
+        "trt_profile_max_shapes": profile(batch, sides_px[1]),
     }
 
 
@@ -103,13 +107,9 @@ def compiled_folder(root: Path, model_sha256: str, device: str, versions: Mappin
     return root / model_sha256[:16] / f"{re.sub('[^A-Za-z0-9]+', '-', device).strip('-')}-{key}"
 
 
-def open_sides(inputs: tuple[ValueInfo, ...]) -> dict[str, tuple[int, ...]]:
-    """The other sides of the inputs whose first one is open; for `tensorrt_shapes`."""
-    return {
-        value.name: tuple(side or 1 for side in value.shape[1:])
-        for value in inputs
-        if len(value.shape) > 1 and value.shape[0] is None
-    }
+def open_sides(inputs: tuple[ValueInfo, ...]) -> dict[str, tuple[int | None, ...]]:
+    """The other sides of the inputs of which one is open; for `tensorrt_shapes`."""
+    return {value.name: value.shape[1:] for value in inputs if len(value.shape) > 1 and None in value.shape}
 
 
 def session_options(runtime: Any, settings: EngineSettings, weights: Path) -> Any:
