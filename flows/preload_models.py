@@ -21,7 +21,7 @@ from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_licence import require_allowed
 from flows.artifacts import show_failure
 from flows.failures import reason_of
-from infrastructure.models.pull import models_of_pool
+from infrastructure.models.pools import models_of_pool
 from tasks.pull_model import InstalledModel, pull_model
 
 MODELS_KEY = "preloaded-models"
@@ -40,7 +40,8 @@ async def preload_models(
 
     Args:
         models: Names, as `faceflow models list` shows them.
-        pool: Work pool whose models FACEFLOW_MODELS__POOLS names; with neither, the pool of the machine itself.
+        pool: Work pool whose models FACEFLOW_MODELS__POOLS or the list of pools names; with neither models nor pool,
+            the pool of the machine itself.
 
     Raises:
         FaceflowError: one of them is not there, and why; the others are.

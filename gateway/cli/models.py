@@ -50,7 +50,10 @@ def pull_models(
         list[ModelKind] | None, typer.Option("--all-of", help="All models of this kind, each once (no variants).")
     ] = None,
     for_pool: Annotated[
-        str | None, typer.Option("--for-pool", help="The models that FACEFLOW_MODELS__POOLS names for this work pool.")
+        str | None,
+        typer.Option(
+            "--for-pool", help="The models that this work pool needs, by FACEFLOW_MODELS__POOLS or its list of pools."
+        ),
     ] = None,
     accept_licence: Accept = False,
     as_json: AsJson = False,
@@ -59,7 +62,8 @@ def pull_models(
 
     The same command given again goes on where an interrupted pull stopped; what is there is only verified.
     """
-    from infrastructure.models.pull import models_of_pool, pull
+    from infrastructure.models.pools import models_of_pool
+    from infrastructure.models.pull import pull
 
     settings, known = current_settings(), catalogue()
     wanted = [*(names or ()), *(models_of_pool(for_pool, settings) if for_pool else ())]

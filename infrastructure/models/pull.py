@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from faceflow.errors import FaceflowError, JobError, stopped
+from faceflow.errors import FaceflowError, stopped
 from faceflow.settings import Settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache
@@ -85,24 +85,6 @@ def pull(
     with http_client(settings.models.silence_s) as client:
         fetcher = Fetcher(settings, known, client, watcher or EventWatcher(), stop)
         return _run(fetcher, entries, known, settings.models.parallel, stop)
-
-
-def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
-    """Names of the models that the settings say a work pool needs.
-
-    Raises:
-        JobError: `job.pool_unknown`.
-    """
-    pools = settings.models.pools
-    if pool not in pools:
-        raise JobError(
-            "job.pool_unknown",
-            f"The settings name no models for the pool {pool!r}.",
-            'Set FACEFLOW_MODELS__POOLS, such as {"gpu": ["inswapper_128"]}, or name the models themselves.',
-            pool=pool,
-            known=sorted(pools),
-        )
-    return pools[pool]
 
 
 def _wanted(names: Collection[str], known: Catalogue, settings: Settings) -> tuple[ModelEntry, ...]:

@@ -50,6 +50,8 @@ class Pool(FrozenModel):
     """Seconds from placing to the first frame when a GPU is free: machine start, image pull, models."""
     interruptions_per_hour: float = Field(default=0.0, ge=0, le=60, allow_inf_nan=False)
     """How often a machine is taken away, for spot pools."""
+    models: tuple[str, ...] = ()
+    """Published networks that its machines need: what `faceflow models pull --for-pool` and `preload-models` fetch."""
     on_demand: str | None = None
     """For a spot pool: the pool with the same machines on demand, to which a late job moves."""
 

@@ -1,0 +1,47 @@
+"""Which models a work pool needs: by the settings of the machine, or by the list of pools that routing reads."""
+
+from __future__ import annotations
+
+from faceflow.errors import JobError, PolicyError
+from faceflow.settings import Settings
+from infrastructure.routing.loading import load_pools
+from infrastructure.routing.pools import Pool
+
+
+def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
+    """Names of the models that a work pool needs: of FACEFLOW_MODELS__POOLS, else of the list of pools.
+
+    Raises:
+        JobError: `job.pool_unknown`, where neither names models for it.
+        PolicyError: `policy.invalid`, `policy.unreadable`, where the list of pools cannot be used.
+    """
+    named = settings.models.pools
+    if pool in named:
+        return named[pool]
+    listed = {one.name: one for one in _listed(settings)}
+    if pool in listed and listed[pool].models:
+        return listed[pool].models
+    raise JobError(
+        "job.pool_unknown",
+        f"Nothing says which models the pool {pool!r} needs.",
+        'Set FACEFLOW_MODELS__POOLS, such as {"gpu": ["inswapper_128"]}, give the pool `models` in the list that '
+        "FACEFLOW_ROUTING__POOLS names, or name the models themselves.",
+        pool=pool,
+        known=sorted({*named, *(name for name, one in listed.items() if one.models)}),
+    )
+
+
+def _listed(settings: Settings) -> tuple[Pool, ...]:
+    path = settings.routing.pools
+    if path is None:
+        return ()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(
+            "policy.unreadable",
+            f"The list of pools {str(path)!r} cannot be read: {error}.",
+            "Correct FACEFLOW_ROUTING__POOLS.",
+            path=str(path),
+        ) from error
+    return load_pools(text, f"The list of pools {str(path)!r}").pools
