@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from infrastructure.budgets.model import Standing, exact_usd, known_month, month_of, utc_now
-from infrastructure.budgets.rooms import approval_left, budget_of
+from infrastructure.budgets.rooms import NOTHING, approval_left, budget_of
 from infrastructure.database.database import Database
 from infrastructure.database.insert import insert_or_update
 from infrastructure.database.schema import STANDING, AccountRow, BudgetRow
@@ -83,13 +83,12 @@ def left_usd(database: Database, project: str, at: datetime, job_id: str | None 
 def _standing(session: Session, project: str, month: str) -> Standing:
     limit, is_standing = budget_of(session, project, month)
     account = session.get(AccountRow, (project, month))
-    nothing = Decimal(0)
     return Standing(
         project=project,
         month=month,
         limit_usd=limit,
         standing=is_standing,
-        reserved_usd=account.reserved_usd if account else nothing,
-        spent_usd=account.spent_usd if account else nothing,
-        approved_usd=account.approved_usd if account else nothing,
+        reserved_usd=account.reserved_usd if account else NOTHING,
+        spent_usd=account.spent_usd if account else NOTHING,
+        approved_usd=account.approved_usd if account else NOTHING,
     )

@@ -6,11 +6,14 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from faceflow.errors import BudgetError
 from faceflow.job import FrozenModel
-from infrastructure.database.columns import MAX_USD, whole_micros
-from infrastructure.database.schema import ReservationRow
+from infrastructure.database.money import MAX_USD, whole_micros
+
+if TYPE_CHECKING:
+    from infrastructure.database.schema import ReservationRow
 
 _MONTH = re.compile(r"[2-9]\d{3}-(0[1-9]|1[0-2])")
 
@@ -91,6 +94,16 @@ def known_month(month: str) -> str:
     if not _MONTH.fullmatch(month):
         raise BudgetError("budget.month_invalid", f"{month!r} is not a month.", "Write year and month, as 2026-12.")
     return month
+
+
+def moment_in(month: str) -> datetime:
+    """The first moment of a month.
+
+    Raises:
+        BudgetError: `budget.month_invalid`.
+    """
+    year, number = known_month(month).split("-")
+    return datetime(int(year), int(number), 1, tzinfo=UTC)
 
 
 def exact_usd(amount_usd: Decimal, what: str) -> Decimal:

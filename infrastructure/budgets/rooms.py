@@ -18,7 +18,7 @@ from faceflow.errors import BudgetError
 from infrastructure.budgets.model import ReservationState
 from infrastructure.database.schema import STANDING, AccountRow, ApprovalRow, BudgetRow, ReservationRow
 
-NOTHING = Decimal(0)
+NOTHING = Decimal("0.000000")
 
 
 def budget_of(session: Session, project: str, month: str) -> tuple[Decimal | None, bool]:

@@ -9,7 +9,7 @@ what is written there is kept whole or not at all.
 | Module | Holds |
 |---|---|
 | `address` | the URL, without ever showing its secrets |
-| `columns`, `schema` | money and moments as they are stored; the tables |
+| `money`, `columns`, `schema` | amounts; how they and moments are stored; the tables |
 | `database`, `failures` | connections and transactions; what their errors mean to people |
 | `upgrading`, `migrations` | the schema's version, and bringing it up to date once, however many start |
 """

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from faceflow.errors import JobError
 from faceflow.job import FrozenModel
-from infrastructure.database.columns import whole_micros
 from infrastructure.database.database import Database
 from infrastructure.database.insert import insert_if_absent
+from infrastructure.database.money import whole_micros
 from infrastructure.database.schema import RunRow
 from infrastructure.routing.gpu_seconds import reference_seconds, speed
 from infrastructure.routing.model import JobFacts

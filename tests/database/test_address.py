@@ -12,8 +12,9 @@ from sqlalchemy import text
 from faceflow.errors import DatabaseError, DatabaseSetupError
 from faceflow.settings import DatabaseSettings, PathSettings, Settings
 from infrastructure.database.address import address_of
-from infrastructure.database.columns import Usd, UtcMoment, whole_micros
+from infrastructure.database.columns import Usd, UtcMoment
 from infrastructure.database.database import Database
+from infrastructure.database.money import whole_micros
 
 SECRET = "hunter2!"
 

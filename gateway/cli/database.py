@@ -1,0 +1,49 @@
+"""`faceflow database`: which database it is, whether its schema is current, and bringing it up to date."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from faceflow.settings import current_settings
+from gateway.cli.screen import print_json, result_console
+
+app = typer.Typer(help="The database of budgets, decisions and runs: its state, its schema.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@app.command()
+def status(as_json: AsJson = False) -> int:
+    """Says whether the database answers and whether its schema is current. Exit code 1 where it is not."""
+    from infrastructure.database.database import Database
+    from infrastructure.database.schema import SCHEMA_VERSION
+    from infrastructure.database.upgrading import SchemaState
+
+    with Database.connect(current_settings()) as database:
+        state = database.schema_state()
+        where = str(database.address)
+    if as_json:
+        print_json({"database": where, "schema": state.value, "version": SCHEMA_VERSION})
+    else:
+        result_console().print(escape(f"{where}: schema {state} (this program: {SCHEMA_VERSION})"))
+    return 0 if state is SchemaState.CURRENT else 1
+
+
+@app.command()
+def upgrade(as_json: AsJson = False) -> None:
+    """Brings the schema up to date. Any number may do so at once; it is done once."""
+    from infrastructure.database.database import Database
+    from infrastructure.database.schema import SCHEMA_VERSION
+    from infrastructure.database.upgrading import SchemaState
+
+    with Database.connect(current_settings()) as database:
+        before = database.upgrade()
+        where = str(database.address)
+    if as_json:
+        print_json({"database": where, "before": before.value, "version": SCHEMA_VERSION})
+    else:
+        said = "was current" if before is SchemaState.CURRENT else f"was {before}, is current now"
+        result_console().print(escape(f"{where}: schema {said} ({SCHEMA_VERSION})"))
