@@ -1,4 +1,4 @@
-"""`faceflow policy`: reads, tries and compares routing rules. It works on files; nothing is sent anywhere."""
+"""`faceflow policy`: reads, tries and compares routing rules, from files or from the sources that hold them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from faceflow.errors import PolicyError
+from gateway.cli import policy_store
 from gateway.cli.policy_files import needed_pools, pools_from, read_text, records_from
+from gateway.cli.policy_signals import live_snapshot, signals
 from gateway.cli.policy_sources import rules_from, rules_text
 from gateway.cli.screen import print_json, result_console
 from infrastructure.routing.comparing import Replayed, replay, rule_differences, where
 from infrastructure.routing.decide import decide
 from infrastructure.routing.loading import check_policy, invalid, load_model
 from infrastructure.routing.model import JobFacts, Snapshot
+from infrastructure.routing.pools import Pools
 from infrastructure.routing.schema import policy_schema
 from infrastructure.routing.wording import explain as in_words
 
-app = typer.Typer(help="Routing rules: check, explain, compare and replay them.", no_args_is_help=True)
+app = typer.Typer(help="Routing rules: check, push, explain, compare and replay them.", no_args_is_help=True)
 
 Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
 Rules_ = Annotated[
@@ -29,6 +33,11 @@ Rules_ = Annotated[
 ]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 SHOWN = 20
+
+
+app.command("push")(policy_store.push)
+app.command("show")(policy_store.show)
+app.command("signals")(signals)
 
 
 @app.command()
@@ -71,22 +80,27 @@ def explain(
     snapshot: Annotated[
         Path | None, typer.Option("--snapshot", help="Signals; without it every one is missing.")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Gather the signals of this moment.")] = False,
     as_json: Json_ = False,
 ) -> None:
     """Says where a job would go, at what price, by which rule, and why nowhere else."""
     known = needed_pools(pools)
     policy = rules_from(rules, known)
     facts = load_model(JobFacts, read_text(job), str(job))
-    world = (
-        Snapshot(now=datetime.now(UTC))
-        if snapshot is None
-        else load_model(Snapshot, read_text(snapshot), str(snapshot))
-    )
+    world = _snapshot(snapshot, live, known)
     decision = decide(facts, policy, world, known)
     if as_json:
         print_json({**decision.model_dump(mode="json"), "explanation": in_words(decision)})
     else:
         result_console().print(escape(in_words(decision)))
+
+
+def _snapshot(path: Path | None, live: bool, pools: Pools) -> Snapshot:
+    if live and path is not None:
+        raise PolicyError("policy.two_snapshots", "Both --snapshot and --live are given.", "Give one of them.")
+    if live:
+        return live_snapshot(pools)
+    return Snapshot(now=datetime.now(UTC)) if path is None else load_model(Snapshot, read_text(path), str(path))
 
 
 @app.command()

@@ -23,7 +23,7 @@ from infrastructure.rule_sources.model import RuleSource, RuleSourceError, Rules
 from infrastructure.rule_sources.state import RuleState
 from infrastructure.rule_sources.watching import current_policy
 from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import lease_server
+from infrastructure.server.lease import lease_server, running_server
 
 
 def rules_from(address: str | None, pools: Pools) -> Policy:
@@ -79,6 +79,17 @@ def rules_text(address: str) -> str:
 
 
 @contextmanager
+def named_server(settings: Settings) -> Iterator[None]:
+    """Points Prefect at the server that is named or runs already, while the block lasts; starts none."""
+    if os.environ.get("PREFECT_API_URL") or running_server(settings) is None:
+        yield
+        return
+    with lease_server(settings) as server:
+        _point_at(settings, server.api_url)
+        yield
+
+
+@contextmanager
 def prefect_server(address: str | None, settings: Settings) -> Iterator[None]:
     """Sees to a Prefect server while the block lasts, where the address is that of a Prefect block."""
     if address is None or not address.startswith("block:"):
@@ -87,9 +98,13 @@ def prefect_server(address: str | None, settings: Settings) -> Iterator[None]:
     with ExitStack() as stack:
         with waiting("Starting the local Prefect server") as tick:
             server = stack.enter_context(lease_server(settings, tick))
-        os.environ.update(client_environment(settings.paths.state, server.api_url))
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        _point_at(settings, server.api_url)
         yield
+
+
+def _point_at(settings: Settings, api_url: str) -> None:
+    os.environ.update(client_environment(settings.paths.state, api_url))
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def warnings_of(state: RuleState) -> list[str]:

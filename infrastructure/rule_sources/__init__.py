@@ -26,6 +26,6 @@ the last one that was in order. Who decides asks
 from infrastructure.rule_sources.addresses import open_source
 from infrastructure.rule_sources.keeper import PolicyKeeper
 from infrastructure.rule_sources.state import RuleState
-from infrastructure.rule_sources.watching import LivePolicy, current_policy, watching
+from infrastructure.rule_sources.watching import LivePolicy, current_policy, rule_state, watching
 
-__all__ = ["LivePolicy", "PolicyKeeper", "RuleState", "current_policy", "open_source", "watching"]
+__all__ = ["LivePolicy", "PolicyKeeper", "RuleState", "current_policy", "open_source", "rule_state", "watching"]

@@ -6,6 +6,7 @@ The thread has its own event loop, so a flow that is busy does not keep new rule
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,19 @@ class LivePolicy:
 
     policy: Policy
     state: RuleState
+
+
+async def rule_state(settings: Settings, pools: Pools, source: RuleSource | None = None) -> RuleState:
+    """What can be said about the rules now, also where none are in force. Arguments and time as for `current_policy`.
+
+    Raises:
+        PolicyError: `policy.rules_missing`, `policy.source_invalid`.
+    """
+    source = source or configured_source(settings)
+    try:
+        return await _keeper(settings, pools, source, None).refresh()
+    finally:
+        await source.close()
 
 
 async def current_policy(settings: Settings, pools: Pools, source: RuleSource | None = None) -> LivePolicy:
@@ -86,10 +100,11 @@ class _Follower(threading.Thread):
         self._source = source
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
+        self._context = contextvars.copy_context()  # where Prefect keeps which server is meant
 
     def run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._follow())
+            runner.run(self._follow(), context=self._context)
 
     def stop(self) -> None:
         self.asked.wait()

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from faceflow.log import events
 from infrastructure.routing.model import (
@@ -96,6 +95,16 @@ class SignalBoard:
             fresh: ask every source, whatever is kept.
         """
         reports = await self.ask(fresh=fresh)
+        return self.snapshot_of(reports, budget_left_usd=budget_left_usd, corrections=corrections)
+
+    def snapshot_of(
+        self,
+        reports: Sequence[SourceReport],
+        *,
+        budget_left_usd: MoneySignal | None = None,
+        corrections: Mapping[str, float] | None = None,
+    ) -> Snapshot:
+        """The moment as these reports have it. Arguments as for `snapshot`."""
         now = self._clock()
         chosen = self._chosen(reports, now)
         return Snapshot(
@@ -212,7 +221,7 @@ def _of_pool(name: str, chosen: Mapping[tuple[str | None, Figure], Reading], now
 def _signal(reading: Reading | None, now: datetime) -> Signal:
     if reading is None:
         return MISSING
-    return Signal(value=_as_float(reading.value), age_s=_age_s(reading, now), source=reading.source)
+    return Signal(value=float(reading.value), age_s=_age_s(reading, now), source=reading.source)
 
 
 def _money(reading: Reading | None, now: datetime) -> MoneySignal:
@@ -223,7 +232,3 @@ def _money(reading: Reading | None, now: datetime) -> MoneySignal:
 
 def _age_s(reading: Reading, now: datetime) -> float:
     return (now - reading.measured_at).total_seconds()
-
-
-def _as_float(value: Decimal) -> float:
-    return float("nan") if value.is_snan() else float(value)

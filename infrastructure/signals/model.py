@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from faceflow.job import FrozenModel
 from infrastructure.routing.pools import Pools
@@ -46,6 +46,12 @@ class Reading(FrozenModel):
     """Where it came from, for people: `prometheus`, `ec2 spot g4dn.xlarge us-east-1`."""
     note: str = ""
     """What is worth knowing about it: `no worker is online`."""
+
+    @field_validator("value")
+    @classmethod
+    def _quiet(cls, value: Decimal) -> Decimal:
+        """A signalling NaN raises wherever it is touched; a quiet one says the same."""
+        return Decimal("NaN") if value.is_snan() else value
 
 
 class SignalSource(Protocol):

@@ -1,0 +1,98 @@
+"""`faceflow policy signals` and `explain --live`: the signals of this moment, with their age and source."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from faceflow.settings import Settings, current_settings
+from gateway.cli.policy_files import needed_pools
+from gateway.cli.policy_sources import named_server
+from gateway.cli.screen import console, print_json, result_console
+from infrastructure.routing.model import Snapshot
+from infrastructure.routing.pools import Pools
+from infrastructure.signals.board import SignalBoard, SourceReport
+from infrastructure.signals.configured import signal_board
+
+_COLUMNS = ("free_gpus", "queue_depth", "utilisation", "spot_price_usd", "paused")
+
+
+def live_snapshot(pools: Pools) -> Snapshot:
+    """The signals of this moment; sources that fail are named on standard error."""
+    with ExitStack() as stack:
+        board = _board(stack, current_settings(), pools)
+        snapshot, reports = asyncio.run(_both(board))
+    for report in reports:
+        if report.failure is not None:
+            console().print(f"[yellow]note[/] {escape(report.name)}: {escape(report.failure)}")
+    return snapshot
+
+
+def signals(
+    pools: Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> int:
+    """Asks every source of signals now and shows what it says. Exit code 1 where one fails."""
+    known = needed_pools(pools)
+    with ExitStack() as stack:
+        board = _board(stack, current_settings(), known)
+        snapshot, reports = asyncio.run(_both(board))
+    if as_json:
+        print_json({"snapshot": snapshot.model_dump(mode="json"), "sources": [_as_json(one) for one in reports]})
+    else:
+        _show(known, snapshot, reports)
+    return 1 if any(report.failure is not None for report in reports) else 0
+
+
+def _board(stack: ExitStack, settings: Settings, pools: Pools) -> SignalBoard:
+    if settings.signals.prefect:
+        stack.enter_context(named_server(settings))
+    return signal_board(settings, pools)
+
+
+async def _both(board: SignalBoard) -> tuple[Snapshot, list[SourceReport]]:
+    reports = await board.ask(fresh=True)
+    return board.snapshot_of(reports), reports
+
+
+def _as_json(report: SourceReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "asked_at": None if report.asked_at is None else report.asked_at.isoformat(),
+        "took_s": round(report.took_s, 3),
+        "failure": report.failure,
+        "readings": [reading.model_dump(mode="json") for reading in report.readings],
+    }
+
+
+def _show(pools: Pools, snapshot: Snapshot, reports: list[SourceReport]) -> None:
+    now = datetime.now(UTC)
+    values: dict[tuple[str | None, str], str] = {}
+    for report in reports:
+        for reading in report.readings:
+            age_s = (now - reading.measured_at).total_seconds()
+            text = f"{float(reading.value):.6g} [dim]{escape(report.name)}, {age_s:.0f} s[/]"
+            if reading.figure == "paused":
+                text = escape(reading.note) or "no"
+            values.setdefault((reading.pool, reading.figure.value), text)
+    screen = result_console()
+    table = Table(
+        "pool", "free GPUs", "queue", "utilisation", "spot, USD/GPU-h", "paused", box=None, padding=(0, 2, 0, 0)
+    )
+    for pool in pools.pools:
+        table.add_row(escape(pool.name), *(values.get((pool.name, column), "[dim]-[/]") for column in _COLUMNS))
+    screen.print(table)
+    load = snapshot.peak_load
+    screen.print(f"peak load: {'-' if load.value is None else f'{load.value:.3g} ({escape(load.source)})'}")
+    for report in reports:
+        state = "[green]good[/]" if report.failure is None else f"[yellow]{escape(report.failure)}[/]"
+        screen.print(f"{escape(report.name)}: {state}, {len(report.readings)} readings in {report.took_s:.2f} s")
+    if not reports:
+        screen.print("no source of signals is set up (docs/routing.md)")
