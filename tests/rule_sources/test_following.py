@@ -10,12 +10,12 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-import structlog
 
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
 from infrastructure.rule_sources import current_policy, watching
 from infrastructure.server.lease import running_server
+from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.places import block_place, consul_place, etcd_place, file_place
 from tests.servers import until
@@ -53,7 +53,7 @@ def settings(place, tmp_path):
 
 @pytest.fixture
 def said():
-    with structlog.testing.capture_logs() as events:
+    with captured_events() as events:
         yield events
 
 

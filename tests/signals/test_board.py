@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from infrastructure.routing.model import MISSING, MISSING_MONEY
 from infrastructure.signals.board import SignalBoard
 from infrastructure.signals.cache import SignalCache
 from infrastructure.signals.model import Figure, Reading, SignalError
+from tests.events import captured_events
 from tests.routing.worlds import canonical, job
 
 POLICY, POOLS = canonical()
@@ -110,7 +110,7 @@ def test_one_deadline_for_all(clock):
     slow = [Says(f"slow{number}", clock, takes_s=30) for number in range(5)]
     board = SignalBoard([*slow, Says("quick", clock)], POOLS, deadline_s=0.3, clock=clock)
     begun = time.monotonic()
-    with structlog.testing.capture_logs() as said:
+    with captured_events() as said:
         snapshot = snap(board)
     assert time.monotonic() - begun < 1.0
     assert snapshot.pools[HOME].free_gpus.source == "quick"
@@ -145,7 +145,7 @@ def test_a_source_that_does_not_let_go_holds_nobody_up(clock):
 def test_failures_leave_gaps_and_are_told_once(clock):
     source = Says("prometheus", clock, fails=[SignalError("it cannot be reached")])
     board = SignalBoard([source], POOLS, clock=clock)
-    with structlog.testing.capture_logs() as said:
+    with captured_events() as said:
         assert snap(board).pools[HOME].free_gpus == MISSING
         assert snap(board).pools[HOME].free_gpus == MISSING
         source.fails[0] = ValueError("a bug in the source")
@@ -209,7 +209,7 @@ def test_processes_share_readings(clock, tmp_path):
 def test_a_folder_that_cannot_be_written_does_no_harm(clock, tmp_path):
     (tmp_path / "file").write_text("")
     board = SignalBoard([Says("prices", clock)], POOLS, clock=clock, cache=SignalCache(tmp_path / "file" / "signals"))
-    with structlog.testing.capture_logs() as said:
+    with captured_events() as said:
         assert snap(board, fresh=True).pools[HOME].free_gpus.value == 3
         assert snap(board, fresh=True).pools[HOME].free_gpus.value == 3
     assert [event["event"] for event in said] == ["signals.not_kept"]
