@@ -87,6 +87,8 @@ class PipelineSettings(Group):
     """Room that must stay free on the scratch and output disks, bytes; less ends the job with `fault.disk_full`."""
     keep_interrupted_s: float = Field(default=7 * 86400.0, ge=0)
     """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
+    shard_s: float = Field(default=30.0, ge=0)
+    """Least estimated work of a shard, seconds on its pool: starting one costs seconds too."""
 
 
 class EngineSettings(Group):
@@ -124,6 +126,16 @@ class PoolSettings(Group):
     """Name of the work pool that this process belongs to."""
     zone: Zone = Zone.PRIVATE
     """Trust zone of this machine: `isolated`, `private` or `public`."""
+
+
+class ExchangeSettings(Group):
+    """Where workers that do one job together, or one after the other, find each other's finished parts."""
+
+    folder: Path | None = None
+    """A folder that all workers of the zone share; with it a job goes on where it was on any of them. Without it,
+    shards use `exchange` in the state folder, so they have to run on machines that share that."""
+    zone: Zone | None = None
+    """Trust zone of that folder. Default: that of this machine."""
 
 
 class DatabaseSettings(Group):
@@ -208,6 +220,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
+    exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     rule_source: RuleSourceSettings = Field(default_factory=RuleSourceSettings)
     signals: SignalSettings = Field(default_factory=SignalSettings)

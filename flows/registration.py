@@ -1,4 +1,4 @@
-"""Makes the local process pool and the deployments on it known to the server. Doing it again brings them up to date.
+"""Makes process pools of this machine and the deployments on them known to the server. Again brings them up to date.
 
 Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
 fill the pool's limit, so that no other run starts.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from flows.preload_models import preload_models
+from flows.swap_shard import swap_shard
 from flows.swap_video import swap_video
 
 POOL_TYPE = "process"
@@ -35,8 +37,8 @@ WORKER_LABEL = "prefect.worker.name"
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
-async def register_local(pool: str, concurrency: int) -> str:
-    """Creates the process pool `pool` and the deployments `swap-video/<pool>` and `preload-models/<pool>` on it.
+async def register_work_pool(pool: str, concurrency: int) -> str:
+    """Creates the process pool `pool` and on it the deployments of every flow that does work.
 
     Jobs run with this Python, and relative paths count from this process's working directory.
 
@@ -47,21 +49,21 @@ async def register_local(pool: str, concurrency: int) -> str:
     Returns:
         The full name of the deployment for swaps.
     """
-    async with get_client() as client:
-        try:
-            await client.create_work_pool(
-                WorkPoolCreate(name=pool, type=POOL_TYPE, description=POOL_DESCRIPTION, concurrency_limit=concurrency)
-            )
-        except ObjectAlreadyExists:  # from an earlier `faceflow up`
-            await client.update_work_pool(
-                pool, WorkPoolUpdate(description=POOL_DESCRIPTION, is_paused=False, concurrency_limit=concurrency)
-            )
-    directory = Path.cwd()
-    descriptions: dict[Flow[Any, Any], str] = {
-        swap_video: "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
-        f"relative ones count from `{directory}`.",
-        preload_models: "Fetches models into the models folder of the machine the worker runs on.",
-    }
+    await _create_pool(pool, concurrency, POOL_DESCRIPTION)
+    await deploy_on(
+        pool,
+        {
+            swap_video: "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
+            f"relative ones count from `{Path.cwd()}`.",
+            swap_shard: "Swaps some segments of a job; started by the run that coordinates it.",
+            preload_models: "Fetches models into the models folder of the machine the worker runs on.",
+        },
+    )
+    return f"{swap_video.name}/{pool}"
+
+
+async def deploy_on(pool: str, descriptions: Mapping[Flow[Any, Any], str]) -> None:
+    """Creates deployments called `pool` on the process pool `pool`."""
     for flow, description in descriptions.items():
         deployment = await flow.ato_deployment(
             name=pool,
@@ -72,11 +74,22 @@ async def register_local(pool: str, concurrency: int) -> str:
             # With a command of its own the worker starts the job at once, where it would look for a project to install.
             job_variables={
                 "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
-                "working_dir": str(directory),
+                "working_dir": str(Path.cwd()),
             },
         )
         await deployment.aapply()
-    return f"{swap_video.name}/{pool}"
+
+
+async def _create_pool(pool: str, concurrency: int, description: str) -> None:
+    async with get_client() as client:
+        try:
+            await client.create_work_pool(
+                WorkPoolCreate(name=pool, type=POOL_TYPE, description=description, concurrency_limit=concurrency)
+            )
+        except ObjectAlreadyExists:  # from an earlier `faceflow up`
+            await client.update_work_pool(
+                pool, WorkPoolUpdate(description=description, is_paused=False, concurrency_limit=concurrency)
+            )
 
 
 async def end_abandoned_runs(pool: str, worker: str, *, only_worker: bool) -> int:

@@ -1,9 +1,10 @@
 """One job from start to end: validate, transcode, segment, (swap, restore, compose) per segment, join, upload.
 
-The flow only orchestrates. It claims the job, so that the same request at the same time runs once; it asks each
-stage for its kept result before running it, so that a run after a crash redoes only what was in flight; it
-works on a bounded number of segments at a time, so that memory and scratch stay bounded; and it leaves nothing
-behind that is not needed to go on.
+The flow only orchestrates. It refuses media that this machine's zone may not hold, before any is opened; it claims
+the job, so that the same request at the same time runs once; it asks each stage for its kept result before running
+it, so that a run after a crash redoes only what was in flight; and it leaves nothing behind that is not needed to
+go on. Where the dispatcher gave the job to several pools it hands shards to them (`fan_out`); in a race it stops
+the others when it is done.
 """
 
 from __future__ import annotations
@@ -11,31 +12,36 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Annotated
 
 import structlog
 from prefect import flow
 from prefect.runtime import flow_run
+from pydantic import Field
 
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
-from faceflow.media.model import Segment
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
-from faceflow.stages.model import Mezzanine, Output, Part, Plan, ValidatedJob
+from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.sheet import before_after_jpeg
-from faceflow.vision.registry import require_engines, resolve_engine
+from faceflow.trust.consent import require_consent
+from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
 from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result
+from flows.dispatched import Dispatched
 from flows.failures import RESUMABLE, reason_of
+from flows.fan_out import parts_by_shards
 from flows.progress import RunProgress, shown
+from flows.racing import require_race_open, stop_rivals
+from flows.segment_work import SegmentWork, with_engine
 from infrastructure.ledger import JobPlace, JobRecord, claim, remove_stale_work
+from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 from infrastructure.storage.resolve import store_for
 from tasks.context import RunContext, running
-from tasks.merge import compose, join
-from tasks.restore import restore
+from tasks.merge import join
 from tasks.segment import segment_plan
-from tasks.stage_task import call, kept_result
-from tasks.swap import swap
+from tasks.stage_task import call, kept_result, version_digest
 from tasks.transcode import transcode
 from tasks.upload import upload
 from tasks.validate import validate
@@ -53,11 +59,17 @@ def _run_name() -> str:
     description="Swaps a face in one video or picture, every frame and timestamp kept.",
     persist_result=False,
 )
-async def swap_video(job: SwapJob) -> JobRecord:
+async def swap_video(
+    job: SwapJob,
+    dispatched: Annotated[
+        Dispatched | None, Field(title="Dispatched", description="Filled in by `dispatch`; leave it empty.")
+    ] = None,
+) -> JobRecord:
     """Runs one job and gives what it produced.
 
     Args:
         job: Who goes into what, where the result goes, and under which conditions.
+        dispatched: Which attempt this is, and which other pools work on it.
 
     Raises:
         FaceflowError: whatever went wrong, with a code, and a resolution that says what to do.
@@ -66,16 +78,17 @@ async def swap_video(job: SwapJob) -> JobRecord:
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
-        return await _swap_video(job, settings)
+        return await _swap_video(job, settings, dispatched)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)
         raise reason from error
 
 
-async def _swap_video(job: SwapJob, settings: Settings) -> JobRecord:
+async def _swap_video(job: SwapJob, settings: Settings, dispatched: Dispatched | None) -> JobRecord:
     require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
-    await asyncio.to_thread(remove_stale_work, settings, settings.pipeline.keep_interrupted_s)
+    for remove_stale in (remove_stale_work, remove_stale_exchange):
+        await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
     identity = await asyncio.to_thread(identify, job)
     structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
     place = JobPlace(settings, identity)
@@ -86,10 +99,11 @@ async def _swap_video(job: SwapJob, settings: Settings) -> JobRecord:
             events().info("job.found_finished", output=record.delivery.link)
             record = record.model_copy(update={"already_done": True})
             await show_result(record)
+            await stop_rivals(dispatched, settings.pool.name)
             return record
         place.record.unlink(missing_ok=True)
         try:
-            record = await _run(job, identity, place, settings, progress)
+            record = await _run(job, identity, place, settings, progress, dispatched)
         except Exception as error:
             reason = reason_of(error)
             if not isinstance(reason, RESUMABLE):
@@ -98,32 +112,49 @@ async def _swap_video(job: SwapJob, settings: Settings) -> JobRecord:
         place.write_record(record)
         await asyncio.to_thread(place.clear)
         await show_result(record)
+        await stop_rivals(dispatched, settings.pool.name)
         events().info("job.finished", output=record.delivery.link, frames=record.frames, seconds=record.seconds)
         return record
 
 
 async def _run(
-    job: SwapJob, identity: JobIdentity, place: JobPlace, settings: Settings, progress: RunProgress
+    request: SwapJob,
+    identity: JobIdentity,
+    place: JobPlace,
+    settings: Settings,
+    progress: RunProgress,
+    dispatched: Dispatched | None,
 ) -> JobRecord:
     begun = time.monotonic()
     # Settled once, so that all segments agree, and before anything is kept: another engine is another key.
-    engine = await asyncio.to_thread(resolve_engine, job.swap.engine, settings)
-    job = job.model_copy(update={"swap": job.swap.model_copy(update={"engine": engine})})
+    job = await asyncio.to_thread(with_engine, request, settings)
+    engine = job.swap.engine
     await asyncio.to_thread(require_engines, job.swap, settings, identifies=job.maps_people)
     structlog.contextvars.bind_contextvars(model=engine)
     events().info("job.started", target=job.target)
     with running(settings, place.scratch, progress, job) as run:
-        validated: ValidatedJob = await call(validate, identity, job=job)
+        several = dispatched is not None and dispatched.is_shared
+        exchange = None
+        if several or settings.exchange.folder is not None:
+            exchange = Exchange(settings, identity, job.sensitivity, version_digest(run))
+        prepared = await _prepared(job, identity, run, exchange)
+        validated, mezzanine = prepared.validated, prepared.mezzanine
         if validated.media is not None:
             size = f"{validated.media.video.width_px}x{validated.media.video.height_px}"
             structlog.contextvars.bind_contextvars(input_size=size)
-        mezzanine: Mezzanine = await call(transcode, identity, job=job, validated=validated)
         progress.expect(validated.frames, transcoding=bool(mezzanine.transcoded))
-        plan: Plan = await call(segment_plan, identity, job=job, validated=validated, mezzanine=mezzanine)
-        parts = await _parts(job, identity, run, progress, validated, mezzanine, plan)
+        work = SegmentWork(job, identity, run, progress, prepared, exchange)
+        if dispatched is not None and several:
+            by_number = await parts_by_shards(work, request, dispatched)
+        else:
+            by_number = await work.parts(prepared.plan.segments)
+        parts = tuple(by_number[segment.number] for segment in prepared.plan.segments)
         output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
+        await require_race_open(dispatched, settings.pool.name)
         delivery = await call(upload, identity, job=job, output=output)
         sheet = await asyncio.to_thread(before_after_jpeg, validated, mezzanine, output.file.path, settings.limits)
+        if exchange is not None:
+            await asyncio.to_thread(exchange.clear)
     await show_pictures(sheet)
     return JobRecord(
         job_id=identity.job_id,
@@ -138,57 +169,21 @@ async def _run(
     )
 
 
-async def _parts(
-    job: SwapJob,
-    identity: JobIdentity,
-    run: RunContext,
-    progress: RunProgress,
-    validated: ValidatedJob,
-    mezzanine: Mezzanine,
-    plan: Plan,
-) -> tuple[Part, ...]:
-    """The encoded part of every segment, a bounded number of them in work at a time."""
-    in_flight = asyncio.Semaphore(run.settings.pipeline.segments_in_flight)
-
-    async def part_of(segment: Segment) -> Part:
-        async with in_flight:
-            try:
-                return await _part(job, identity, progress, validated, mezzanine, plan, segment)
-            except BaseException:
-                run.stop.set()  # threads of the other segments end at their next frame
-                raise
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(part_of(segment)) for segment in plan.segments]
-    return tuple(task.result() for task in tasks)
-
-
-async def _part(
-    job: SwapJob,
-    identity: JobIdentity,
-    progress: RunProgress,
-    validated: ValidatedJob,
-    mezzanine: Mezzanine,
-    plan: Plan,
-    segment: Segment,
-) -> Part:
-    number = segment.number
-    structlog.contextvars.bind_contextvars(segment=number)
-    common = {"job": job, "segment": segment}
-    media = {"validated": validated, "mezzanine": mezzanine}
-    kept = await kept_result(compose, identity, number)
-    if isinstance(kept, Part):
-        for stage in ("swap", "restore", "compose"):
-            progress.resumed(stage, segment.frames)
-        # The task's kept result comes back; the faces it was made of are gone and not needed.
-        part: Part = await call(compose, identity, number, faces=None, **common, **media)
-        return part
-    swapped = await call(swap, identity, number, plan=plan, **common, **media)
-    restored = await call(restore, identity, number, faces=swapped, **common)
-    part = await call(compose, identity, number, faces=restored, **common, **media)
-    for faces in (swapped, restored):
-        faces.file.path.unlink(missing_ok=True)
-    return part
+async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchange: Exchange | None) -> PreparedJob:
+    """What segments need to know: as an earlier run on another machine published it, or found out here."""
+    if exchange is not None and await kept_result(segment_plan, identity) is None:
+        found = await asyncio.to_thread(exchange.fetch_prepared, job, run.directory)
+        if found is not None:
+            require_consent(job, run.settings.trust)
+            events().info("job.found_prepared", frames=found.validated.frames)
+            return found
+    validated: ValidatedJob = await call(validate, identity, job=job)
+    mezzanine: Mezzanine = await call(transcode, identity, job=job, validated=validated)
+    plan: Plan = await call(segment_plan, identity, job=job, validated=validated, mezzanine=mezzanine)
+    prepared = PreparedJob(validated=validated, mezzanine=mezzanine, plan=plan)
+    if exchange is not None:
+        await asyncio.to_thread(exchange.publish_prepared, prepared)
+    return prepared
 
 
 def _finished(place: JobPlace, job: SwapJob, settings: Settings) -> JobRecord | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from faceflow.errors import ServerError
 from faceflow.log import configure_logging, guarded_stderr
 from faceflow.settings import current_settings
+from faceflow.zones import Zone
 from infrastructure.server.environment import python_path
 from infrastructure.server.keeper import die_with_parent
 
@@ -37,13 +38,16 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def worker_name(state: Path) -> str:
-    """The name of the one worker of this state folder on this machine, the same every time."""
+    """The name of the one worker of each pool and this state folder on this machine, the same every time."""
     return f"faceflow-{platform.node()}-{hashlib.sha256(str(state.absolute()).encode()).hexdigest()[:8]}"
 
 
 @contextmanager
-def local_worker(pool: str, name: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def local_worker(pool: str, zone: Zone, name: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a Prefect worker for `pool` while the block runs. What it and its jobs print goes to `log`.
+
+    Its jobs know from their environment that they belong to this pool and stand in this zone: no deployment and no
+    parameter says so.
 
     Gives the supervisor; it ends when the worker ends.
     """
@@ -54,7 +58,13 @@ def local_worker(pool: str, name: str, log: Path) -> Iterator[subprocess.Popen[b
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the command in the foreground
-            env={**os.environ, "PYTHONPATH": python_path(), "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_S)},
+            env={
+                **os.environ,
+                "PYTHONPATH": python_path(),
+                "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_S),
+                "FACEFLOW_POOL__NAME": pool,
+                "FACEFLOW_POOL__ZONE": zone.value,
+            },
         )
     assert supervisor.stdin is not None  # noqa: S101 - narrows Popen's type
     try:

@@ -53,13 +53,13 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
             os.environ.update(client_environment(settings.paths.state, address.api_url))
-            from flows.registration import end_abandoned_runs, register_local
+            from flows.registration import end_abandoned_runs, register_work_pool
 
-            deployment = asyncio.run(register_local(pool, jobs))
+            deployment = asyncio.run(register_work_pool(pool, jobs))
             # Those of an earlier `faceflow up` that could not do it itself.
             asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
         try:
-            with local_worker(pool, name, log) as worker:
+            with local_worker(pool, settings.pool.zone, name, log) as worker:
                 _say_so(address, deployment, log)
                 while True:
                     require_running(worker, log)

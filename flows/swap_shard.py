@@ -1,0 +1,104 @@
+"""A group of segments of one job, on the pool that it was started on: swap, restore, compose, publish.
+
+The coordinator (`swap_video`) has prepared the job and published that in the exchange, where the parts go too. The
+shard decides nothing: it refuses media that its own zone may not hold, sees that its inputs are the coordinator's, and
+works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import structlog
+from prefect import flow
+from pydantic import Field
+
+from faceflow.errors import FaultError, JobError
+from faceflow.job import SwapJob
+from faceflow.log import configure_logging, events
+from faceflow.settings import Settings, current_settings
+from faceflow.stages.identity import identify
+from faceflow.trust.consent import require_consent
+from faceflow.vision.registry import require_engines
+from faceflow.zones import require_zone
+from flows.artifacts import PROGRESS_KEY, show_failure
+from flows.failures import reason_of
+from flows.progress import RunProgress, shown
+from flows.segment_work import SegmentWork, with_engine
+from infrastructure.ledger import JobPlace, claim
+from infrastructure.storage.exchange import Exchange, exchange_folder
+from tasks.context import running
+from tasks.stage_task import version_digest
+
+
+@flow(
+    name="swap-shard",
+    flow_run_name="shard {job_id}",
+    description="Swaps some segments of a job that another run coordinates.",
+    persist_result=False,
+)
+async def swap_shard(
+    job: SwapJob,
+    job_id: Annotated[str, Field(title="Job id", description="As the coordinator found it.")],
+    segments: Annotated[list[int], Field(title="Segments", description="Numbers in the coordinator's plan.")],
+) -> int:
+    """Makes and publishes the parts of these segments; gives how many there are.
+
+    Args:
+        job: The whole request.
+        job_id: What the coordinator made of it; other inputs make another one.
+        segments: Which segments of the plan.
+
+    Raises:
+        FaceflowError: whatever went wrong.
+    """
+    settings = current_settings()
+    if not structlog.is_configured():  # a worker runs us, not the command line
+        configure_logging(settings.log)
+    try:
+        return await _swap_shard(job, job_id, segments, settings)
+    except Exception as error:
+        reason = reason_of(error)
+        await show_failure(reason)
+        raise reason from error
+
+
+async def _swap_shard(request: SwapJob, job_id: str, numbers: list[int], settings: Settings) -> int:
+    require_zone(request.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_consent(request, settings.trust)
+    identity = await asyncio.to_thread(identify, request)
+    if identity.job_id != job_id:
+        raise JobError(
+            "job.inputs_changed",
+            f"The inputs of job {job_id} are others here: they make job {identity.job_id}.",
+            "See that all workers of the zone read the same files under the same paths.",
+        )
+    structlog.contextvars.bind_contextvars(task_id=job_id, model=request.swap.engine)
+    job = await asyncio.to_thread(with_engine, request, settings)
+    await asyncio.to_thread(require_engines, job.swap, settings, identifies=job.maps_people)
+    # Kept under a name of its own, so that it neither meets the coordinator on the same machine nor stays behind.
+    own = identity.model_copy(update={"job_id": f"{job_id}.shard-{min(numbers):05d}"})
+    place, progress = JobPlace(settings, own), RunProgress()
+    async with shown(progress, PROGRESS_KEY, f"Shard of job {job_id}"), claim(place):
+        with running(settings, place.scratch, progress, job) as run:
+            exchange = Exchange(settings, identity, job.sensitivity, version_digest(run))
+            prepared = await asyncio.to_thread(exchange.fetch_prepared, job, place.scratch)
+            if prepared is None:
+                raise _not_prepared(job_id, settings)
+            chosen = [segment for segment in prepared.plan.segments if segment.number in set(numbers)]
+            progress.expect(sum(segment.frames for segment in chosen), transcoding=False)
+            events().info("shard.began", segments=len(chosen))
+            parts = await SegmentWork(job, own, run, progress, prepared, exchange).parts(chosen)
+        await asyncio.to_thread(place.clear)
+    events().info("shard.finished", segments=len(parts))
+    return len(parts)
+
+
+def _not_prepared(job_id: str, settings: Settings) -> FaultError:
+    return FaultError(
+        "fault.not_prepared",
+        f"Job {job_id} is not in the exchange folder {str(exchange_folder(settings))!r}.",
+        "Set FACEFLOW_EXCHANGE__FOLDER of all workers of the zone to one folder that they share, and give them the "
+        "same version of faceflow.",
+    )

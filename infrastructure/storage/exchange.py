@@ -1,0 +1,200 @@
+"""Where the finished parts of a job lie, so that another worker can go on with it or join them.
+
+What survives a lost machine is the encoded part. A job that several workers do, side by side as shards or one after
+the other as attempts, therefore publishes into a folder that all of them reach: once what it was prepared to (facts
+of the media, plan, the files that these name), then every part. Who comes later looks there first.
+
+    <folder>/<project>/<job id>/<versions>/prepared.json                    the job as it is worked on
+                                           files/<SHA-256>.npz              what that names
+                                           <number>-<first>-<frames>.json   a part, written after
+                                           <SHA-256>.mp4                    its bytes
+
+`versions` is the digest of everything but the job that decides on the bytes; workers with other versions see nothing
+of each other. Bytes go through a `Store`, which refuses media that its zone may not hold.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from faceflow.errors import StoreError
+from faceflow.job import FrozenModel, Sensitivity, SwapJob
+from faceflow.locations import local_path
+from faceflow.media.model import Segment
+from faceflow.publish import output_error, publishing
+from faceflow.settings import Settings
+from faceflow.stages.identity import JobIdentity
+from faceflow.stages.model import Artifact, Mezzanine, Part, Plan, ValidatedJob
+from faceflow.store import FolderStore, Store
+from faceflow.zones import require_zone
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_PREPARED = "prepared.json"
+
+
+class PreparedJob(FrozenModel):
+    """A job when everything is known that its segments need."""
+
+    validated: ValidatedJob
+    mezzanine: Mezzanine
+    plan: Plan
+
+
+class Exchange:
+    """The place of one job in the exchange folder. Calls block."""
+
+    def __init__(self, settings: Settings, identity: JobIdentity, sensitivity: Sensitivity, versions: str) -> None:
+        self._folder = exchange_folder(settings)
+        self._job = self._folder / identity.project / identity.job_id
+        self._root = self._job / versions
+        self._sensitivity = sensitivity
+        self._store: Store = FolderStore(self._root, settings.exchange.zone or settings.pool.zone)
+
+    def publish_prepared(self, prepared: PreparedJob) -> None:
+        """Publishes the files that `prepared` names, then itself.
+
+        Raises:
+            TrustError: `trust.zone`, before a byte is written.
+            StoreError, ResourceError, OutputError: as `Store.put`.
+        """
+        self._create()
+        for name, path, sha256 in _files(prepared):
+            self._store.put(path, f"files/{name}", self._sensitivity, sha256=sha256)
+        self._write(_PREPARED, prepared)
+
+    def fetch_prepared(self, job: SwapJob, directory: Path) -> PreparedJob | None:
+        """The job as it was prepared, with its files in `directory` and its inputs where `job` says; None: it was not.
+
+        Raises:
+            StoreError, ResourceError, OutputError: as `Store.get`.
+        """
+        prepared = self._read(_PREPARED, PreparedJob)
+        if prepared is None:
+            return None
+        places: dict[Path, Path] = {}
+        try:
+            for name, path, sha256 in _files(prepared):
+                places[path] = directory / name
+                self._store.get(f"files/{name}", places[path], sha256=sha256)
+        except StoreError as error:
+            if error.code not in {"store.missing", "store.checksum"}:
+                raise
+            return None  # as good as not prepared
+        target = local_path(job.target)
+        places[prepared.validated.target] = target
+        moved: PreparedJob = _relocated(prepared, lambda path: places.get(path, path))
+        sources = tuple((source.name, tuple(map(local_path, source.portraits))) for source in job.sources)
+        return moved.model_copy(update={"validated": moved.validated.model_copy(update={"sources": sources})})
+
+    def publish_part(self, part: Part) -> None:
+        """Publishes a part, once. Raises as `publish_prepared`."""
+        if self.has_part(part.segment):
+            return
+        self._create()
+        self._store.put(part.file.path, _part_file(part), self._sensitivity, sha256=part.file.sha256)
+        self._write(_part_name(part.segment), part)
+
+    def has_part(self, segment: Segment) -> bool:
+        """Whether the part of `segment` was published; its bytes are not looked at."""
+        part = self._read(_part_name(segment), Part)
+        return part is not None and part.segment == segment and (self._root / _part_file(part)).is_file()
+
+    def fetch_part(self, segment: Segment, directory: Path) -> Part | None:
+        """The part of `segment`, copied into `directory` and verified; None where there is none that is whole.
+
+        Raises:
+            StoreError, ResourceError, OutputError: as `Store.get`.
+        """
+        part = self._read(_part_name(segment), Part)
+        if part is None or part.segment != segment:
+            return None
+        path = directory / f"part-{segment.number:05d}{part.file.path.suffix}"
+        try:
+            self._store.get(_part_file(part), path, sha256=part.file.sha256)
+        except StoreError as error:
+            if error.code not in {"store.missing", "store.checksum"}:
+                raise
+            return None
+        return part.model_copy(update={"file": part.file.model_copy(update={"path": path})})
+
+    def clear(self) -> None:
+        """Removes everything of the job."""
+        shutil.rmtree(self._job, ignore_errors=True)
+
+    def _create(self) -> None:
+        # Before a folder names a job where it may not even be known.
+        require_zone(self._sensitivity, self._store.zone, self._store.name)
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(error, self._root) from error
+
+    def _write(self, name: str, value: BaseModel) -> None:
+        with publishing(self._root / name) as temporary:
+            temporary.write_text(value.model_dump_json())
+
+    def _read(self, name: str, kind: type[ModelT]) -> ModelT | None:
+        try:
+            return kind.model_validate_json((self._root / name).read_text())
+        except (OSError, ValidationError):
+            return None
+
+
+def exchange_folder(settings: Settings) -> Path:
+    """The folder that workers share."""
+    return settings.exchange.folder or settings.paths.state / "exchange"
+
+
+def remove_stale_exchange(settings: Settings, keep_s: float) -> int:
+    """Removes what was published for jobs of which nothing was published for `keep_s` seconds. Returns how many."""
+    removed = 0
+    for job in exchange_folder(settings).glob("*/*"):
+        try:
+            last = max(path.stat().st_mtime for path in [job, *job.rglob("*")])
+        except FileNotFoundError:  # somebody else removes it
+            continue
+        if time.time() - last >= keep_s:
+            shutil.rmtree(job, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _files(prepared: PreparedJob) -> list[tuple[str, Path, str]]:
+    """Name in the exchange, path and SHA-256 of every file that a worker elsewhere does not have."""
+    found = {artifact.path: artifact.sha256 for artifact in _artifacts(prepared)}
+    if prepared.mezzanine.video != prepared.validated.target:
+        found[prepared.mezzanine.video] = prepared.mezzanine.video_sha256
+    return [(f"{sha256}{path.suffix}", path, sha256) for path, sha256 in found.items()]
+
+
+def _artifacts(value: Any) -> list[Artifact]:
+    if isinstance(value, Artifact):
+        return [value]
+    if isinstance(value, BaseModel):
+        return [artifact for name in type(value).model_fields for artifact in _artifacts(getattr(value, name))]
+    return []
+
+
+def _relocated(value: Any, moved: Callable[[Path], Path]) -> Any:
+    """The same model with every path in it moved."""
+    if isinstance(value, Path):
+        return moved(value)
+    if isinstance(value, BaseModel):
+        fields = {name: _relocated(getattr(value, name), moved) for name in type(value).model_fields}
+        return value.model_copy(update=fields)
+    return value
+
+
+def _part_name(segment: Segment) -> str:
+    return f"{segment.number:05d}-{segment.first}-{segment.frames}.json"
+
+
+def _part_file(part: Part) -> str:
+    return f"{part.file.sha256}{part.file.path.suffix}"

@@ -1,0 +1,159 @@
+"""Three process pools of this machine that stand for the zones, each with folders of its own, and one server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from faceflow.settings import PathSettings, Settings, current_settings
+from faceflow.zones import Zone
+from infrastructure.server.environment import client_environment
+from infrastructure.server.lease import running_server
+from infrastructure.worker import descendants, local_worker
+from tests.conftest import ROOT, Program
+from tests.dispatch.jobs import SEGMENT_S, Clip, digest
+from tests.faces import face_clip, portrait
+
+ZONES = {"isolated-zone": Zone.ISOLATED, "private-zone": Zone.PRIVATE, "public-zone": Zone.PUBLIC}
+T = TypeVar("T")
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+PATIENCE_S = 90.0
+
+
+@dataclass
+class Zones:
+    """The pools, the server, and how to ask it."""
+
+    folder: Path
+    api_url: str
+    environment: dict[str, str]
+    supervisors: dict[str, int] = field(default_factory=dict)
+
+    def api(self, method: str, path: str, **body: Any) -> Any:
+        answer = httpx.request(method, f"{self.api_url}{path}", json=body or None, timeout=30, trust_env=False)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.api("GET", f"/flow_runs/{run_id}")
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        return self.api("POST", "/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", **filters)
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """A custom run, as the UI asks for it."""
+        flow, name = deployment.split("/")
+        found = self.api("GET", f"/deployments/name/{flow}/{name}")
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters, "enforce_parameter_schema": True}
+        return self.api("POST", f"/deployments/{found['id']}/create_flow_run", **body)
+
+    def wait(self, run_id: str) -> dict[str, Any]:
+        """The run when it has ended."""
+        return until(lambda: run if (run := self.run(run_id))["state_type"] in FINAL else None)
+
+    def artifact(self, run_id: str, key: str) -> list[dict[str, Any]]:
+        """Rows of a table artifact of the run."""
+        wanted = {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}
+        found = self.api("POST", "/artifacts/filter", artifacts=wanted, limit=1)
+        return json.loads(found[0]["data"]) if found else []
+
+    def events(self, pool: str) -> list[dict[str, Any]]:
+        """What the pool's worker and its jobs have logged."""
+        lines = (self.folder / f"{pool}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def jobs_of(self, pool: str) -> list[int]:
+        """Processes of runs on the pool."""
+        return [
+            pid
+            for pid in descendants(self.supervisors[pool])
+            if b"prefect.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+
+def until(condition: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
+    """What `condition` gives as soon as it gives something."""
+    deadline = time.monotonic() + patience_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.2)
+    return found
+
+
+def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
+    """The environment of one machine of the pool."""
+    state = folder / pool / "state"
+    return {
+        **client_environment(state, api_url),
+        "FACEFLOW_PATHS__STATE": str(state),
+        "FACEFLOW_PATHS__SCRATCH": str(folder / pool / "scratch"),
+        "FACEFLOW_EXCHANGE__FOLDER": str(folder / "exchange"),
+        "FACEFLOW_PIPELINE__SHARD_S": "0.1",
+        "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000",
+        "FACEFLOW_LOG__FORMAT": "json",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture(scope="session")
+def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zones]:
+    """Workers of the three pools, for the whole session."""
+    folder = tmp_path_factory.mktemp("zones")
+    record = running_server(Settings(paths=PathSettings(state=shared_state, scratch=folder)))
+    assert record is not None
+    zones = Zones(folder, record.api_url, {})
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name in [name for name in os.environ if name.startswith(("FACEFLOW_", "PREFECT_"))]:
+            patch.delenv(name)
+        for pool, zone in ZONES.items():
+            with patch.context() as inner:
+                (folder / pool / "state" / "prefect").mkdir(parents=True)
+                for name, value in pool_environment(folder, pool, record.api_url).items():
+                    inner.setenv(name, value)
+                in_prefect(zones, lambda pool=pool: _register(pool))
+                worker = local_worker(pool, zone, f"worker-{pool}", folder / f"{pool}.log")
+                zones.supervisors[pool] = stack.enter_context(worker).pid
+        yield zones
+
+
+async def _register(pool: str) -> None:
+    from flows.registration import register_work_pool
+
+    await register_work_pool(pool, 2)
+
+
+def in_prefect(zones: Zones, function: Callable[[], Awaitable[Any]]) -> Any:
+    """Runs a coroutine in this process against the suite's server."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    # Prefect reads the environment once, and another test of this process may have imported it already.
+    with temporary_settings({PREFECT_API_URL: zones.api_url, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
+        current_settings.cache_clear()
+        try:
+            return asyncio.run(function())
+        finally:
+            current_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def clip(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """Four seconds in six segments, and what a run in one process makes of them."""
+    folder = tmp_path_factory.mktemp("clip")
+    source, target = portrait(folder), face_clip(folder / "target.mp4", seconds=4.0)
+    output = folder / "whole.mp4"
+    # The longest side forces a transcode, so that the prepared job has a file of its own.
+    options = ["--segment-length", str(SEGMENT_S), "--max-long-side", "160"]
+    done = Program(shared_state, folder / "scratch")("swap", source, target, "-o", output, "--json", *options)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    return Clip(source, target, digest(output))
