@@ -6,6 +6,7 @@ reservations   money that was taken aside for one attempt of a job, and what bec
 approvals      who allowed a job more than the budgets say
 decisions      where a job was sent and why, with everything that the decision was made from
 runs           the pieces of work that an attempt became, on which pool, for how long and for how much
+requests       what the dispatcher was asked for, and how far that came
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infrastructure.database.columns import Usd, UtcMoment
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """Name of the newest migration."""
 
 STANDING = "always"
@@ -159,3 +160,23 @@ class RunRow(Base):
     price_usd_per_gpu_hour: Mapped[Decimal | None]
     cost_usd: Mapped[Decimal | None]
     error_code: Mapped[str | None] = mapped_column(String(80))
+
+
+class RequestRow(Base):
+    """One request to the dispatcher. Whoever changes it names the version that it saw."""
+
+    __tablename__ = "requests"
+    __table_args__ = (Index(None, "state", "changed_at"),)
+    job_id: Mapped[str] = mapped_column(String(), primary_key=True)
+    project: Mapped[str] = mapped_column(String(), index=True)
+    job: Mapped[str] = mapped_column(Text)
+    """The request itself, JSON."""
+    known: Mapped[str] = mapped_column(Text)
+    """What the caller knew of the media, JSON."""
+    state: Mapped[str] = mapped_column(String(10))
+    attempt: Mapped[int]
+    decision: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    version: Mapped[int]

@@ -8,5 +8,6 @@
 | `decisions` | every decision with its facts and its snapshot, as they were |
 | `runs` | the pieces of work of an attempt, from submitted to ended |
 | `corrections` | seconds taken over seconds estimated, by engine and GPU |
+| `requests` | what the dispatcher was asked for, which attempt is on its way, and what became of it |
 | `erasing` | forgetting a job or a project |
 """

@@ -1,7 +1,7 @@
 """Forgetting a job or a project, on request.
 
-Decisions, runs and approvals go. What was spent stays in the books, under a name that leads nowhere: the money was
-spent, and the sums of a month do not change afterwards. With a whole project its books go too.
+Requests, decisions, runs and approvals go. What was spent stays in the books, under a name that leads nowhere: the
+money was spent, and the sums of a month do not change afterwards. With a whole project its books go too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from sqlalchemy.orm import Session
 from faceflow.errors import BudgetError
 from infrastructure.budgets.model import ReservationState
 from infrastructure.database.database import Database
-from infrastructure.database.schema import AccountRow, ApprovalRow, BudgetRow, DecisionRow, ReservationRow, RunRow
+from infrastructure.database.schema import (
+    AccountRow,
+    ApprovalRow,
+    BudgetRow,
+    DecisionRow,
+    RequestRow,
+    ReservationRow,
+    RunRow,
+)
 
-_ABOUT_JOBS: tuple[type[DecisionRow] | type[RunRow] | type[ApprovalRow], ...] = (DecisionRow, RunRow, ApprovalRow)
+_AboutJob = type[DecisionRow] | type[RunRow] | type[ApprovalRow] | type[RequestRow]
+_ABOUT_JOBS: tuple[_AboutJob, ...] = (DecisionRow, RunRow, ApprovalRow, RequestRow)
 
 
 @dataclass(frozen=True, slots=True)
