@@ -1,5 +1,8 @@
 """Makes process pools of this machine and the deployments on them known to the server. Again brings them up to date.
 
+Every pool that does work gets `swap-video`, `swap-shard` and `preload-models`; the dispatcher has a pool of its own, so
+that deciding never waits behind swapping. There it is also kept what runs by itself: schedules and automations.
+
 Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
 fill the pool's limit, so that no other run starts.
 """
@@ -9,8 +12,10 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
@@ -27,12 +32,19 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
+from faceflow.settings import Settings
+from flows.automations import keep_automation, lost_runs, silent_runs_are_lost
+from flows.dispatch import dispatch
 from flows.preload_models import preload_models
+from flows.reconcile import reconcile, refresh_signals, retry_held
 from flows.swap_shard import swap_shard
 from flows.swap_video import swap_video
+from infrastructure.server.environment import HEARTBEAT_S
 
 POOL_TYPE = "process"
 POOL_DESCRIPTION = "Jobs as processes on this machine."
+DISPATCHER_DESCRIPTION = "Decides where jobs run, and looks after them. No media is opened here."
+DISPATCHES_AT_ONCE = 4
 WORKER_LABEL = "prefect.worker.name"
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
@@ -62,22 +74,62 @@ async def register_work_pool(pool: str, concurrency: int) -> str:
     return f"{swap_video.name}/{pool}"
 
 
-async def deploy_on(pool: str, descriptions: Mapping[Flow[Any, Any], str]) -> None:
-    """Creates deployments called `pool` on the process pool `pool`."""
+async def register_dispatcher(settings: Settings) -> str:
+    """Creates the dispatcher's pool, its deployments with their schedules, and the automations.
+
+    Returns:
+        The full name of the deployment to which jobs are given.
+    """
+    routing = settings.routing
+    pool = routing.dispatcher_pool
+    await _create_pool(pool, DISPATCHES_AT_ONCE, DISPATCHER_DESCRIPTION)
+    await deploy_on(pool, {dispatch: "Decides where a job runs, and starts it there."})
+    scheduled: dict[Flow[Any, Any], tuple[float, str]] = {
+        reconcile: (routing.reconcile_s, "Books and settles what ended, and starts lost jobs again."),
+        retry_held: (routing.retry_held_s, "Decides held jobs again."),
+        refresh_signals: (max(settings.prices.ttl_s, 60.0), "Asks the sources of signals and prices."),
+    }
+    ids = {}
+    for flow, (seconds, description) in scheduled.items():
+        # Prices are asked for in the background only where somebody is asked for prices.
+        wanted = flow is not refresh_signals or settings.prices.ec2 or settings.prices.azure
+        ids[flow.name] = await deploy_on(pool, {flow: description}, every_s=seconds if wanted else None)
+    async with get_client() as client:
+        await keep_automation(client, lost_runs(swap_video.name, ids[reconcile.name]))
+        silence = timedelta(seconds=routing.silence_s)
+        await keep_automation(client, silent_runs_are_lost([swap_video.name, swap_shard.name], silence))
+    return f"{dispatch.name}/{pool}"
+
+
+async def deploy_on(pool: str, descriptions: Mapping[Flow[Any, Any], str], every_s: float | None = None) -> UUID:
+    """Creates deployments called `pool` on the process pool `pool`; gives the id of the last.
+
+    Args:
+        pool: name of both.
+        descriptions: flows with what the UI says of them.
+        every_s: how often they run by themselves, seconds; None: they do not.
+    """
+    last = None
     for flow, description in descriptions.items():
         deployment = await flow.ato_deployment(
             name=pool,
             work_pool_name=pool,
             description=description,
+            interval=every_s,
             tags=[],  # a run's tags become its tasks' tags; see tasks/stage_task.py
             entrypoint_type=EntrypointType.MODULE_PATH,
             # With a command of its own the worker starts the job at once, where it would look for a project to install.
             job_variables={
                 "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
                 "working_dir": str(Path.cwd()),
+                # Whoever counts silence has to know how often a run speaks.
+                "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},
             },
         )
-        await deployment.aapply()
+        last = await deployment.aapply()
+    if last is None:
+        raise ValueError("no flow was given")
+    return last
 
 
 async def _create_pool(pool: str, concurrency: int, description: str) -> None:

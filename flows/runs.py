@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Cancelling
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
 def has_ended(run: FlowRun) -> bool:
@@ -46,3 +59,54 @@ async def read_runs(client: PrefectClient, ids: list[UUID]) -> dict[UUID, FlowRu
         runs: list[Any] = await client.read_flow_runs(flow_run_filter=chosen)
         found |= {run.id: run for run in runs}
     return found
+
+
+async def artifact_value(client: PrefectClient, run_id: UUID, key: str) -> Any:
+    """The data of the run's artifact `key`; None while there is none."""
+    # `read_artifacts` of the 3.8 client sends nulls that the 3.8 server refuses.
+    response = await client.request(
+        "POST",
+        "/artifacts/filter",
+        json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "key": {"any_": [key]}}, "limit": 1},
+    )
+    found = response.json()
+    return found[0]["data"] if found else None
+
+
+async def artifact_rows(client: PrefectClient, run_id: UUID, key: str) -> dict[str, str]:
+    """The rows of a table artifact with the columns `what` and `value`; empty while there is none."""
+    table = await artifact_value(client, run_id, key)
+    return {str(row["what"]): str(row["value"]) for row in json.loads(table)} if isinstance(table, str) else {}
+
+
+async def running_of(client: PrefectClient, flows: Sequence[str]) -> list[FlowRun]:
+    """Runs of these flows that are running."""
+    return await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        ),
+    )
+
+
+async def silent_runs(client: PrefectClient, runs: Sequence[FlowRun], limit: timedelta) -> list[FlowRun]:
+    """Those of `runs` that started longer than `limit` ago and whose heartbeat was not heard for that long."""
+    since = datetime.now(UTC) - limit
+    old = [run for run in runs if run.state is not None and run.state.timestamp < since]
+    silent = []
+    for run in old:
+        response = await client.request(
+            "POST",
+            "/events/filter",
+            json={
+                "filter": {
+                    "occurred": {"since": since.isoformat(), "until": datetime.now(UTC).isoformat()},
+                    "event": {"name": [HEARTBEAT]},
+                    "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+                },
+                "limit": 1,
+            },
+        )
+        if not response.json()["events"]:
+            silent.append(run)
+    return silent

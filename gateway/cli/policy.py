@@ -13,10 +13,11 @@ from rich.table import Table
 
 from faceflow.errors import PolicyError
 from gateway.cli import policy_store
-from gateway.cli.policy_files import needed_pools, pools_from, read_text, records_from
+from gateway.cli.policy_files import needed_pools, pools_from, records_from
 from gateway.cli.policy_signals import live_snapshot, signals
 from gateway.cli.policy_sources import rules_from, rules_text
 from gateway.cli.screen import print_json, result_console
+from infrastructure.policy_files import read_text
 from infrastructure.routing.comparing import Replayed, replay, rule_differences, where
 from infrastructure.routing.decide import decide
 from infrastructure.routing.loading import check_policy, invalid, load_model

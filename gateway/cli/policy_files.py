@@ -9,25 +9,10 @@ from pydantic import ValidationError
 
 from faceflow.errors import PolicyError
 from faceflow.settings import current_settings
+from infrastructure.policy_files import read_text
 from infrastructure.routing.comparing import Record
 from infrastructure.routing.loading import load_pools
 from infrastructure.routing.pools import Pools
-
-
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        PolicyError: `policy.unreadable`.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(
-            "policy.unreadable",
-            f"The file {path} cannot be read: {error}",
-            "Check the path, and that it is UTF-8 text.",
-        ) from error
 
 
 def pools_from(path: Path | None) -> Pools | None:

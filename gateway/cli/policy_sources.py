@@ -13,8 +13,8 @@ from rich.markup import escape
 from faceflow.errors import PolicySourceError
 from faceflow.locations import local_path
 from faceflow.settings import Settings, current_settings
-from gateway.cli.policy_files import read_text
 from gateway.cli.screen import console, waiting
+from infrastructure.policy_files import read_text
 from infrastructure.routing.loading import load_policy
 from infrastructure.routing.policy import Policy
 from infrastructure.routing.pools import Pools

@@ -6,11 +6,10 @@ The job runs in a worker; this process only looks. Ending it with Ctrl-C leaves 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -85,6 +84,7 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
     """Looks until the run has ended, its worker is gone, or the server is silent for too long."""
     from flows.artifacts import PROGRESS_KEY
     from flows.progress import Snapshot
+    from flows.runs import artifact_value
 
     heard = time.monotonic()
     said: tuple[str, float] | None = None
@@ -93,7 +93,7 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
             orphaned = not working()
             try:
                 run = await client.read_flow_run(run_id)
-                percent = float(await _artifact(client, run_id, PROGRESS_KEY) or 0.0)
+                percent = float(await artifact_value(client, run_id, PROGRESS_KEY) or 0.0)
             except httpx.TransportError:
                 await asyncio.sleep(FOLLOW_S)
                 continue
@@ -126,12 +126,13 @@ def _worker_missing(pool: str) -> ServerError:
 
 async def _result(client: PrefectClient, run: FlowRun) -> JobRecord:
     from flows.artifacts import FAILURE_KEY, RESULT_KEY
+    from flows.runs import artifact_rows
     from infrastructure.ledger import JobRecord
 
-    rows = _rows(await _artifact(client, run.id, RESULT_KEY))
+    rows = await artifact_rows(client, run.id, RESULT_KEY)
     if run.state is not None and run.state.is_completed() and "record" in rows:
         return JobRecord.model_validate_json(rows["record"])
-    failure = _rows(await _artifact(client, run.id, FAILURE_KEY))
+    failure = await artifact_rows(client, run.id, FAILURE_KEY)
     if "code" in failure:
         kind: type[FaceflowError] = InputError if failure.get("exit_code") == "2" else FaultError
         raise kind(failure["code"], failure["message"], failure["resolution"])
@@ -142,21 +143,3 @@ async def _result(client: PrefectClient, run: FlowRun) -> JobRecord:
         "Give the same command again: finished segments are not done again.",
         flow_run_id=str(run.id),
     )
-
-
-async def _artifact(client: PrefectClient, run_id: UUID, key: str) -> Any:
-    """The data of the run's artifact `key`, None while there is none."""
-    # `read_artifacts` of the 3.8 client sends nulls that the 3.8 server refuses.
-    response = await client.request(
-        "POST",
-        "/artifacts/filter",
-        json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "key": {"any_": [key]}}, "limit": 1},
-    )
-    found = response.json()
-    return found[0]["data"] if found else None
-
-
-def _rows(table: Any) -> dict[str, str]:
-    if not isinstance(table, str):
-        return {}
-    return {str(row["what"]): str(row["value"]) for row in json.loads(table)}

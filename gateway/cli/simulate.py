@@ -12,9 +12,10 @@ from rich.table import Table
 
 from faceflow.errors import JobError
 from faceflow.publish import publishing
-from gateway.cli.policy_files import needed_pools, read_text
+from gateway.cli.policy_files import needed_pools
 from gateway.cli.policy_sources import rules_from
 from gateway.cli.screen import console, print_json, result_console
+from infrastructure.policy_files import read_text
 from infrastructure.routing.loading import load_model
 from infrastructure.routing.pools import Capacity, Pools
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from faceflow.errors import JobError
 from infrastructure.database.database import Database
@@ -14,6 +14,7 @@ from infrastructure.database.insert import insert_if_absent
 from infrastructure.database.schema import DecisionRow
 from infrastructure.routing.comparing import Record
 from infrastructure.routing.decision import Decision
+from infrastructure.routing.gpu_seconds import reference_seconds
 from infrastructure.routing.model import JobFacts, Snapshot
 
 _PAGE = 500
@@ -93,6 +94,21 @@ def kept_decisions(
             return
         last = rows[-1].number
         yield from map(_record, rows)
+
+
+def arrived_reference_s(database: Database, since: datetime) -> float:
+    """Seconds on the reference GPU of the jobs that were first decided since then, as far as their length is known.
+
+    This is what `ArrivingWorkSource` asks for.
+    """
+    newest = (
+        select(func.min(DecisionRow.number))
+        .where(DecisionRow.decided_at >= since, DecisionRow.attempt == 1)
+        .group_by(DecisionRow.job_id)
+    )
+    with database.read() as session:
+        found = session.scalars(select(DecisionRow.facts).where(DecisionRow.number.in_(newest)))
+        return sum(reference_seconds(JobFacts.model_validate_json(facts)) or 0.0 for facts in found)
 
 
 def _record(row: DecisionRow) -> Record:

@@ -19,6 +19,9 @@ from infrastructure.routing.pools import Pool
 from infrastructure.routing.readings import MoneyReading, both, negate
 from infrastructure.routing.wall import EXPOSURE, shut_out
 
+NEEDS_APPROVAL = "no pool that it may use fits the budget: it waits for approval"
+"""Why a job is held when only the money is missing and the rule does not refuse it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -133,9 +136,7 @@ def _nothing_open(place: Place, rejected: dict[str, Rejection], doubtful: list[O
     if Obstacle.OVER_BUDGET in codes:
         if place.over_budget == "refuse":
             return Outcome(Action.REFUSE, reason="no pool that it may use fits the budget", rejected=rejected)
-        return Outcome(
-            Action.HOLD, reason="no pool that it may use fits the budget: it waits for approval", rejected=rejected
-        )
+        return Outcome(Action.HOLD, reason=NEEDS_APPROVAL, rejected=rejected)
     if Obstacle.PAUSED in codes:
         return Outcome(Action.HOLD, reason="the pools that it may use are paused", rejected=rejected)
     return Outcome(Action.HOLD, reason="the rule names no pool that it may enter", rejected=rejected)

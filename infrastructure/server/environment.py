@@ -11,6 +11,9 @@ from pathlib import Path
 
 from infrastructure.server.record import ServerFiles
 
+HEARTBEAT_S = 30
+"""How often a run says that it is alive, seconds; the least that Prefect allows."""
+
 
 def client_environment(state: Path, api_url: str) -> dict[str, str]:
     """Variables for a process that runs flows against `api_url`.
@@ -27,6 +30,7 @@ def client_environment(state: Path, api_url: str) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "DO_NOT_TRACK": "1",
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from tests.conftest import ROOT, Program
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
 from tests.faces import face_clip, portrait
 
+HERE = Path(__file__).parent
+DISPATCHER = "dispatch"
 ZONES = {"isolated-zone": Zone.ISOLATED, "private-zone": Zone.PRIVATE, "public-zone": Zone.PUBLIC}
 T = TypeVar("T")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -40,8 +43,17 @@ class Zones:
     supervisors: dict[str, int] = field(default_factory=dict)
 
     def api(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.api_url}{path}", json=body or None, timeout=30, trust_env=False)
-        answer.raise_for_status()
+        return self.ask(method, path, body or None)
+
+    def ask(self, method: str, path: str, body: Any) -> Any:
+        """A busy SQLite makes the server answer 503, which every client of Prefect takes as "again, please"."""
+
+        def answered() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.api_url}{path}", json=body, timeout=60, trust_env=False)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = until(answered)
+        assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
     def run(self, run_id: str) -> dict[str, Any]:
@@ -60,6 +72,18 @@ class Zones:
     def wait(self, run_id: str) -> dict[str, Any]:
         """The run when it has ended."""
         return until(lambda: run if (run := self.run(run_id))["state_type"] in FINAL else None)
+
+    def dispatch(self, job: dict[str, Any], kind: str = "", **more: Any) -> dict[str, Any]:
+        """Gives a job to the dispatcher as the UI does, and what it answered, when it has."""
+        known = {"labels": {"kind": kind} if kind else {}, "frames": 120, "duration_s": 4.0}
+        run = self.start(f"dispatch/{DISPATCHER}", {"job": job, "known": known, **more})
+        return self.answer(self.wait(run["id"]))
+
+    def answer(self, run: dict[str, Any]) -> dict[str, Any]:
+        """What a run of `dispatch` answered."""
+        assert run["state_type"] == "COMPLETED", run["state"]
+        rows = {row["what"]: row["value"] for row in self.artifact(run["id"], "dispatch-decision")}
+        return json.loads(rows["record"])
 
     def artifact(self, run_id: str, key: str) -> list[dict[str, Any]]:
         """Rows of a table artifact of the run."""
@@ -98,6 +122,9 @@ def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
         "FACEFLOW_PATHS__STATE": str(state),
         "FACEFLOW_PATHS__SCRATCH": str(folder / pool / "scratch"),
         "FACEFLOW_EXCHANGE__FOLDER": str(folder / "exchange"),
+        "FACEFLOW_ROUTING__POOLS": str(HERE / "pools.yaml"),
+        "FACEFLOW_ROUTING__RULES": str(folder / "rules.yaml"),
+        "FACEFLOW_SIGNALS__PREFECT_TTL_S": "0",
         "FACEFLOW_PIPELINE__SHARD_S": "0.1",
         "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000",
         "FACEFLOW_LOG__FORMAT": "json",
@@ -116,34 +143,42 @@ def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in [name for name in os.environ if name.startswith(("FACEFLOW_", "PREFECT_"))]:
             patch.delenv(name)
-        for pool, zone in ZONES.items():
+        shutil.copy(HERE / "rules.yaml", folder / "rules.yaml")
+        in_prefect(zones, _register)
+        for pool, zone in {**ZONES, DISPATCHER: Zone.PRIVATE}.items():
             with patch.context() as inner:
-                (folder / pool / "state" / "prefect").mkdir(parents=True)
                 for name, value in pool_environment(folder, pool, record.api_url).items():
                     inner.setenv(name, value)
-                in_prefect(zones, lambda pool=pool: _register(pool))
                 worker = local_worker(pool, zone, f"worker-{pool}", folder / f"{pool}.log")
                 zones.supervisors[pool] = stack.enter_context(worker).pid
         yield zones
 
 
-async def _register(pool: str) -> None:
-    from flows.registration import register_work_pool
+async def _register() -> None:
+    from flows.registration import register_dispatcher, register_work_pool
 
-    await register_work_pool(pool, 2)
+    for pool in ZONES:
+        await register_work_pool(pool, 2)
+    for _ in range(2):  # again changes nothing
+        await register_dispatcher(current_settings())
 
 
-def in_prefect(zones: Zones, function: Callable[[], Awaitable[Any]]) -> Any:
-    """Runs a coroutine in this process against the suite's server."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+def in_prefect(zones: Zones, function: Callable[[], Awaitable[T]]) -> T:
+    """Runs a coroutine in this process, as on the dispatcher's machine, against the suite's server."""
+    environment = pool_environment(zones.folder, DISPATCHER, zones.api_url)
+    (zones.folder / DISPATCHER / "state" / "prefect").mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 
-    # Prefect reads the environment once, and another test of this process may have imported it already.
-    with temporary_settings({PREFECT_API_URL: zones.api_url, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
-        current_settings.cache_clear()
-        try:
-            return asyncio.run(function())
-        finally:
+        # Prefect reads the environment once, and another test of this process may have imported it already.
+        with temporary_settings({PREFECT_API_URL: zones.api_url, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
             current_settings.cache_clear()
+            try:
+                return asyncio.run(function())
+            finally:
+                current_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

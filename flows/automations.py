@@ -1,0 +1,77 @@
+"""Automations by which the server itself reacts: a run that falls silent is lost, and `reconcile` is told of it.
+
+They are named, so registering again brings them up to date. Without them `reconcile` does the same on its schedule.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from flows.runs import HEARTBEAT
+
+LOST_RUNS = "faceflow: lost and failed runs are looked after"
+SILENT_RUNS = "faceflow: silent runs are lost"
+_ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
+_RUNS = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
+
+
+def _of_flows(names: list[str]) -> ResourceSpecification:
+    return ResourceSpecification.model_validate({"prefect.resource.role": "flow", "prefect.resource.name": names})
+
+
+def lost_runs(flow: str, reconcile: UUID) -> AutomationCore:
+    """Starts the deployment `reconcile` as soon as a run of `flow` has crashed or failed."""
+    return AutomationCore(
+        name=LOST_RUNS,
+        description="A job whose run is lost comes back as its next attempt, where the rules send it then.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
+            match=_RUNS,
+            match_related=_of_flows([flow]),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[RunDeployment(source="selected", deployment_id=reconcile, parameters={}, job_variables=None)],
+    )
+
+
+def silent_runs_are_lost(flows: list[str], silence: timedelta) -> AutomationCore:
+    """Marks a run as crashed whose heartbeat was not heard for `silence`, and which has not ended."""
+    return AutomationCore(
+        name=SILENT_RUNS,
+        description="The machine or the process of such a run is gone; the server would show it as running for ever.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *_ENDED},
+            match=_RUNS,
+            match_related=_of_flows(flows),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, name=None, message="Its heartbeat was not heard any more.", force=False
+            )
+        ],
+    )
+
+
+async def keep_automation(client: PrefectClient, wanted: AutomationCore) -> None:
+    """Creates an automation, or brings the one of the same name up to date."""
+    known = [one.id for one in await client.read_automations_by_name(wanted.name)]
+    if not known:
+        await client.create_automation(wanted)
+        return
+    await client.update_automation(known[0], wanted)
+    for other in known[1:]:
+        await client.delete_automation(other)

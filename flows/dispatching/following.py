@@ -1,0 +1,172 @@
+"""What became of the runs of an attempt: booked, settled, started again where they were lost.
+
+Prefect says how runs fared; what it said is kept, once. When the last run of an attempt has ended its money is settled
+with what the runs cost, shards included. Everything here may be cut off and done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from uuid import UUID
+
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from faceflow.log import events
+from flows.artifacts import FAILURE_KEY, PROGRESS_KEY
+from flows.dispatching.control import Control, now
+from flows.dispatching.known import KnownMedia, facts_of
+from flows.dispatching.placing import current, place_next
+from flows.racing import STOPPED
+from flows.runs import artifact_rows, artifact_value, cancel_run, has_ended, read_runs
+from infrastructure.records.requests import Request, RequestState, change
+from infrastructure.records.runs import Run, RunKey, RunState, end_run, runs_of, start_run, submit_run
+from infrastructure.routing.model import JobProgress
+from infrastructure.routing.pools import Capacity
+
+_ENDS = {
+    StateType.COMPLETED: RunState.DONE,
+    StateType.FAILED: RunState.FAILED,
+    StateType.CRASHED: RunState.LOST,
+    StateType.CANCELLED: RunState.CANCELLED,
+}
+
+
+async def follow_up(control: Control, request: Request) -> Request:
+    """Looks what became of the runs of a placed request, and brings it further where they have ended.
+
+    Returns:
+        The request as it is now: placed still, or again as a later attempt; done, failed or cancelled; or held,
+        refused, waiting for approval as a later attempt.
+    """
+    runs = await _runs(control, request)
+    there = await read_runs(control.client, [UUID(run.flow_run_id) for run in runs if run.flow_run_id])
+    for run in runs:
+        if not run.state.ended and run.flow_run_id is not None:
+            await _book(control, run, there.get(UUID(run.flow_run_id)))
+    runs = await _runs(control, request)
+    alive = [run for run in runs if not run.state.ended]
+    if any(run.state is RunState.DONE for run in runs):
+        for run in alive:  # the losers of a race
+            found = there.get(UUID(run.flow_run_id)) if run.flow_run_id else None
+            if found is not None:
+                await cancel_run(control.client, found, STOPPED)
+    if alive or not runs:
+        await asyncio.to_thread(control.budgets.renew, request.job_id, request.attempt)
+        return request
+    return await _ended(control, request, runs)
+
+
+async def _ended(control: Control, request: Request, runs: list[Run]) -> Request:
+    """Settles the attempt, and ends the request or starts its next attempt."""
+    shards = [shard for run in runs for shard in await _shards_of(control, request, run)]
+    costs = [run.cost_usd for run in (*runs, *shards)]
+    spent = sum((cost for cost in costs if cost is not None), Decimal(0))
+    settled = await asyncio.to_thread(control.budgets.settle, request.job_id, request.attempt, spent)
+    events().info("job.settled", task_id=request.job_id, attempt=request.attempt, spent_usd=str(settled.spent_usd))
+    states = {run.state for run in runs}
+    if RunState.DONE in states:
+        return await _changed(control, request, RequestState.DONE, "")
+    lost = RunState.LOST in states or await _may_pass(control, runs)
+    if not lost:
+        cancelled = states == {RunState.CANCELLED}
+        reason = "its runs were cancelled" if cancelled else await _why_failed(control, runs)
+        return await _changed(control, request, RequestState.CANCELLED if cancelled else RequestState.FAILED, reason)
+    if request.attempt >= control.settings.routing.attempts:
+        reason = f"{request.attempt} attempts were lost; the last: {await _why_failed(control, runs)}"
+        return await _changed(control, request, RequestState.FAILED, reason)
+    events().warning("job.lost", task_id=request.job_id, attempt=request.attempt, pools=[run.pool for run in runs])
+    return await place_next(control, request, await _progress(control, request, runs))
+
+
+async def _runs(control: Control, request: Request) -> list[Run]:
+    """The attempt's own runs, without shards."""
+    found = await asyncio.to_thread(runs_of, control.database, request.job_id)
+    return [run for run in found if run.attempt == request.attempt and not run.part]
+
+
+async def _book(control: Control, run: Run, found: FlowRun | None) -> None:
+    """Keeps how far a run came."""
+    key = run.key
+    if found is None:  # somebody deleted it
+        await asyncio.to_thread(end_run, control.database, key, RunState.LOST, now())
+        return
+    if found.start_time is not None:
+        await asyncio.to_thread(start_run, control.database, key, found.start_time)
+    if has_ended(found):
+        await _book_end(control, key, found)
+
+
+async def _book_end(control: Control, key: RunKey, found: FlowRun) -> None:
+    state = _ENDS[found.state_type or StateType.CRASHED]
+    code = None
+    if state is RunState.FAILED:
+        code = (await artifact_rows(control.client, found.id, FAILURE_KEY)).get("code")
+    seconds = 0.0 if found.start_time is None else max(found.total_run_time.total_seconds(), 0.0)
+    ended: datetime = found.end_time or now()
+    await asyncio.to_thread(end_run, control.database, key, state, ended, gpu_s=seconds, error_code=code)
+
+
+async def _shards_of(control: Control, request: Request, run: Run) -> list[Run]:
+    """Books the shards that a run started on pools of the list, and gives them."""
+    if run.flow_run_id is None:
+        return []
+    chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(run.flow_run_id)]))
+    found = await control.client.read_flow_runs(flow_run_filter=chosen)
+    # Of unknown length, so that nothing is learnt from a part of a job.
+    facts = facts_of(request.job, request.job_id, request.attempt, KnownMedia(), None)
+    for shard in found:
+        pool = control.pools.by_name.get(shard.work_pool_name or "")
+        if pool is None or shard.start_time is None:
+            continue
+        key = RunKey(job_id=request.job_id, attempt=request.attempt, pool=pool.name, part=str(shard.id))
+        at = shard.created or now()
+        submitted = partial(submit_run, control.database, facts, pool, at, part=key.part, flow_run_id=key.part)
+        await asyncio.to_thread(submitted)
+        await asyncio.to_thread(start_run, control.database, key, shard.start_time)
+        if has_ended(shard):
+            await _book_end(control, key, shard)
+    ids = {str(shard.id) for shard in found}
+    return [one for one in await asyncio.to_thread(runs_of, control.database, request.job_id) if one.part in ids]
+
+
+async def _may_pass(control: Control, runs: list[Run]) -> bool:
+    """Whether a run failed in a way that may pass."""
+    for run in runs:
+        if run.state is RunState.FAILED and run.flow_run_id is not None:
+            rows = await artifact_rows(control.client, UUID(run.flow_run_id), FAILURE_KEY)
+            if rows.get("retryable") == "True":
+                return True
+    return False
+
+
+async def _why_failed(control: Control, runs: list[Run]) -> str:
+    for run in runs:
+        if run.flow_run_id is not None:
+            rows = await artifact_rows(control.client, UUID(run.flow_run_id), FAILURE_KEY)
+            if "message" in rows:
+                return f"{rows['message']} [{rows.get('code', '')}]"
+    return "; ".join(f"{run.state} on {run.pool}" for run in runs)
+
+
+async def _progress(control: Control, request: Request, runs: list[Run]) -> JobProgress:
+    """How far the attempt came; nothing is left of it elsewhere unless workers share their finished parts."""
+    first = (await asyncio.to_thread(runs_of, control.database, request.job_id))[0]
+    last = runs[0]
+    done = 0.0
+    if control.settings.exchange.folder is not None and last.flow_run_id is not None:
+        percent = await artifact_value(control.client, UUID(last.flow_run_id), PROGRESS_KEY)
+        done = min(max(float(percent or 0.0) / 100, 0.0), 1.0)
+    pool = control.pools.by_name.get(last.pool)
+    on_demand = pool is not None and pool.capacity is Capacity.ON_DEMAND
+    return JobProgress(done=done, started_at=first.submitted_at, on_demand=on_demand)
+
+
+async def _changed(control: Control, request: Request, state: RequestState, reason: str) -> Request:
+    changed = await asyncio.to_thread(change, control.database, request, state, now(), reason=reason)
+    if changed is not None:
+        events().info("job.ended", task_id=request.job_id, state=str(state), reason=reason)
+    return changed or await current(control, request)

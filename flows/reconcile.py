@@ -1,0 +1,137 @@
+"""Looks after what was dispatched: books and settles what ended, starts what was lost, retries what was held.
+
+`reconcile` and `retry-held` run on a schedule, and `reconcile` also as soon as Prefect hears of a lost or failed run.
+Neither is needed for a job that simply runs, several may run at once, and each may be cut off: the next one goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Crashed
+
+from faceflow.errors import FaceflowError
+from faceflow.log import configure_logging, events
+from faceflow.settings import Settings, current_settings
+from flows.artifacts import show_failure
+from flows.dispatch import advance
+from flows.dispatching.control import Control, controlling, now
+from flows.failures import reason_of
+from flows.runs import running_of, silent_runs
+from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
+from infrastructure.records.requests import Request, RequestState, requests_in
+from infrastructure.signals import SourceReport
+
+FOLLOWED_FLOWS = ("swap-video", "swap-shard")
+CHANGED_KEY = "reconciled-jobs"
+SIGNALS_KEY = "signals"
+_LOST = "Its heartbeat was not heard any more: the machine or the process is gone."
+
+
+@flow(
+    name="reconcile",
+    description="Books what became of dispatched runs, settles budgets, and starts lost jobs again.",
+    persist_result=False,
+)
+async def reconcile() -> int:
+    """Brings every job on its way further. Gives how many changed."""
+    return await _looking_after((RequestState.PLACING, RequestState.PLACED), mark_lost=True)
+
+
+@flow(
+    name="retry-held",
+    description="Decides held jobs again: signals, rules or budgets may have changed.",
+    persist_result=False,
+)
+async def retry_held() -> int:
+    """Decides every held job again. Gives how many changed."""
+    waiting = (RequestState.NEW, RequestState.HELD, RequestState.APPROVAL)
+    return await _looking_after(waiting, mark_lost=False)
+
+
+@flow(
+    name="refresh-signals",
+    description="Asks every source of signals and prices, so that decisions find them fresh.",
+    persist_result=False,
+)
+async def refresh_signals() -> int:
+    """Asks all sources. Gives how many answered."""
+    settings = _settings()
+    async with controlling(settings) as control:
+        reports = await control.board.ask(fresh=True)
+    rows = [_row_of(report) for report in reports]
+    await acreate_table_artifact(table=rows, key=SIGNALS_KEY, description="Sources of signals")
+    return sum(report.failure is None for report in reports)
+
+
+async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> int:
+    settings = _settings()
+    try:
+        async with controlling(settings) as control:
+            if mark_lost:
+                await _mark_lost(control)
+            changed = await _advance_all(control, states)
+            if mark_lost:
+                await asyncio.to_thread(reconcile_budgets, control.database, settings.budgets, now())
+    except Exception as error:
+        reason = reason_of(error)
+        await show_failure(reason)
+        raise reason from error
+    if changed:
+        rows = [
+            {"job": one.job_id, "state": str(one.state), "attempt": one.attempt, "reason": one.reason}
+            for one in changed
+        ]
+        await acreate_table_artifact(table=rows, key=CHANGED_KEY, description="Jobs that came further")
+    return len(changed)
+
+
+async def _advance_all(control: Control, states: Sequence[RequestState]) -> list[Request]:
+    """Brings requests further, each for itself: what one of them fails with keeps no other from it."""
+    changed: list[Request] = []
+    failed: FaceflowError | None = None
+    for before in await asyncio.to_thread(requests_in, control.database, *states):
+        with structlog.contextvars.bound_contextvars(task_id=before.job_id):
+            try:
+                after = await advance(control, before)
+            except FaceflowError as error:
+                failed = failed or error
+                events().error("job.not_advanced", **error.to_dict())
+                continue
+            if (after.state, after.attempt) != (before.state, before.attempt):
+                changed.append(after)
+    if failed is not None and not changed:
+        raise failed
+    return changed
+
+
+async def _mark_lost(control: Control) -> None:
+    """Tells the server of runs that are silent; where an automation does that too, nothing is left to do here."""
+    limit = timedelta(seconds=control.settings.routing.silence_s)
+    running: list[FlowRun] = await running_of(control.client, FOLLOWED_FLOWS)
+    for run in await silent_runs(control.client, running, limit):
+        if run.state_type is StateType.RUNNING:
+            await control.client.set_flow_run_state(run.id, Crashed(message=_LOST), force=True)
+            events().warning("run.silent", flow_run_id=str(run.id))
+
+
+def _row_of(report: SourceReport) -> dict[str, object]:
+    return {
+        "source": report.name,
+        "readings": len(report.readings),
+        "took, seconds": round(report.took_s, 3),
+        "failure": report.failure or "",
+    }
+
+
+def _settings() -> Settings:
+    settings = current_settings()
+    if not structlog.is_configured():  # a worker runs us, not the command line
+        configure_logging(settings.log)
+    return settings

@@ -1,0 +1,115 @@
+"""Through a real server: whoever asks, the job ends on the pool that its rule names, and is never started twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect, until
+from tests.dispatch.jobs import SEGMENTS, Clip, digest
+
+
+def pool_of(run: dict[str, Any]) -> str:
+    return str(run["work_pool_name"])
+
+
+def test_a_run_from_the_ui_ends_on_the_pool_of_its_rule_and_a_duplicate_starts_nothing(
+    zones: Zones, clip: Clip, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mp4"
+    job = clip.job(output, sensitivity="restricted", project="film")
+    said = zones.dispatch(job)
+    assert (said["state"], said["attempt"], said["started"]) == ("placed", 1, True)
+    assert said["decision"]["rule"] == "film"
+    [run] = said["runs"]
+    assert pool_of(zones.run(run["flow_run_id"])) == "isolated-zone"
+    assert "isolated-zone (isolated zone, owned)" in said["says"]
+    assert "Film work may not leave the isolated machine room." in said["says"]
+
+    again = zones.dispatch(job)
+    assert (again["started"], again["attempt"]) == (False, 1)
+    assert [one["flow_run_id"] for one in again["runs"]] == [run["flow_run_id"]]
+    assert "already" in again["says"]
+
+    done = zones.wait(run["flow_run_id"])
+    assert done["state_type"] == "COMPLETED", done["state"]
+    assert digest(output) == clip.sha256
+    after = zones.dispatch(job)
+    assert (after["state"], after["started"], after["attempt"]) == ("done", False, 1)
+    runs = zones.runs(flow_runs={"idempotency_key": {"any_": [f"{said['request_id']}.1.isolated-zone"]}})
+    assert len(runs) == 1
+
+
+def test_a_schedule_and_a_program_end_on_the_pools_of_their_rules(zones: Zones, clip: Clip, tmp_path: Path) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    scheduled = clip.job(tmp_path / "scheduled.mp4", sensitivity="private", project="nightly")
+    deployment = zones.api("GET", f"/deployments/name/dispatch/{DISPATCHER}")
+    once = {"rrule": f"DTSTART:{soon:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=YEARLY;COUNT=1"}
+    body = [{"active": True, "schedule": once, "parameters": {"job": scheduled}}]
+    zones.ask("POST", f"/deployments/{deployment['id']}/schedules", body)
+
+    async def program() -> str:
+        from prefect.deployments import arun_deployment
+
+        job = clip.job(tmp_path / "program.mp4", project="program")
+        run = await arun_deployment(f"dispatch/{DISPATCHER}", parameters={"job": job}, timeout=0)
+        return str(run.id)
+
+    asked = zones.answer(zones.wait(in_prefect(zones, program)))
+    [run] = asked["runs"]
+    assert (asked["decision"]["rule"], pool_of(zones.run(run["flow_run_id"]))) == ("ordinary", "public-zone")
+    assert zones.wait(run["flow_run_id"])["state_type"] == "COMPLETED"
+
+    def by_schedule() -> list[dict[str, Any]]:
+        found = zones.runs(flow_runs={"deployment_id": {"any_": [deployment["id"]]}})
+        return [one for one in found if one["auto_scheduled"] and one["state_type"] == "COMPLETED"]
+
+    [decided] = until(by_schedule)
+    said = zones.answer(decided)
+    [run] = said["runs"]
+    assert pool_of(zones.run(run["flow_run_id"])) == "private-zone"
+    assert zones.wait(run["flow_run_id"])["state_type"] == "COMPLETED"
+    assert digest(tmp_path / "scheduled.mp4") == digest(tmp_path / "program.mp4") == clip.sha256
+
+
+def test_a_killed_run_comes_back_elsewhere_with_only_the_missing_segments(
+    zones: Zones, clip: Clip, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mp4"
+    job = clip.job(output, project="lost")
+    said = zones.dispatch(job, "lost")
+    [first] = said["runs"]
+    assert pool_of(zones.run(first["flow_run_id"])) == "public-zone"
+
+    def composed(pool: str) -> list[int]:
+        found = [event for event in zones.events(pool) if event["task_id"] == task(zones, job)]
+        return [one["segment"] for one in found if one["event"] == "stage.finished" and one["stage"] == "compose"]
+
+    until(lambda: len(composed("public-zone")) >= 3)
+    [pid] = zones.jobs_of("public-zone")
+    # From now on the rules send it elsewhere.
+    rules = zones.folder / "rules.yaml"
+    rules.write_text(rules.read_text().replace("prefer: [public-zone]", "prefer: [private-zone]"))
+    os.kill(pid, signal.SIGKILL)
+
+    second = f"{said['request_id']}.2.private-zone"
+    [run] = until(lambda: zones.runs(flow_runs={"idempotency_key": {"any_": [second]}}))
+    done = zones.wait(run["id"])
+    assert done["state_type"] == "COMPLETED", done["state"]
+    assert digest(output) == clip.sha256
+    there, here = composed("public-zone"), composed("private-zone")
+    # What was composed and not published yet when it was killed is done again.
+    assert SEGMENTS - len(there) <= len(here) <= SEGMENTS - len(there) + 2
+    assert [event["event"] for event in zones.events("private-zone")].count("job.found_prepared") == 1
+    assert zones.run(first["flow_run_id"])["state_type"] == "CRASHED"
+
+
+def task(zones: Zones, job: dict[str, Any]) -> str:
+    from faceflow.job import SwapJob
+    from faceflow.stages.identity import identify
+
+    return identify(SwapJob.model_validate(json.loads(json.dumps(job)))).job_id
