@@ -24,7 +24,7 @@ from faceflow.log import events
 from faceflow.media.model import Segment
 from faceflow.stages.model import Part
 from flows.dispatched import Dispatched
-from flows.runs import cancel_run, has_completed, has_ended
+from flows.runs import cancel_run, has_completed, has_ended, sent
 from flows.segment_work import SegmentWork
 from flows.shard_plan import Shard, plan_shards, seconds_a_frame
 
@@ -96,7 +96,7 @@ async def _share(
 async def _start(client: PrefectClient, work: SegmentWork, request: SwapJob, shard: Shard) -> _Started | None:
     first, last = shard.segments[0].number, shard.segments[-1].number
     parameters = {
-        "job": request.model_dump(mode="json"),
+        "job": sent(request),
         "job_id": work.identity.job_id,
         "segments": [segment.number for segment in shard.segments],
     }

@@ -21,6 +21,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Cancelling
 
+from faceflow.job import SwapJob
+
 HEARTBEAT = "prefect.flow-run.heartbeat"
 
 
@@ -110,3 +112,8 @@ async def silent_runs(client: PrefectClient, runs: Sequence[FlowRun], limit: tim
         if not response.json()["events"]:
             silent.append(run)
     return silent
+
+
+def sent(job: SwapJob) -> dict[str, Any]:
+    """A job as a parameter: only what differs from the defaults, so that workers of another version take it too."""
+    return job.model_dump(mode="json", exclude_defaults=True)

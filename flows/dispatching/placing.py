@@ -20,6 +20,7 @@ from faceflow.log import events
 from flows.dispatched import Dispatched, WorkPlace
 from flows.dispatching.control import Control, now
 from flows.dispatching.known import KnownMedia, facts_of
+from flows.runs import sent
 from infrastructure.budgets.approvals import job_left_usd
 from infrastructure.records.decisions import decisions_of, keep_decision
 from infrastructure.records.requests import Request, RequestState, change, find_request
@@ -236,7 +237,7 @@ async def _start_on(
     run = await arun_deployment(
         deployment.id,
         client=control.client,
-        parameters={"job": request.job.model_dump(mode="json"), "dispatched": dispatched.model_dump(mode="json")},
+        parameters={"job": sent(request.job), "dispatched": dispatched.model_dump(mode="json")},
         idempotency_key=dispatched.run_key(pool.name),
         timeout=0,
         as_subflow=False,

@@ -43,17 +43,22 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
         FaceflowError: what the job itself failed with.
     """
     preflight(job, settings)
-    if running_server(settings) is None and not os.environ.get("PREFECT_API_URL"):
-        raise ServerError(
-            "server.not_running",
-            "No Prefect server is running for --remote.",
-            "Start one with `faceflow up`, or set PREFECT_API_URL to your server.",
-        )
+    require_server(settings, "--remote")
     with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         # Of our own server's worker we know whether it is there; a company's workers may come later.
         working = (lambda: is_up(settings)) if address.owned and pool == settings.pool.name else lambda: True
         return asyncio.run(_start_and_follow(job, pool, working))
+
+
+def require_server(settings: Settings, option: str) -> None:
+    """Raises `server.not_running` where no server is there for `option` and none is named."""
+    if running_server(settings) is None and not os.environ.get("PREFECT_API_URL"):
+        raise ServerError(
+            "server.not_running",
+            f"No Prefect server is running for {option}.",
+            "Start one with `faceflow up`, or set PREFECT_API_URL to your server.",
+        )
 
 
 async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]) -> JobRecord:
@@ -77,7 +82,7 @@ async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]
         )
         console().print(f"run {run.name}  [dim]{run.id}[/]")
         final = await _follow(client, run.id, pool, working)
-        return await _result(client, final)
+        return await result_of(client, final)
 
 
 async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Callable[[], bool]) -> FlowRun:
@@ -124,7 +129,8 @@ def _worker_missing(pool: str) -> ServerError:
     )
 
 
-async def _result(client: PrefectClient, run: FlowRun) -> JobRecord:
+async def result_of(client: PrefectClient, run: FlowRun) -> JobRecord:
+    """What a run that has ended gave, or the error that it left."""
     from flows.artifacts import FAILURE_KEY, RESULT_KEY
     from flows.runs import artifact_rows
     from infrastructure.ledger import JobRecord

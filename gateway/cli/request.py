@@ -44,6 +44,17 @@ def sources_of(portraits: Sequence[str], named: Sequence[str]) -> dict[str, list
     return sources
 
 
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
+    """Labels from `NAME=VALUE` texts. Raises JobError `job.usage` for another form."""
+    labels = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise JobError("job.usage", f"{text!r} is not a label.", "Write --label NAME=VALUE, as in kind=campaign.")
+        labels[name] = value
+    return labels
+
+
 def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMapping]:
     """The face map that `PERSON=NAME` texts ask for.
 

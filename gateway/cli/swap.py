@@ -13,7 +13,7 @@ from faceflow.errors import JobError
 from faceflow.job import FaceOrder, Gender, MaskKind, Priority, Selection, Sensitivity, SpeedPreset
 from faceflow.settings import current_settings
 from gateway.cli.local_run import run_job
-from gateway.cli.request import ages_of, build_job, mappings_of, sources_of
+from gateway.cli.request import ages_of, build_job, labels_of, mappings_of, sources_of
 from gateway.cli.screen import print_json, record_json, show_record
 
 
@@ -28,6 +28,13 @@ def swap(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,
     pool: Annotated[str, typer.Option("--pool", help="With --remote: the work pool to run on.")] = "local",
+    dispatch: Annotated[
+        bool, typer.Option("--dispatch", help="Run where the routing rules send it, say why, and follow it.")
+    ] = False,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="With --dispatch: what rules may ask for; may be repeated."),
+    ] = None,
     faces: Annotated[
         Selection | None,
         typer.Option(
@@ -127,6 +134,8 @@ def swap(
             "A swap needs at least one source portrait and a target.",
             "faceflow swap SOURCE... TARGET -o OUT",
         )
+    if dispatch and remote:
+        raise JobError("job.usage", "--dispatch and --remote exclude each other.", "Leave out one of the two.")
     *portraits, target = paths
     sources = sources_of(portraits, source or ())
     if mapped and faces not in (None, Selection.MAPPED):
@@ -173,7 +182,11 @@ def swap(
         priority=priority,
     )
     settings = current_settings()
-    if remote:
+    if dispatch:
+        from gateway.cli.dispatched_run import run_dispatched
+
+        record = run_dispatched(job, labels_of(label or ()), settings)
+    elif remote:
         from gateway.cli.remote_run import run_remote
 
         record = run_remote(job, pool, settings)

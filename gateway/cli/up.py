@@ -1,4 +1,4 @@
-"""`faceflow up`: server, local pool, deployments and worker in one command; Ctrl-C ends all of it."""
+"""`faceflow up`: server, local pools, deployments, dispatcher and workers in one command; Ctrl-C ends all of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -15,13 +16,18 @@ import typer
 
 from faceflow.log import events
 from faceflow.settings import Settings, current_settings
+from faceflow.zones import Zone
 from gateway.cli.screen import console, waiting
+from infrastructure.policy_files import read_text
+from infrastructure.routing.loading import load_pools
 from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import ServerAddress, end_if_unused, lease_server, only_up
 from infrastructure.server.record import ServerFiles
 from infrastructure.worker import local_worker, require_running, worker_name
 
 CHECK_S = 1.0
+LOCAL = "local"
+"""Provider of the pools in the list that `up` serves."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -46,35 +52,82 @@ def up(
             signal.signal(number, handler)
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """A pool that this machine serves."""
+
+    pool: str
+    zone: Zone
+    jobs: int
+    log: Path
+
+
+def _served(settings: Settings, jobs: int) -> list[_Served]:
+    """This machine's own pool, and those that are local by the list of pools: several zones on one machine.
+
+    Raises:
+        PolicyError: the list of pools cannot be used.
+    """
+    folder = ServerFiles(settings.paths.state).directory
+    found = {settings.pool.name: _Served(settings.pool.name, settings.pool.zone, jobs, folder / "worker.log")}
+    if settings.routing.pools is not None:
+        for pool in load_pools(read_text(settings.routing.pools), str(settings.routing.pools)).pools:
+            if pool.provider == LOCAL:
+                log = folder / f"worker-{pool.name}.log"
+                found.setdefault(pool.name, _Served(pool.name, pool.zone, pool.gpus, log))
+    return list(found.values())
+
+
 def _run(settings: Settings, jobs: int) -> NoReturn:
-    pool, name = settings.pool.name, worker_name(settings.paths.state)
-    log = ServerFiles(settings.paths.state).directory / "worker.log"
+    served, name = _served(settings, jobs), worker_name(settings.paths.state)
+    control = settings.routing.dispatcher_pool
+    names = [one.pool for one in served] + [control]
     with ExitStack() as stack:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
             os.environ.update(client_environment(settings.paths.state, address.api_url))
-            from flows.registration import end_abandoned_runs, register_work_pool
+            from flows.registration import end_abandoned_runs, register_dispatcher, register_work_pool
 
-            deployment = asyncio.run(register_work_pool(pool, jobs))
+            async def register() -> list[str]:
+                deployments = [await register_work_pool(one.pool, one.jobs) for one in served]
+                return [*deployments, await register_dispatcher(settings)]
+
+            async def end_abandoned() -> None:
+                for pool in names:
+                    await end_abandoned_runs(pool, name, only_worker=address.owned)
+
+            deployments = asyncio.run(register())
             # Those of an earlier `faceflow up` that could not do it itself.
-            asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+            asyncio.run(end_abandoned())
         try:
-            with local_worker(pool, settings.pool.zone, name, log) as worker:
-                _say_so(address, deployment, log)
+            with ExitStack() as working:
+                workers = {
+                    one.log: working.enter_context(local_worker(one.pool, one.zone, name, one.log)) for one in served
+                }
+                log = served[0].log.with_name(f"worker-{control}.log")
+                workers[log] = working.enter_context(local_worker(control, settings.pool.zone, name, log))
+                _say_so(address, deployments, served[0].log)
                 while True:
-                    require_running(worker, log)
+                    for written, worker in workers.items():
+                        require_running(worker, written)
                     time.sleep(CHECK_S)
         finally:
-            asyncio.run(end_abandoned_runs(pool, name, only_worker=address.owned))
+            asyncio.run(end_abandoned())
 
 
-def _say_so(address: ServerAddress, deployment: str, log: Path) -> None:
+def _say_so(address: ServerAddress, deployments: list[str], log: Path) -> None:
     screen = console()
     screen.print(f"[bold]faceflow is up[/]  {address.ui_url}")
-    screen.print(f"  deployment  {deployment}   (start runs in the UI, or: faceflow swap --remote ...)")
-    screen.print(f"  worker log  {log}")
+    for deployment in deployments:
+        screen.print(f"  deployment  {deployment}")
+    screen.print(
+        "  start runs in the UI, or: faceflow swap --remote ... (here), faceflow swap --dispatch ... (by rules)"
+    )
+    screen.print(f"  worker logs {log.parent}/worker*.log")
     screen.print("  Ctrl-C ends all of it.")
-    events().info("up.ready", ui_url=address.ui_url, deployment=deployment, worker_log=str(log))
+    events().info(
+        "up.ready", ui_url=address.ui_url, deployment=deployments[0], deployments=deployments, worker_log=str(log)
+    )
 
 
 def _end(_signal: int, _frame: FrameType | None) -> NoReturn:

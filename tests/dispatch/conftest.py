@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 import pytest
@@ -30,7 +32,7 @@ DISPATCHER = "dispatch"
 ZONES = {"isolated-zone": Zone.ISOLATED, "private-zone": Zone.PRIVATE, "public-zone": Zone.PUBLIC}
 T = TypeVar("T")
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
 
 
 @dataclass
@@ -96,13 +98,16 @@ class Zones:
         lines = (self.folder / f"{pool}.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
-    def jobs_of(self, pool: str) -> list[int]:
-        """Processes of runs on the pool."""
-        return [
-            pid
-            for pid in descendants(self.supervisors[pool])
-            if b"prefect.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+    def kill(self, pool: str, run_id: str) -> None:
+        """Kills the processes of a run, as a machine does that is switched off."""
+        mark = f"PREFECT__FLOW_RUN_ID={UUID(run_id)}"
+        killed = []
+        for pid in descendants(self.supervisors[pool]):
+            with suppress(OSError):
+                if mark in Path(f"/proc/{pid}/environ").read_text().split("\0"):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+        assert killed, "the run has no process"
 
 
 def until(condition: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
@@ -125,6 +130,7 @@ def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
         "FACEFLOW_ROUTING__POOLS": str(HERE / "pools.yaml"),
         "FACEFLOW_ROUTING__RULES": str(folder / "rules.yaml"),
         "FACEFLOW_SIGNALS__PREFECT_TTL_S": "0",
+        "FACEFLOW_ROUTING__SHARDS": "1",
         "FACEFLOW_PIPELINE__SHARD_S": "0.1",
         "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000",
         "FACEFLOW_LOG__FORMAT": "json",

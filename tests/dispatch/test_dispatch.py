@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +43,11 @@ def test_a_run_from_the_ui_ends_on_the_pool_of_its_rule_and_a_duplicate_starts_n
 
 
 def test_a_schedule_and_a_program_end_on_the_pools_of_their_rules(zones: Zones, clip: Clip, tmp_path: Path) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=3)
     scheduled = clip.job(tmp_path / "scheduled.mp4", sensitivity="private", project="nightly")
     deployment = zones.api("GET", f"/deployments/name/dispatch/{DISPATCHER}")
-    once = {"rrule": f"DTSTART:{soon:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=YEARLY;COUNT=1"}
-    body = [{"active": True, "schedule": once, "parameters": {"job": scheduled}}]
-    zones.ask("POST", f"/deployments/{deployment['id']}/schedules", body)
+    often = {"interval": 20, "anchor_date": datetime.now(UTC).isoformat()}
+    body = [{"active": True, "schedule": often, "parameters": {"job": scheduled}}]
+    [schedule] = zones.ask("POST", f"/deployments/{deployment['id']}/schedules", body)
 
     async def program() -> str:
         from prefect.deployments import arun_deployment
@@ -68,7 +65,8 @@ def test_a_schedule_and_a_program_end_on_the_pools_of_their_rules(zones: Zones, 
         found = zones.runs(flow_runs={"deployment_id": {"any_": [deployment["id"]]}})
         return [one for one in found if one["auto_scheduled"] and one["state_type"] == "COMPLETED"]
 
-    [decided] = until(by_schedule)
+    decided, *_ = until(by_schedule)
+    zones.ask("DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}", None)
     said = zones.answer(decided)
     [run] = said["runs"]
     assert pool_of(zones.run(run["flow_run_id"])) == "private-zone"
@@ -90,11 +88,10 @@ def test_a_killed_run_comes_back_elsewhere_with_only_the_missing_segments(
         return [one["segment"] for one in found if one["event"] == "stage.finished" and one["stage"] == "compose"]
 
     until(lambda: len(composed("public-zone")) >= 3)
-    [pid] = zones.jobs_of("public-zone")
     # From now on the rules send it elsewhere.
     rules = zones.folder / "rules.yaml"
     rules.write_text(rules.read_text().replace("prefer: [public-zone]", "prefer: [private-zone]"))
-    os.kill(pid, signal.SIGKILL)
+    zones.kill("public-zone", first["flow_run_id"])
 
     second = f"{said['request_id']}.2.private-zone"
     [run] = until(lambda: zones.runs(flow_runs={"idempotency_key": {"any_": [second]}}))

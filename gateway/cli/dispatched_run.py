@@ -1,0 +1,213 @@
+"""`faceflow swap --dispatch`: gives the job to the dispatcher, says what it decided, and follows the job to its end.
+
+The rules choose the pool. Ending this process with Ctrl-C leaves the job running; the same command attaches to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from rich.markup import escape
+
+from faceflow.errors import JobError, ServerError
+from faceflow.job import SwapJob
+from faceflow.log import events
+from faceflow.media.model import MediaInfo
+from faceflow.settings import Settings
+from faceflow.stages.preflight import preflight
+from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of
+from gateway.cli.screen import console, progress_bar
+from infrastructure.server.environment import client_environment
+from infrastructure.server.lease import lease_server
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.dispatching.telling import Dispatching
+    from infrastructure.ledger import JobRecord
+
+DECIDE_S = 120.0
+"""Longest wait for the dispatcher's answer, seconds."""
+NEXT_ATTEMPT_S = 60.0
+"""How long the next attempt of a lost run is waited for, beyond the time in which the dispatcher looks after them."""
+
+
+def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> JobRecord:
+    """Has the job run where the rules send it, and gives what it produced.
+
+    Args:
+        job: the request.
+        labels: names and values that rules may ask for.
+        settings: of this machine.
+
+    Raises:
+        ServerError: `server.not_running`, `server.deployment_missing`, `server.dispatcher_silent`,
+            `server.unreachable`.
+        JobError: `job.held`, `job.waits_for_approval`, `job.refused`.
+        FaceflowError: what the job itself failed with.
+    """
+    described, _ = preflight(job, settings)
+    known = {"labels": labels, **(_known(described) if isinstance(described, MediaInfo) else {"frames": 1})}
+    require_server(settings, "--dispatch")
+    with lease_server(settings) as address:
+        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        return asyncio.run(_dispatch_and_follow(job, known, settings))
+
+
+def _known(media: MediaInfo) -> dict[str, Any]:
+    """What the headers say."""
+    video = media.video
+    known: dict[str, Any] = {"width": video.width_px, "height": video.height_px}
+    if media.duration_s:
+        known["duration_s"] = media.duration_s
+        if video.average_rate:
+            known["frames"] = max(round(media.duration_s * video.average_rate), 1)
+    return known
+
+
+async def _dispatch_and_follow(job: SwapJob, known: dict[str, Any], settings: Settings) -> JobRecord:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        said = await _dispatched(client, job, known, settings)
+        console().print(escape(said.says))
+        events().info("job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started)
+        _require_on_its_way(said)
+        return await result_of(client, await _follow(client, said, settings))
+
+
+async def _dispatched(client: PrefectClient, job: SwapJob, known: dict[str, Any], settings: Settings) -> Dispatching:
+    """The dispatcher's answer."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.exceptions import ObjectNotFound
+
+    from flows.dispatching.telling import DECISION_KEY, Dispatching
+    from flows.runs import artifact_rows, has_completed, has_ended, sent
+
+    name = f"dispatch/{settings.routing.dispatcher_pool}"
+    try:
+        deployment = await client.read_deployment_by_name(name)
+    except ObjectNotFound as error:
+        raise ServerError(
+            "server.deployment_missing",
+            f"The server has no deployment {name!r}.",
+            "Start the dispatcher with `faceflow up`, or name its pool with FACEFLOW_ROUTING__DISPATCHER_POOL.",
+        ) from error
+    parameters = {"job": sent(job), "known": known, "again": True}
+    run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    deadline = time.monotonic() + DECIDE_S
+    while time.monotonic() < deadline:
+        run = await client.read_flow_run(run.id)
+        if has_ended(run) or run.state_type is StateType.PAUSED:
+            record = (await artifact_rows(client, run.id, DECISION_KEY)).get("record")
+            if record is not None and (has_completed(run) or run.state_type is StateType.PAUSED):
+                return Dispatching.model_validate_json(record)
+            if has_ended(run):
+                await result_of(client, run)  # raises what the dispatcher failed with
+        await asyncio.sleep(FOLLOW_S)
+    raise ServerError(
+        "server.dispatcher_silent",
+        f"The dispatcher has not answered for {DECIDE_S:.0f} s; its run is {run.id}.",
+        "See that a worker of its pool runs (`faceflow up`), and give the same command again.",
+        flow_run_id=str(run.id),
+    )
+
+
+def _require_on_its_way(said: Dispatching) -> None:
+    from infrastructure.records.requests import RequestState
+
+    if said.state is RequestState.APPROVAL:
+        raise JobError(
+            "job.waits_for_approval",
+            "The job costs more than its budget holds.",
+            "Approve it in the Prefect UI (the run of `dispatch` is suspended and shows a form), or raise the budget "
+            "with `faceflow budget set`; then give the same command again.",
+        )
+    if said.state in {RequestState.HELD, RequestState.NEW}:
+        reason = said.decision.reason if said.decision is not None else "it is not decided yet"
+        raise JobError(
+            "job.held",
+            f"The job is held: {reason}.",
+            "It is decided again by itself when signals, rules or budgets change; the same command attaches to it.",
+        )
+    if said.state is RequestState.REFUSED:
+        raise JobError("job.refused", said.says.splitlines()[0], "See the rules with `faceflow policy show`.")
+
+
+async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) -> FlowRun:
+    """The run that counts when it has ended: the first that ended well, or the last attempt's."""
+    from flows.progress import Snapshot
+    from flows.runs import has_completed, has_ended
+
+    decision = said.decision
+    pools = [run.pool for run in said.runs]
+    if decision is not None:
+        pools += [rejected.pool for rejected in decision.rejected]
+        pools += [placement.pool for placement in decision.placements]
+    attempt, heard = said.attempt, time.monotonic()
+    ended_since: float | None = None
+    with progress_bar() as move:
+        while time.monotonic() - heard < SILENCE_S:
+            try:
+                later = await _runs_of(client, said.request_id, attempt + 1, pools)
+                attempt, runs = (
+                    (attempt + 1, later)
+                    if later
+                    else (attempt, await _runs_of(client, said.request_id, attempt, pools))
+                )
+                percent = max([await _percent(client, run) for run in runs if not has_ended(run)], default=0.0)
+            except httpx.TransportError:
+                await asyncio.sleep(FOLLOW_S)
+                continue
+            heard = time.monotonic()
+            for run in runs:
+                if has_completed(run):
+                    return run
+            alive = [run for run in runs if not has_ended(run)]
+            if alive:
+                ended_since = None
+                state = f"attempt {attempt} " + ", ".join(
+                    sorted({(run.state_name or "waits").lower() for run in alive})
+                )
+                events().info("run.followed", flow_run_id=str(alive[0].id), state=state, percent=percent)
+                move(Snapshot(state, percent / 100, 0, 0.0, None, None))
+            elif runs:
+                ended_since = ended_since or heard
+                waited_s = heard - ended_since
+                longest_s = settings.routing.reconcile_s + NEXT_ATTEMPT_S
+                if not await _may_come_back(client, runs[0]) or waited_s > longest_s:
+                    return runs[0]
+            await asyncio.sleep(FOLLOW_S)
+    raise ServerError(
+        "server.unreachable",
+        f"The Prefect server has not answered for {SILENCE_S:.0f} s while the job was being followed.",
+        "Give the same command again when the server is back: it attaches to the job or finds it finished.",
+    )
+
+
+async def _runs_of(client: PrefectClient, name: str, attempt: int, pools: list[str]) -> list[FlowRun]:
+    from flows.runs import runs_with_keys
+
+    return await runs_with_keys(client, [f"{name}.{attempt}.{pool}" for pool in dict.fromkeys(pools)])
+
+
+async def _percent(client: PrefectClient, run: FlowRun) -> float:
+    from flows.artifacts import PROGRESS_KEY
+    from flows.runs import artifact_value
+
+    return float(await artifact_value(client, run.id, PROGRESS_KEY) or 0.0)
+
+
+async def _may_come_back(client: PrefectClient, run: FlowRun) -> bool:
+    """Whether the dispatcher starts a run like this again."""
+    from flows.artifacts import FAILURE_KEY
+    from flows.runs import artifact_rows
+
+    if run.state is None or run.state.is_crashed():
+        return True
+    return (await artifact_rows(client, run.id, FAILURE_KEY)).get("retryable") == "True"

@@ -1,0 +1,347 @@
+"""Attempts of a job against a real server, on pools where nobody works: the tests say how runs end.
+
+Whatever is cut off or done twice, a job is started once an attempt, and its money is booked once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from faceflow.job import Budget, SwapJob
+from faceflow.settings import current_settings
+from flows.dispatching import placing
+from infrastructure.budgets.approvals import approve
+from infrastructure.budgets.limits import set_limit, standing
+from infrastructure.budgets.model import ReservationState
+from infrastructure.records.requests import Request, RequestState, find_request, remember
+from infrastructure.records.runs import runs_of
+from tests.dispatch.conftest import Zones, in_prefect
+
+PARKED = "place: {lock: [parked-a]}"
+RACE = "place: {parallel: [{pool: parked-a}, {pool: parked-b}]}"
+
+
+@pytest.fixture
+def parked(zones: Zones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a coroutine of the test with a dispatcher that takes no notice of workers."""
+    rules = tmp_path / "rules.yaml"
+
+    def run(test: Callable[[Any], Awaitable[Any]], place: str = PARKED, **environment: str) -> Any:
+        rules.write_text(f"version: 1\nrules: [{{name: only, {place}}}]\n")
+
+        async def controlled() -> Any:
+            for name, value in {
+                "FACEFLOW_ROUTING__RULES": str(rules),
+                "FACEFLOW_SIGNALS__PREFECT": "false",
+                "FACEFLOW_PATHS__STATE": str(tmp_path / "state"),
+                **environment,
+            }.items():
+                monkeypatch.setenv(name, value)
+            current_settings.cache_clear()
+            from flows.dispatching.control import controlling
+
+            async with controlling(current_settings()) as control:
+                return await test(control)
+
+        return in_prefect(zones, controlled)
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parked_pools(zones: Zones) -> None:
+    async def register() -> None:
+        from flows.registration import register_work_pool
+
+        for pool in ("parked-a", "parked-b"):
+            await register_work_pool(pool, 2)
+
+    in_prefect(zones, register)
+
+
+def request(control: Any, folder: Path, name: str = "job", frames: int = 100, **more: Any) -> Request:
+    """A request of 100 frames: 3.71 s on such a pool, which costs a dollar a second."""
+    from flows.dispatching.control import now
+    from flows.dispatching.known import KnownMedia
+
+    job = SwapJob.model_validate(
+        {
+            "sources": [{"portraits": ["a.png"]}],
+            "target": "t.mp4",
+            "output": "o.mp4",
+            "project": "demo",
+            "consent": {"subject": "s", "scope": "s"},
+            **more,
+        }
+    )
+    known = KnownMedia(frames=frames, width=176, height=144, faces=1)
+    return remember(control.database, f"{folder.name}-{name}", job, known.model_dump_json(), now())
+
+
+async def end(control: Any, run_id: str, state: str) -> None:
+    """Says how a run ended, as a worker does."""
+    from prefect.states import Cancelled, Completed, Crashed, Running
+
+    await control.client.set_flow_run_state(UUID(run_id), Running(), force=True)
+    ended = {"completed": Completed, "crashed": Crashed, "cancelled": Cancelled}[state]()
+    await control.client.set_flow_run_state(UUID(run_id), ended, force=True)
+
+
+def runs(control: Any, seen: Request) -> list[tuple[int, str, str]]:
+    return [(run.attempt, run.pool, str(run.state)) for run in runs_of(control.database, seen.job_id)]
+
+
+def reservations(control: Any, seen: Request) -> list[tuple[int, str]]:
+    return [(one.attempt, str(one.state)) for one in control.budgets.of_job(seen.job_id)]
+
+
+def test_dispatchers_that_come_at_once_start_one_run(parked: Any, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        seen = request(control, tmp_path)
+        after = await asyncio.gather(*(advance(control, seen) for _ in range(6)))
+        assert {one.attempt for one in after} == {1}
+        assert {one.state for one in after} <= {RequestState.PLACING, RequestState.PLACED}
+        assert runs(control, seen) == [(1, "parked-a", "submitted")]
+        assert reservations(control, seen) == [(1, "reserved")]
+        [run] = runs_of(control.database, seen.job_id)
+        from flows.runs import runs_with_keys
+
+        [started] = await runs_with_keys(control.client, [f"{seen.job_id}.1.parked-a"])
+        assert str(started.id) == run.flow_run_id
+
+    parked(test)
+
+
+@pytest.mark.parametrize("cut", ["reserve", "start", "placed"])
+def test_what_a_dead_dispatcher_left_behind_is_started_once(
+    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    class CutOffError(Exception):
+        pass
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise CutOffError
+
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        seen = request(control, tmp_path, cut)
+        real = placing.change
+        with monkeypatch.context() as broken:
+            if cut == "reserve":
+                broken.setattr(type(control.budgets), "reserve", dies)
+            elif cut == "start":
+                broken.setattr(placing, "arun_deployment", dies)
+            else:
+                broken.setattr(
+                    placing,
+                    "change",
+                    lambda database, before, state, *rest, **more: (
+                        dies() if state is RequestState.PLACED else real(database, before, state, *rest, **more)
+                    ),
+                )
+            with pytest.raises(CutOffError):
+                await advance(control, seen)
+        left = find_request(control.database, seen.job_id)
+        assert left is not None
+        assert (left.state, left.attempt) == (RequestState.PLACING, 1)
+        assert await advance(control, left) == left, "it may be in work with another dispatcher"
+        after = await advance(_impatient(control), left)
+        assert (after.state, after.attempt) == (RequestState.PLACED, 1)
+        assert runs(control, seen) == [(1, "parked-a", "submitted")]
+        assert reservations(control, seen) == [(1, "reserved")]
+
+    parked(test)
+
+
+def _impatient(control: Any) -> Any:
+    from dataclasses import replace
+
+    routing = control.settings.routing.model_copy(update={"placing_s": 0.0})
+    return replace(control, settings=control.settings.model_copy(update={"routing": routing}))
+
+
+def test_a_finished_run_is_settled_once_and_a_lost_one_comes_back(parked: Any, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        set_limit(control.database, "demo", Decimal(1000))
+        placed = await advance(control, request(control, tmp_path))
+        [first] = runs_of(control.database, placed.job_id)
+        await end(control, first.flow_run_id or "", "crashed")
+        again = await advance(control, placed)
+        assert (again.state, again.attempt) == (RequestState.PLACED, 2)
+        assert runs(control, placed) == [(1, "parked-a", "lost"), (2, "parked-a", "submitted")]
+        assert reservations(control, placed) == [(1, "settled"), (2, "reserved")]
+
+        second = runs_of(control.database, placed.job_id)[1]
+        await end(control, second.flow_run_id or "", "completed")
+        both = await asyncio.gather(advance(control, again), advance(control, again))
+        assert [one.state for one in both] == [RequestState.DONE] * 2
+        assert reservations(control, placed) == [(1, "settled"), (2, "settled")]
+        spent = [run.cost_usd for run in runs_of(control.database, placed.job_id)]
+        assert all(cost is not None and cost > 0 for cost in spent)
+        from flows.dispatching.control import now
+
+        books = standing(control.database, "demo", now())
+        assert (books.reserved_usd, books.spent_usd) == (0, sum(cost or 0 for cost in spent))
+        assert await advance(control, both[0]) == both[0]
+
+    parked(test)
+
+
+def test_attempts_are_bounded(parked: Any, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        seen = await advance(control, request(control, tmp_path))
+        for _ in range(2):
+            last = runs_of(control.database, seen.job_id)[-1]
+            await end(control, last.flow_run_id or "", "crashed")
+            seen = await advance(control, seen)
+        assert (seen.state, seen.attempt) == (RequestState.FAILED, 2)
+        assert "2 attempts were lost" in seen.reason
+        assert reservations(control, seen) == [(1, "settled"), (2, "settled")]
+
+    parked(test, FACEFLOW_ROUTING__ATTEMPTS="2")
+
+
+def test_a_race_is_over_when_one_has_finished(parked: Any, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        placed = await advance(control, request(control, tmp_path))
+        slow, quick = (run.flow_run_id or "" for run in runs_of(control.database, placed.job_id))
+        assert runs(control, placed) == [(1, "parked-a", "submitted"), (1, "parked-b", "submitted")]
+        reserved = control.budgets.of_job(placed.job_id)[0].amount_usd
+        await end(control, quick, "completed")
+        waits = await advance(control, placed)
+        assert waits.state is RequestState.PLACED
+        loser = await control.client.read_flow_run(UUID(slow))
+        assert loser.state is not None
+        assert loser.state.is_cancelled()
+        done = await advance(control, waits)
+        assert done.state is RequestState.DONE
+        assert runs(control, placed) == [(1, "parked-a", "cancelled"), (1, "parked-b", "done")]
+        [settled] = control.budgets.of_job(placed.job_id)
+        assert settled.state is ReservationState.SETTLED
+        assert settled.spent_usd is not None
+        assert settled.spent_usd < reserved
+
+    parked(test, RACE)
+
+
+def test_the_winner_itself_stops_the_others(parked: Any, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from faceflow.errors import CancelledError
+        from flows.dispatch import advance
+        from flows.dispatched import Dispatched
+        from flows.racing import require_race_open, stop_rivals
+
+        placed = await advance(control, request(control, tmp_path))
+        slow, quick = (run.flow_run_id or "" for run in runs_of(control.database, placed.job_id))
+        run = await control.client.read_flow_run(UUID(quick))
+        told = Dispatched.model_validate(run.parameters["dispatched"])
+        await require_race_open(told, "parked-b")
+        await end(control, quick, "completed")
+        with pytest.raises(CancelledError, match=r"fault\.race_lost"):
+            await require_race_open(told, "parked-a")
+        await stop_rivals(told, "parked-b")
+        loser = await control.client.read_flow_run(UUID(slow))
+        assert loser.state is not None
+        assert loser.state.is_cancelled()
+        assert (await control.client.read_flow_run(UUID(quick))).state.is_completed()
+
+    parked(test, RACE)
+
+
+def test_a_held_job_says_why_and_is_placed_when_the_rules_allow_it(parked: Any, tmp_path: Path) -> None:
+    async def held(control: Any) -> Request:
+        from flows.dispatch import advance
+        from infrastructure.records.decisions import decisions_of
+
+        seen = await advance(control, request(control, tmp_path))
+        assert (seen.state, seen.attempt, seen.reason) == (RequestState.HELD, 0, "the pool is not there yet")
+        again = await advance(control, seen)
+        assert (again.state, again.reason) == (seen.state, seen.reason)
+        assert len(decisions_of(control.database, seen.job_id)) == 1, "the same hold is kept once"
+        return again
+
+    async def placed(control: Any) -> None:
+        from flows.reconcile import _advance_all
+
+        changed = await _advance_all(control, (RequestState.HELD,))
+        assert [(one.job_id, one.state, one.attempt) for one in changed] == [(seen.job_id, RequestState.PLACED, 1)]
+
+    seen = parked(held, "place: {hold: the pool is not there yet}")
+    parked(placed)
+
+
+def test_a_job_over_its_budget_waits_for_approval_or_is_refused(parked: Any, tmp_path: Path) -> None:
+    async def waits(control: Any) -> None:
+        from flows.dispatch import advance
+        from flows.dispatching.approving import shortfall_of
+
+        set_limit(control.database, "demo", Decimal(1))
+        seen = await advance(control, request(control, tmp_path))
+        assert (seen.state, seen.attempt) == (RequestState.APPROVAL, 0)
+        assert reservations(control, seen) == []
+        shortfall = await shortfall_of(control, seen)
+        assert shortfall is not None
+        assert "parked-a" in shortfall.explanation
+        # A cent less than what is asked for does not do.
+        approve(control.database, "demo", seen.job_id, shortfall.extra_usd - Decimal("0.01"), "anna", key="first")
+        seen = await advance(control, seen)
+        assert seen.state is RequestState.APPROVAL
+        approve(control.database, "demo", seen.job_id, Decimal("0.01"), "anna", key="second")
+        placed = await advance(control, seen)
+        assert (placed.state, placed.attempt) == (RequestState.PLACED, 1)
+
+        limited = request(control, tmp_path, "limited", budget=Budget(limit_usd=Decimal("0.5")).model_dump(mode="json"))
+        set_limit(control.database, "demo", Decimal(1000))
+        assert (await advance(control, limited)).state is RequestState.APPROVAL
+
+    async def refused(control: Any) -> None:
+        from flows.dispatch import advance
+
+        set_limit(control.database, "demo", Decimal(1))
+        seen = await advance(control, request(control, tmp_path, "refused"))
+        assert (seen.state, seen.attempt) == (RequestState.REFUSED, 0)
+
+    parked(waits)
+    parked(refused, "place: {lock: [parked-a], over_budget: refuse}")
+
+
+def test_money_that_others_took_meanwhile_holds_the_job(
+    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(control: Any) -> None:
+        from flows.dispatch import advance
+
+        set_limit(control.database, "demo", Decimal(6))
+        seen = request(control, tmp_path)
+        real = placing.decide
+
+        def decide(*facts: Any) -> Any:
+            decision = real(*facts)
+            control.budgets.reserve("demo", "other", 1, Decimal(5))
+            return decision
+
+        monkeypatch.setattr(placing, "decide", decide)
+        held = await advance(control, seen)
+        assert (held.state, held.attempt) == (RequestState.HELD, 0)
+        assert "demo has 1" in held.reason
+        control.budgets.release("other", 1, "not needed")
+        monkeypatch.undo()
+        assert (await advance(control, held)).state is RequestState.PLACED
+
+    parked(test)
