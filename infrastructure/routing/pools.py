@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from faceflow.job import FrozenModel
 from faceflow.zones import Zone
+from infrastructure.pools.runs_on import RunsOn
 from infrastructure.routing.gpu_seconds import known_gpus
 from infrastructure.routing.remembering import RememberingModel
 
@@ -54,6 +55,10 @@ class Pool(FrozenModel):
     """Published networks that its machines need: what `faceflow models pull --for-pool` and `preload-models` fetch."""
     on_demand: str | None = None
     """For a spot pool: the pool with the same machines on demand, to which a late job moves."""
+    runs_on: RunsOn | None = None
+    """How a job is started there (`infrastructure.pools`). No decision depends on it."""
+    formerly: tuple[str, ...] = ()
+    """Names that the pool had before. `faceflow register` moves what the server knows under them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -79,6 +84,9 @@ class Pools(RememberingModel):
         names = [pool.name for pool in self.pools]
         if len(set(names)) != len(names):
             raise ValueError("two pools have the same name")
+        former = [name for pool in self.pools for name in pool.formerly]
+        if len(set(former)) != len(former) or set(former) & set(names):
+            raise ValueError("a former name is the name of another pool, or of two")
         for pool in self.pools:
             twin = self.by_name.get(pool.on_demand or pool.name)
             if twin is None:
