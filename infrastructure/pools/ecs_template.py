@@ -89,7 +89,7 @@ def _task_definition(pool: Pool, runs_on: EcsRunsOn, family: str) -> dict[str, A
     if runs_on.provider != "cpu":
         job["resourceRequirements"] = [{"type": "GPU", "value": "1"}]
     containers = [job]
-    if runs_on.models:
+    if pool.models:
         job["dependsOn"] = [{"containerName": PRELOAD_CONTAINER, "condition": "SUCCESS"}]
         containers.append(_preload(pool, runs_on))
     return {
@@ -103,7 +103,7 @@ def _task_definition(pool: Pool, runs_on: EcsRunsOn, family: str) -> dict[str, A
             {"name": "models", "host": {"sourcePath": f"{HOST_FOLDER}/models"}},
             _state_volume(runs_on),
             {"name": "scratch", "host": {"sourcePath": f"{HOST_FOLDER}/scratch"}},
-            {"name": "temporary", "host": {"sourcePath": f"{HOST_FOLDER}/tmp"}},
+            {"name": "temporary", "host": {"sourcePath": f"{HOST_FOLDER}/temporary"}},
         ],
     }
 

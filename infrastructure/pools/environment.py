@@ -60,7 +60,7 @@ def pool_environment(pool: Pool) -> dict[str, str]:
         "FACEFLOW_POOL__ZONE": str(pool.zone),
         "FACEFLOW_ENGINE__PROVIDER": runs_on.provider,
         "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT": str(runs_on.segments_in_flight),
-        "FACEFLOW_MODELS__POOLS": json.dumps({pool.name: runs_on.models}),
+        "FACEFLOW_MODELS__POOLS": json.dumps({pool.name: pool.models}),
     }
     if runs_on.gpu_memory_bytes:
         variables["FACEFLOW_ENGINE__MEMORY_LIMIT_BYTES"] = str(runs_on.gpu_memory_bytes // runs_on.jobs_per_gpu)

@@ -98,7 +98,8 @@ def _pod(pool: Pool, runs_on: KubernetesRunsOn) -> dict[str, Any]:
             {
                 **container,
                 "name": "prefect-job",
-                "args": job_command(runs_on.on_termination).split(),  # the image's entry point is an init that runs them
+                # The image's entry point is a small init that runs them.
+                "args": job_command(runs_on.on_termination).split(),
                 "resources": _resources(runs_on),
                 "volumeMounts": [
                     {"name": "models", "mountPath": MODELS, "readOnly": True},
@@ -117,7 +118,7 @@ def _pod(pool: Pool, runs_on: KubernetesRunsOn) -> dict[str, Any]:
             {"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
     }
-    if runs_on.models:
+    if pool.models:
         pod["initContainers"] = [_preload(pool, runs_on, container)]
     optional: dict[str, Any] = {
         "nodeSelector": runs_on.node_selector,

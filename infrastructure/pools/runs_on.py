@@ -42,8 +42,6 @@ class _RunsOn(FrozenModel):
     """Jobs that share one GPU. 1: a job has its device alone."""
     segments_in_flight: int = Field(default=2, ge=1, le=64)
     """Segments that one job works on at once."""
-    models: tuple[str, ...] = ()
-    """Networks that have to be there before a job starts, by the names of `faceflow models list`."""
     environment: dict[_Variable, str] = Field(default_factory=dict)
     """Further variables of a job: settings, the endpoint of its zone's store. No secrets, they could be read in the UI;
     and not who and where it is, which follows from the list itself."""

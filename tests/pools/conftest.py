@@ -28,10 +28,10 @@ def pools() -> Pools:
     return load_pools(POOLS_FILE.read_text(), POOLS_FILE.name)
 
 
-def changed(pool: Pool, **runs_on: Any) -> Pool:
-    """The pool with other facts about what it runs on, validated anew."""
+def changed(pool: Pool, models: tuple[str, ...] = (), **runs_on: Any) -> Pool:
+    """The pool with other models, and other facts about what it runs on, validated anew."""
     value = pool.model_dump(mode="json")
-    return Pool.model_validate(value | {"runs_on": value["runs_on"] | runs_on})
+    return Pool.model_validate(value | {"models": models, "runs_on": value["runs_on"] | runs_on})
 
 
 def kubernetes_job(pool: Pool, variables: dict[str, Any] | None = None) -> dict[str, Any]:

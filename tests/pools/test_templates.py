@@ -36,7 +36,7 @@ def test_every_shipped_pool_says_what_it_runs_on(pools: Pools) -> None:
 
 @pytest.mark.parametrize("name", KUBERNETES)
 def test_a_kubernetes_job_is_valid_and_has_no_rights(pools: Pools, name: str) -> None:
-    job = kubernetes_job(changed(pools.by_name[name], models=["inswapper_128"], secrets=["store"]))
+    job = kubernetes_job(changed(pools.by_name[name], models=("inswapper_128",), secrets=["store"]))
     kubernetes_validate.validate(job, "1.33", strict=True)
     pod = pod_of(job)
     assert pod["securityContext"] == {
@@ -94,7 +94,7 @@ def test_the_isolated_pool_has_machines_account_and_namespace_of_its_own(pools: 
 
 @pytest.mark.parametrize("name", ECS)
 def test_an_ecs_task_has_one_gpu_of_its_capacity_provider_and_no_rights(pools: Pools, name: str) -> None:
-    pool = changed(pools.by_name[name], models=["inswapper_128"], file_system="fs-0123456789abcdef0")
+    pool = changed(pools.by_name[name], models=("inswapper_128",), file_system="fs-0123456789abcdef0")
     definition, request = ecs_task(pool)
     containers = {container["name"]: container for container in definition["containerDefinitions"]}
     job, preload = containers["faceflow"], containers["preload-models"]
@@ -154,7 +154,7 @@ def test_what_becomes_of_a_run_at_sigterm_is_stated(pools: Pools, behaviour: str
 
 def test_a_pool_without_networks_fetches_none(pools: Pools) -> None:
     assert "initContainers" not in pod_of(kubernetes_job(pools.by_name["private-k8s"]))
-    preload = pod_of(kubernetes_job(changed(pools.by_name["private-k8s"], models=["gfpgan_1.4"])))["initContainers"][0]
+    preload = pod_of(kubernetes_job(changed(pools.by_name["private-k8s"], models=("gfpgan_1.4",))))["initContainers"][0]
     assert preload["args"] == ["faceflow", "models", "pull", "--for-pool", "private-k8s"]
     assert environment_of(preload)["FACEFLOW_MODELS__POOLS"] == '{"private-k8s": ["gfpgan_1.4"]}'
     assert {"name": "models", "mountPath": "/models"} in preload["volumeMounts"], "only this one may write there"

@@ -272,7 +272,7 @@ def test_pools_are_checked_too():
     with pytest.raises(PolicyError) as caught:
         load_pools(text.replace("zone: isolated", "zone: island"), "pools.yaml")
     assert caught.value.fields["problems"][0]["field"] == "pools[0].zone"
-    assert caught.value.fields["problems"][0]["line"] == 6
+    assert caught.value.fields["problems"][0]["line"] == text.splitlines().index("    zone: isolated") + 1
     for wrong in ("on_demand: mars", "on_demand: azure-t4-spot"):
         with pytest.raises(PolicyError):
             load_pools(text.replace("on_demand: azure-t4-on-demand", wrong), "pools.yaml")
