@@ -16,8 +16,6 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from flows.runs import HEARTBEAT
 
-LOST_RUNS = "faceflow: lost and failed runs are looked after"
-SILENT_RUNS = "faceflow: silent runs are lost"
 _ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
 _RUNS = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
 
@@ -26,15 +24,18 @@ def _of_flows(names: list[str]) -> ResourceSpecification:
     return ResourceSpecification.model_validate({"prefect.resource.role": "flow", "prefect.resource.name": names})
 
 
-def lost_runs(flow: str, reconcile: UUID) -> AutomationCore:
-    """Starts the deployment `reconcile` as soon as a run of `flow` has crashed or failed."""
+def lost_runs(dispatcher: str, flows: list[str], reconcile: UUID) -> AutomationCore:
+    """Starts the deployment `reconcile` as soon as a run of `flows` has crashed or failed.
+
+    `dispatcher` names the dispatcher's pool: several may share a server, and each looks after its own jobs.
+    """
     return AutomationCore(
-        name=LOST_RUNS,
+        name=f"faceflow {dispatcher}: lost and failed runs are looked after",
         description="A job whose run is lost comes back as its next attempt, where the rules send it then.",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
             match=_RUNS,
-            match_related=_of_flows([flow]),
+            match_related=_of_flows(flows),
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
@@ -43,10 +44,10 @@ def lost_runs(flow: str, reconcile: UUID) -> AutomationCore:
     )
 
 
-def silent_runs_are_lost(flows: list[str], silence: timedelta) -> AutomationCore:
+def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta) -> AutomationCore:
     """Marks a run as crashed whose heartbeat was not heard for `silence`, and which has not ended."""
     return AutomationCore(
-        name=SILENT_RUNS,
+        name=f"faceflow {dispatcher}: silent runs are lost",
         description="The machine or the process of such a run is gone; the server would show it as running for ever.",
         trigger=EventTrigger(
             after={HEARTBEAT},

@@ -15,22 +15,27 @@ from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
+from pydantic import ValidationError
 
 from faceflow.errors import FaceflowError
+from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from flows.artifacts import show_failure
 from flows.dispatch import advance
 from flows.dispatching.control import Control, controlling, now
+from flows.dispatching.known import KnownMedia, request_id
 from flows.failures import reason_of
-from flows.runs import running_of, silent_runs
+from flows.runs import crashed_since, running_of, silent_runs
 from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
-from infrastructure.records.requests import Request, RequestState, requests_in
+from infrastructure.records.requests import Request, RequestState, find_request, remember, requests_in
 from infrastructure.signals import SourceReport
 
 FOLLOWED_FLOWS = ("swap-video", "swap-shard")
 CHANGED_KEY = "reconciled-jobs"
 SIGNALS_KEY = "signals"
+_LOOK_BACK_S = 86_400.0
+"""How far back lost runs of `dispatch` are looked for."""
 _LOST = "Its heartbeat was not heard any more: the machine or the process is gone."
 
 
@@ -41,7 +46,8 @@ _LOST = "Its heartbeat was not heard any more: the machine or the process is gon
 )
 async def reconcile() -> int:
     """Brings every job on its way further. Gives how many changed."""
-    return await _looking_after((RequestState.PLACING, RequestState.PLACED), mark_lost=True)
+    on_its_way = (RequestState.NEW, RequestState.PLACING, RequestState.PLACED)
+    return await _looking_after(on_its_way, mark_lost=True)
 
 
 @flow(
@@ -76,6 +82,7 @@ async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> 
         async with controlling(settings) as control:
             if mark_lost:
                 await _mark_lost(control)
+                await _take_in(control)
             changed = await _advance_all(control, states)
             if mark_lost:
                 await asyncio.to_thread(reconcile_budgets, control.database, settings.budgets, now())
@@ -109,6 +116,22 @@ async def _advance_all(control: Control, states: Sequence[RequestState]) -> list
     if failed is not None and not changed:
         raise failed
     return changed
+
+
+async def _take_in(control: Control) -> None:
+    """Remembers requests whose run of `dispatch` was lost before it began, such as while the server was too busy."""
+    since = now() - timedelta(seconds=_LOOK_BACK_S)
+    for run in await crashed_since(control.client, "dispatch", since):
+        try:
+            job = SwapJob.model_validate(run.parameters["job"])
+            known = KnownMedia.model_validate(run.parameters.get("known") or {})
+        except (KeyError, ValidationError):  # it would have been refused
+            continue
+        name = run.parameters.get("name") or request_id(job)
+        if await asyncio.to_thread(find_request, control.database, name) is not None:
+            continue
+        await asyncio.to_thread(remember, control.database, name, job, known.model_dump_json(), now())
+        events().warning("job.taken_in", task_id=name, flow_run_id=str(run.id))
 
 
 async def _mark_lost(control: Control) -> None:

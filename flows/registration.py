@@ -1,7 +1,7 @@
 """Makes process pools of this machine and the deployments on them known to the server. Again brings them up to date.
 
 Every pool that does work gets `swap-video`, `swap-shard` and `preload-models`; the dispatcher has a pool of its own, so
-that deciding never waits behind swapping. There it is also kept what runs by itself: schedules and automations.
+that deciding never waits behind swapping; what runs by itself (schedules, automations) is registered with it.
 
 Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
 fill the pool's limit, so that no other run starts.
@@ -95,9 +95,9 @@ async def register_dispatcher(settings: Settings) -> str:
         wanted = flow is not refresh_signals or settings.prices.ec2 or settings.prices.azure
         ids[flow.name] = await deploy_on(pool, {flow: description}, every_s=seconds if wanted else None)
     async with get_client() as client:
-        await keep_automation(client, lost_runs(swap_video.name, ids[reconcile.name]))
+        await keep_automation(client, lost_runs(pool, [swap_video.name, dispatch.name], ids[reconcile.name]))
         silence = timedelta(seconds=routing.silence_s)
-        await keep_automation(client, silent_runs_are_lost([swap_video.name, swap_shard.name], silence))
+        await keep_automation(client, silent_runs_are_lost(pool, [swap_video.name, swap_shard.name], silence))
     return f"{dispatch.name}/{pool}"
 
 

@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
@@ -87,6 +88,17 @@ async def running_of(client: PrefectClient, flows: Sequence[str]) -> list[FlowRu
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        ),
+    )
+
+
+async def crashed_since(client: PrefectClient, flow: str, since: datetime) -> list[FlowRun]:
+    """Runs of a flow that crashed, and that were to start after `since`."""
+    return await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+            expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"after_": since}),
         ),
     )
 

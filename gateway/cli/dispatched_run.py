@@ -76,7 +76,9 @@ async def _dispatch_and_follow(job: SwapJob, known: dict[str, Any], settings: Se
     async with get_client() as client:
         said = await _dispatched(client, job, known, settings)
         console().print(escape(said.says))
-        events().info("job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started)
+        events().info(
+            "job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started, says=said.says
+        )
         _require_on_its_way(said)
         return await result_of(client, await _follow(client, said, settings))
 

@@ -119,14 +119,35 @@ def test_a_failing_remote_job_says_the_same_as_a_local_one(up: Up, program: Prog
     assert remote.answer["message"] and remote.answer["resolution"]
 
 
+def test_a_dispatched_job_is_told_why_it_runs_where_it_does(up: Up, program: Program, files: Files) -> None:
+    done = program(*files.arguments("out.mp4", "--dispatch"))
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert done.answer["output"] == str(files.folder / "out.mp4")
+    assert done.answer["already_done"] is False
+    [said] = [event for event in done.events if event["event"] == "job.dispatched"]
+    assert (said["state"], said["attempt"], said["started"]) == ("placed", 1, True)
+    assert "was sent" in said["says"]
+    assert "to local (private zone, owned)" in said["says"]
+    assert "This is what rule 'no rules' of policy version 1" in said["says"]
+    assert "run.followed" in [event["event"] for event in done.events]
+
+
+def test_two_ways_to_run_exclude_each_other(offline_program: Program, files: Files) -> None:
+    done = offline_program(*files.arguments("out.mp4", "--dispatch", "--remote"), timeout_s=30)
+    assert (done.exit_code, done.answer["code"]) == (2, "job.usage")
+    done = offline_program(*files.arguments("out.mp4", "--dispatch", "--label", "campaign"), timeout_s=30)
+    assert (done.exit_code, done.answer["code"]) == (2, "job.usage")
+
+
 def test_an_unknown_pool_is_said(up: Up, program: Program, files: Files) -> None:
     done = program(*files.arguments("out.mp4", "--remote", "--pool", "moon"))
     assert (done.exit_code, done.answer["code"]) == (1, "server.deployment_missing")
     assert "moon" in done.answer["message"]
 
 
-def test_without_a_server_remote_says_so_at_once(offline_program: Program, files: Files) -> None:
-    done = offline_program(*files.arguments("out.mp4", "--remote"), timeout_s=30)
+@pytest.mark.parametrize("option", ["--remote", "--dispatch"])
+def test_without_a_server_it_is_said_at_once(offline_program: Program, files: Files, option: str) -> None:
+    done = offline_program(*files.arguments("out.mp4", option), timeout_s=30)
     assert (done.exit_code, done.answer["code"]) == (1, "server.not_running")
     assert "faceflow up" in done.answer["resolution"]
     assert processes_of(offline_program.state) == []

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -22,7 +23,7 @@ from infrastructure.budgets.limits import set_limit, standing
 from infrastructure.budgets.model import ReservationState
 from infrastructure.records.requests import Request, RequestState, find_request, remember
 from infrastructure.records.runs import runs_of
-from tests.dispatch.conftest import Zones, in_prefect
+from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect
 
 PARKED = "place: {lock: [parked-a]}"
 RACE = "place: {parallel: [{pool: parked-a}, {pool: parked-b}]}"
@@ -345,3 +346,68 @@ def test_money_that_others_took_meanwhile_holds_the_job(
         assert (await advance(control, held)).state is RequestState.PLACED
 
     parked(test)
+
+
+def test_a_request_whose_dispatch_never_began_is_taken_in_once(parked: Any, zones: Zones, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.reconcile import _advance_all, _take_in
+
+        job = {"sources": [{"portraits": ["a.png"]}], "target": "t.mp4", "output": str(tmp_path / "o.mp4")}
+        deployment = zones.api("GET", f"/deployments/name/dispatch/{DISPATCHER}")
+        name = f"{tmp_path.name}-lost"
+        later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        body = {"state": later, "parameters": {"job": job, "name": name}}
+        made = zones.api("POST", f"/deployments/{deployment['id']}/create_flow_run", **body)
+        await end(control, made["id"], "crashed")
+        for _ in range(2):
+            await _take_in(control)
+            await _advance_all(control, (RequestState.NEW,))
+            found = find_request(control.database, name)
+            assert found is not None
+            assert (found.state, found.attempt) == (RequestState.PLACED, 1)
+
+    parked(test)
+
+
+def test_only_runs_whose_heartbeat_is_not_heard_are_lost(parked: Any, zones: Zones, tmp_path: Path) -> None:
+    async def test(control: Any) -> None:
+        from flows.runs import HEARTBEAT, silent_runs
+
+        started = []
+        for name in ("silent", "alive", "new"):
+            placed = await advance_to_running(control, tmp_path, name)
+            started.append(await control.client.read_flow_run(placed))
+        silent, alive, new = started
+        event = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": HEARTBEAT,
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{alive.id}"},
+        }
+        await asyncio.to_thread(zones.ask, "POST", "/events", [event])
+        for old in (silent, alive):
+            old.state.timestamp = datetime.now(UTC) - timedelta(minutes=5)
+
+        async def heard() -> bool:
+            return [run.id for run in await silent_runs(control.client, started, timedelta(minutes=1))] == [silent.id]
+
+        for _ in range(100):  # events are written a moment later
+            if await heard():
+                return
+            await asyncio.sleep(0.2)
+        assert await heard()
+        assert new.state.is_running()
+
+    parked(test)
+
+
+async def advance_to_running(control: Any, folder: Path, name: str) -> UUID:
+    from prefect.states import Running
+
+    from flows.dispatch import advance
+
+    placed = await advance(control, request(control, folder, name))
+    [run] = runs_of(control.database, placed.job_id)
+    identifier = UUID(run.flow_run_id or "")
+    await control.client.set_flow_run_state(identifier, Running(), force=True)
+    return identifier

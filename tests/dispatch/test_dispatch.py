@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ from tests.dispatch.jobs import SEGMENTS, Clip, digest
 
 def pool_of(run: dict[str, Any]) -> str:
     return str(run["work_pool_name"])
+
+
+def test_registering_again_brings_up_to_date_and_adds_nothing(zones: Zones) -> None:
+    wanted = {"work_pools": {"name": {"any_": [DISPATCHER]}}}
+    deployments = {one["entrypoint"].split(".")[-1]: one for one in zones.api("POST", "/deployments/filter", **wanted)}
+    assert set(deployments) == {"dispatch", "reconcile", "retry_held", "refresh_signals"}
+    intervals = {
+        name: [one["schedule"]["interval"] for one in found["schedules"]] for name, found in deployments.items()
+    }
+    assert intervals == {"dispatch": [], "reconcile": [300.0], "retry_held": [120.0], "refresh_signals": []}
+    names = [one["name"] for one in zones.api("POST", "/automations/filter") if DISPATCHER in one["name"]]
+    what = ("lost and failed runs are looked after", "silent runs are lost")
+    assert sorted(names) == [f"faceflow {DISPATCHER}: {one}" for one in what]
 
 
 def test_a_run_from_the_ui_ends_on_the_pool_of_its_rule_and_a_duplicate_starts_nothing(
@@ -110,3 +124,43 @@ def task(zones: Zones, job: dict[str, Any]) -> str:
     from faceflow.stages.identity import identify
 
     return identify(SwapJob.model_validate(json.loads(json.dumps(job)))).job_id
+
+
+def test_a_job_over_its_budget_is_approved_in_the_ui(zones: Zones, clip: Clip, tmp_path: Path) -> None:
+    def budget(limit: str) -> None:
+        async def set_it() -> None:
+            from faceflow.settings import current_settings
+            from infrastructure.budgets.limits import set_limit
+            from infrastructure.database.database import Database
+
+            with Database.open(current_settings()) as database:
+                set_limit(database, "poor", Decimal(limit))
+
+        in_prefect(zones, set_it)
+
+    budget("0.0000001")
+    output = tmp_path / "out.mp4"
+    job = clip.job(output, project="poor")
+    known = {"frames": 120, "width": 176, "height": 144, "faces": 1}
+    asked = zones.start(f"dispatch/{DISPATCHER}", {"job": job, "known": known})
+    suspended = until(lambda: run if (run := zones.run(asked["id"]))["state_type"] == "PAUSED" else None)
+    rows = {row["what"]: row["value"] for row in zones.artifact(asked["id"], "dispatch-decision")}
+    assert (rows["state"], rows["action"]) == ("approval", "hold")
+    keys = suspended["state"]["state_details"]["run_input_keyset"]
+    form = zones.api("GET", f"/flow_runs/{asked['id']}/input/{keys['schema']}")
+    assert {"approve", "extra_usd", "name", "why"} <= form["properties"].keys()
+    text = zones.api("GET", f"/flow_runs/{asked['id']}/input/{keys['description']}")
+    assert "public-zone" in text
+
+    # Asking again asks nobody twice.
+    again = zones.dispatch(job, known=known)
+    assert (again["state"], again["started"]) == ("approval", False)
+    assert asked["id"] in again["says"]
+
+    given = {"approve": True, "extra_usd": "0.01", "name": "Anna", "why": "a test"}
+    zones.api("POST", f"/flow_runs/{asked['id']}/resume", run_input=given)
+    said = zones.answer(zones.wait(asked["id"]))
+    assert (said["state"], said["attempt"], said["started"]) == ("placed", 1, True)
+    [run] = said["runs"]
+    assert zones.wait(run["flow_run_id"])["state_type"] == "COMPLETED"
+    assert digest(output) == clip.sha256

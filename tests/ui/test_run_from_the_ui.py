@@ -60,7 +60,7 @@ def after(page: Page, title: str, what: str) -> Locator:
 def open_form(page: Page) -> None:
     page.goto("/deployments")
     rows = page.get_by_role("row")
-    rows.filter(has=page.get_by_role("link", name="preload-models", exact=True)).wait_for()
+    rows.filter(has=page.get_by_role("link", name="preload-models", exact=True)).first.wait_for()
     swaps = rows.filter(has=page.get_by_role("link", name="swap-video", exact=True))
     swaps.get_by_role("link", name="local", exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
