@@ -9,12 +9,30 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from faceflow.errors import FaceflowError
 from faceflow.publish import publishing
 from infrastructure.routing.document import MAX_BYTES
 from infrastructure.rule_sources.model import ChangedMeanwhileError, RuleSourceError, RulesText
+
+RESTING_S = 1.0
+"""A file that was not written to for this long is not being written now."""
+MOST_READINGS = 10
+"""Of a file that never rests."""
+
+
+class _Look(NamedTuple):
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def mtime_s(self) -> float:
+        return self.mtime_ns / 1e9
 
 
 class FileSource:
@@ -30,18 +48,27 @@ class FileSource:
         return str(self._path)
 
     async def load(self) -> RulesText:
-        """See `RuleSource`. The revision is the SHA-256 of the bytes."""
-        return await asyncio.to_thread(self._read)
+        """See `RuleSource`. The revision is the SHA-256 of the bytes.
+
+        A file that changed just now may still be written to: it is read again until it rests between two looks.
+        """
+        for _ in range(MOST_READINGS):
+            before = self._look()
+            found = await asyncio.to_thread(self._read)
+            if before is not None and abs(time.time() - before.mtime_s) > RESTING_S:
+                break
+            await asyncio.sleep(self._poll_s / 4)
+            if self._look() == before:
+                break
+        return found
 
     async def wait_for_change(self, revision: str) -> None:
-        """See `RuleSource`. A file that is being written is waited for until it rests between two looks."""
+        """See `RuleSource`."""
         before = self._look()
         if (await self.load()).revision != revision:
             return
-        while (now := self._look()) == before:
+        while self._look() == before:
             await asyncio.sleep(self._poll_s)
-        while now != (now := await self._look_later()):
-            pass
 
     async def push(self, content: bytes, replaces: str | None) -> str:
         """See `RuleSource`. Safe against other pushes on this machine; the file is replaced whole."""
@@ -50,16 +77,12 @@ class FileSource:
     async def close(self) -> None:
         """See `RuleSource`."""
 
-    async def _look_later(self) -> tuple[int, ...] | None:
-        await asyncio.sleep(self._poll_s / 4)
-        return self._look()
-
-    def _look(self) -> tuple[int, ...] | None:
+    def _look(self) -> _Look | None:
         try:
             facts = self._path.stat()
         except OSError:
             return None
-        return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+        return _Look(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
     def _read(self) -> RulesText:
         try:
