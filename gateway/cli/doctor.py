@@ -240,6 +240,12 @@ def _server(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _routing(settings: Settings) -> Iterator[Finding]:
+    from gateway.cli.doctor_routing import routing
+
+    yield from routing(settings)
+
+
 def _pool(settings: Settings) -> Iterator[Finding]:
     yield Finding(Level.GOOD, "this machine", f"work pool {settings.pool.name!r} in the {settings.pool.zone} zone")
     if Path(sys.prefix) == Path(sys.base_prefix):
@@ -257,4 +263,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _demo_data,
     _server,
     _pool,
+    _routing,
 )

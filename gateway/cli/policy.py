@@ -88,7 +88,7 @@ def explain(
     known = needed_pools(pools)
     policy = rules_from(rules, known)
     facts = load_model(JobFacts, read_text(job), str(job))
-    world = _snapshot(snapshot, live, known)
+    world = _snapshot(snapshot, live, known, facts)
     decision = decide(facts, policy, world, known)
     if as_json:
         print_json({**decision.model_dump(mode="json"), "explanation": in_words(decision)})
@@ -96,11 +96,11 @@ def explain(
         result_console().print(escape(in_words(decision)))
 
 
-def _snapshot(path: Path | None, live: bool, pools: Pools) -> Snapshot:
+def _snapshot(path: Path | None, live: bool, pools: Pools, facts: JobFacts) -> Snapshot:
     if live and path is not None:
         raise PolicyError("policy.two_snapshots", "Both --snapshot and --live are given.", "Give one of them.")
     if live:
-        return live_snapshot(pools)
+        return live_snapshot(pools, facts)
     return Snapshot(now=datetime.now(UTC)) if path is None else load_model(Snapshot, read_text(path), str(path))
 
 

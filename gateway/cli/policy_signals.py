@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from faceflow.errors import FaceflowError
 from faceflow.settings import Settings, current_settings
 from gateway.cli.policy_files import needed_pools
 from gateway.cli.policy_sources import named_server
 from gateway.cli.screen import console, print_json, result_console
-from infrastructure.routing.model import Snapshot
+from infrastructure.routing.model import JobFacts, MoneySignal, Snapshot
 from infrastructure.routing.pools import Pools
+from infrastructure.signals.arriving_work_source import Arrivals
 from infrastructure.signals.board import SignalBoard, SourceReport
 from infrastructure.signals.configured import signal_board
+
+if TYPE_CHECKING:
+    from infrastructure.database.database import Database
 
 _COLUMNS = ("free_gpus", "queue_depth", "utilisation", "spot_price_usd", "paused")
 
 
-def live_snapshot(pools: Pools) -> Snapshot:
-    """The signals of this moment; sources that fail are named on standard error."""
+def live_snapshot(pools: Pools, job: JobFacts) -> Snapshot:
+    """The signals of this moment, with what is left of the job's project; sources that fail are named on stderr."""
     with ExitStack() as stack:
-        board = _board(stack, current_settings(), pools)
+        database = _database(stack, current_settings())
+        board = _board(stack, current_settings(), pools, database)
         snapshot, reports = asyncio.run(_both(board))
+        if database is not None:
+            snapshot = _with_books(snapshot, database, job)
     for report in reports:
         if report.failure is not None:
             console().print(f"[yellow]note[/] {escape(report.name)}: {escape(report.failure)}")
@@ -42,7 +50,8 @@ def signals(
     """Asks every source of signals now and shows what it says. Exit code 1 where one fails."""
     known = needed_pools(pools)
     with ExitStack() as stack:
-        board = _board(stack, current_settings(), known)
+        settings = current_settings()
+        board = _board(stack, settings, known, _database(stack, settings))
         snapshot, reports = asyncio.run(_both(board))
     if as_json:
         print_json({"snapshot": snapshot.model_dump(mode="json"), "sources": [_as_json(one) for one in reports]})
@@ -51,10 +60,42 @@ def signals(
     return 1 if any(report.failure is not None for report in reports) else 0
 
 
-def _board(stack: ExitStack, settings: Settings, pools: Pools) -> SignalBoard:
+def _board(stack: ExitStack, settings: Settings, pools: Pools, database: Database | None) -> SignalBoard:
     if settings.signals.prefect:
         stack.enter_context(named_server(settings))
-    return signal_board(settings, pools)
+    return signal_board(settings, pools, arrivals=None if database is None else _arrivals(database))
+
+
+def _arrivals(database: Database) -> Arrivals:
+    from infrastructure.records.decisions import arrived_reference_s
+
+    async def arrivals(window_s: float) -> float:
+        since = datetime.now(UTC) - timedelta(seconds=window_s)
+        return await asyncio.to_thread(arrived_reference_s, database, since)
+
+    return arrivals
+
+
+def _database(stack: ExitStack, settings: Settings) -> Database | None:
+    """The database, where there is one already; looking at signals makes none."""
+    from infrastructure.database.database import Database
+
+    if settings.database.url is None and not (settings.paths.state / "faceflow.db").is_file():
+        return None
+    try:
+        return stack.enter_context(Database.open(settings))
+    except FaceflowError as error:
+        console().print(f"[yellow]note[/] {escape(error.message)}")
+        return None
+
+
+def _with_books(snapshot: Snapshot, database: Database, job: JobFacts) -> Snapshot:
+    from infrastructure.budgets.limits import left_usd
+    from infrastructure.records.corrections import corrections
+
+    left = left_usd(database, job.project, snapshot.now, job.id)
+    budget = None if left is None else MoneySignal(value=left, source="budgets")
+    return snapshot.model_copy(update={"budget_left_usd": budget, "corrections": corrections(database)})
 
 
 async def _both(board: SignalBoard) -> tuple[Snapshot, list[SourceReport]]:

@@ -156,7 +156,7 @@ class RoutingPolicy(Block):
         document: dict[str, Any] = {
             "version": self.version,
             "description": self.summary,
-            "settings": {"cost_headroom": str(self.budget.cost_headroom), **self.estimates.model_dump()},
+            "settings": {"cost_headroom": f"{self.budget.cost_headroom:.12g}", **self.estimates.model_dump()},
             "rules": [*self._sensitive(), *self._saving(), *self.rules, *self._public()],
         }
         if self.default_place is not None:

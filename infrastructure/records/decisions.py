@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, select
+from sqlalchemy.orm import aliased
 
 from faceflow.errors import JobError
 from infrastructure.database.database import Database
@@ -101,13 +102,11 @@ def arrived_reference_s(database: Database, since: datetime) -> float:
 
     This is what `ArrivingWorkSource` asks for.
     """
-    newest = (
-        select(func.min(DecisionRow.number))
-        .where(DecisionRow.decided_at >= since, DecisionRow.attempt == 1)
-        .group_by(DecisionRow.job_id)
-    )
+    earlier = aliased(DecisionRow)
+    again = exists().where(earlier.job_id == DecisionRow.job_id, earlier.number < DecisionRow.number)
     with database.read() as session:
-        found = session.scalars(select(DecisionRow.facts).where(DecisionRow.number.in_(newest)))
+        # A held job that is looked at again is no new work: it would drive the load up by waiting.
+        found = session.scalars(select(DecisionRow.facts).where(DecisionRow.decided_at >= since, ~again))
         return sum(reference_seconds(JobFacts.model_validate_json(facts)) or 0.0 for facts in found)
 
 
