@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +34,10 @@ Chosen = tuple[Face, int, str]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A face that was cropped and is not swapped yet; `around` is its crop with `margin` pixels on every side."""
+    """A face that was cropped and is not swapped yet.
+
+    `around` is its crop with `margin` pixels on every side, and `crop` looks at the middle of it.
+    """
 
     frame: int
     person: int
@@ -106,7 +110,7 @@ class FaceSwaps:
         margin = 0 if self._restorer is None else self._restorer.margin_px(points, side)
         shifted = matrix if margin == 0 else matrix + np.array([[0, 0, margin]] * 2, np.float32)
         around = crop_bgr(frame, shifted, side + 2 * margin)
-        inner = np.ascontiguousarray(around[margin : margin + side, margin : margin + side])
+        inner = around[margin : margin + side, margin : margin + side]
         crop = TargetCrop(inner, matrix, points, landmarks, face.hidden)
         return _Waiting(frame.number, person, source, crop, around, margin)
 
@@ -121,7 +125,7 @@ def _kept(one: _Waiting, swapped: SwappedCrop) -> FaceFrame:
     matrix, points = one.crop.matrix, one.crop.points
     if margin:
         side = swapped.mask.shape[0]
-        pixels = one.around.copy()
+        pixels = one.around  # the target's own pixels were looked at for the last time
         pixels[margin : margin + side, margin : margin + side] = swapped.pixels
         crop = replace(swapped, pixels=pixels, mask=_padded(swapped.mask, margin))
         matrix, points = matrix + np.array([[0, 0, margin]] * 2, np.float32), points + np.float32(margin)
@@ -129,4 +133,4 @@ def _kept(one: _Waiting, swapped: SwappedCrop) -> FaceFrame:
 
 
 def _padded(mask: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
-    return np.pad(mask, margin)
+    return np.asarray(cv2.copyMakeBorder(mask, *(margin,) * 4, cv2.BORDER_CONSTANT, value=0), np.uint8)

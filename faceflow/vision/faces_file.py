@@ -43,6 +43,8 @@ _CHECK = struct.Struct("<I")
 _TRAILER_FRAME = -1
 _AROUND_PX = 3
 """One pixel where bilinear reading fades out, and up to two more to the next whole chroma block."""
+_WORTH_CUTTING = 0.9
+"""Share of a crop that is left, above which it is kept as it is: cutting copies it."""
 _MOST_SIDE_PX = 4096
 _MOST_HEADER_BYTES = 1 << 20
 
@@ -72,6 +74,9 @@ def trimmed(face: FaceFrame) -> FaceFrame:
     if not columns:
         return face
     x, y, end_x, end_y = max(0, x - _AROUND_PX), max(0, y - _AROUND_PX), x + columns + _AROUND_PX, y + rows + _AROUND_PX
+    height, width = face.crop.mask.shape
+    if (min(end_y, height) - y) * (min(end_x, width) - x) > _WORTH_CUTTING * height * width:
+        return face
     crop = SwappedCrop(face.crop.pixels[y:end_y, x:end_x], face.crop.mask[y:end_y, x:end_x])
     matrix = face.matrix - np.array([[0, 0, x], [0, 0, y]], np.float32)
     points = None if face.points is None else face.points - np.array([x, y], np.float32)

@@ -67,16 +67,25 @@ def aligned(points: NDArray[np.floating], template: Template, side_px: int) -> F
     return np.array([[turn.real, -turn.imag, offset.real], [turn.imag, turn.real, offset.imag]], np.float32)
 
 
-def seen_through(picture: NDArray[np.uint8], matrix: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture through a matrix: bilinear, area-averaged first where it shrinks; beyond its border the border goes on.
+def seen_through(
+    picture: NDArray[np.uint8],
+    matrix: NDArray[np.floating],
+    size: tuple[int, int],
+    outside: int | None = None,
+) -> NDArray[np.uint8]:
+    """A picture through a matrix: bilinear, area-averaged first where it shrinks.
 
     Args:
         picture: uint8 (H, W) or (H, W, channels).
         matrix: (2, 3), picture -> result.
         size: width and height of the result.
+        outside: the value beyond its border, which is quicker; None lets the border go on.
     """
     part, adjusted = decimated(picture, np.asarray(matrix, np.float64), size)
-    warped = cv2.warpAffine(part, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    warped = cv2.warpAffine(
+        part, adjusted, size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(outside or 0,) * 4
+    )
     return np.asarray(warped, np.uint8)
 
 

@@ -76,7 +76,7 @@ class RegionMasker:
     def masks(self, crops: Sequence[TargetCrop]) -> list[NDArray[np.uint8]]:
         """uint8 (S, S) for each crop, 255 where it shows one of the regions."""
         small = [_resized(crop.pixels, self._size_px) for crop in crops]
-        made = self._network.run({self._network.inputs[0].name: to_tensor(small, *_IMAGENET)})[0]
+        made = self._network.run({self._network.inputs[0].name: to_tensor(small, *_IMAGENET)}, reuse=True)[0]
         wanted = np.isin(made.argmax(axis=1), self._classes).astype(np.float32)
         return [_soft(mask, crop.pixels.shape[0]) for mask, crop in zip(wanted, crops, strict=True)]
 

@@ -9,32 +9,39 @@ through it and are interleaved again, so that every one of them shows the whole 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.vision.model import Picture
+from faceflow.vision.runtime.scratch import scratch_array
 
 Floats = NDArray[np.float32]
 Triple = tuple[float, float, float]
 
 
 def to_tensor(pictures: Sequence[Picture], mean: Triple, std: Triple) -> Floats:
-    """float32 (N, 3, S, S), RGB, from uint8 (S, S, 3), BGR, of one size."""
-    if len(set(std)) == 1:
-        middle = tuple(255 * value for value in mean)
-        blob = cv2.dnn.blobFromImages(list(pictures), 1 / (255 * std[0]), mean=middle, swapRB=True)
-        return np.asarray(blob, np.float32)
+    """float32 (N, 3, S, S), RGB, from uint8 (S, S, 3), BGR, of one size; a fourth channel is left out.
+
+    It lies in memory that the next call of this thread takes again: tensors are large, and new memory costs as much as
+    what is done with it.
+    """
     rows, columns = pictures[0].shape[:2]
-    tensor = np.empty((len(pictures), 3, rows, columns), np.float32)
+    tensor = scratch_array("tensor", (len(pictures), 3, rows, columns))
+    tables = _tables(mean, std)
     for number, picture in enumerate(pictures):
         for channel in range(3):
-            target = tensor[number, channel]
-            np.multiply(picture[..., 2 - channel], np.float32(1 / (255 * std[channel])), out=target)
-            if mean[channel]:
-                target -= np.float32(mean[channel] / std[channel])
+            cv2.LUT(cv2.extractChannel(picture, 2 - channel), tables[channel], dst=tensor[number, channel])
     return tensor
+
+
+@lru_cache(maxsize=16)
+def _tables(mean: Triple, std: Triple) -> list[Floats]:
+    """What each of the 256 codes becomes in each of R, G and B."""
+    codes = np.arange(256) / 255
+    return [np.asarray((codes - mean[channel]) / std[channel], np.float32) for channel in range(3)]
 
 
 def to_pictures(tensor: Floats, mean: Triple, std: Triple) -> list[Picture]:

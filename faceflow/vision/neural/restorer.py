@@ -2,15 +2,19 @@
 
 A restorer has a template and a size of its own. It is shown the swapped crop through the face's five points; where its
 template reaches further than the crop, the swap stage has kept that much more of the frame around it (`margin_px`).
-What it makes is laid over the swapped pixels, inside its own feathered box, and both go into a crop that is as fine as
-is of use: that of the frame, or the restorer's own where that is coarser by far. On the frame's grid the crop is pasted
-sample by sample, so that a restored face is resampled once and not twice. The swap's mask stays what it was: a restorer
-changes how the face looks, not how much of it is replaced.
+What it makes is laid over the swapped pixels, inside its own feathered box, and goes into a crop that is as fine as is
+of use: that of the frame, or the restorer's own where that is coarser by far. On the frame's grid the crop is pasted
+sample by sample, so that a restored face is resampled once and not twice. The swap's mask stays what it was: a
+restorer changes how the face looks, not how much of it is replaced.
+
+Where the restorer sees the whole mask about as finely as it was swapped, swapped pixels and mask are taken as it sees
+them: all is mixed in its small picture, and one picture is warped instead of two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -34,7 +38,9 @@ _COARSE = 0.5
 """Restored pixels for one of the frame, below which a crop on the frame's grid would only be larger."""
 _LARGEST_PX = 2048
 """Side of a restorer's view in frame pixels, above which the crop stays on the restorer's own grid."""
-_CODE_VERSION = "1"
+_AS_FINE = 0.75
+"""Pixels of the restorer's view for one of the swapped crop, from which the swap may be seen through it."""
+_CODE_VERSION = "2"
 _CONTRACTS = {Contract.GFPGAN, Contract.CODEFORMER, Contract.GPEN, Contract.RESTOREFORMER}
 
 
@@ -75,8 +81,7 @@ class NeuralRestorer:
             side_px: the crop's side.
         """
         last = self._size_px - 1
-        corners = np.array([[0, 0], [last, 0], [0, last], [last, last]], np.float64)
-        seen = moved(corners, inverse(aligned(points, self._template, self._size_px)))
+        seen = moved(_corners(0, 0, last, last), inverse(aligned(points, self._template, self._size_px)))
         beyond = max(0.0, float(-seen.min()), float(seen.max()) - (side_px - 1))
         return min(int(np.ceil(beyond)), side_px // 2)
 
@@ -90,32 +95,63 @@ class NeuralRestorer:
             return list(crops)
         views = [aligned(crop.points, self._template, self._size_px) for crop in crops]
         size = (self._size_px, self._size_px)
-        shown = [seen_through(crop.crop.pixels, view, size) for crop, view in zip(crops, views, strict=True)]
-        made = self._network.run({"input": to_tensor(shown, _HALF, _HALF), **self._more})[0]
+        shown = [
+            seen_through(_covered(crop.crop.pixels, crop.crop.mask), view, size)
+            for crop, view in zip(crops, views, strict=True)
+        ]
+        made = self._network.run({"input": to_tensor(shown, _HALF, _HALF), **self._more}, reuse=True)[0]
         restored = to_pictures(made, _HALF, _HALF)
         return [
-            self._laid_over(crop, view, picture, min(blend, 1.0))
-            for crop, view, picture in zip(crops, views, restored, strict=True)
+            self._laid_over(crop, view, seen, picture, min(blend, 1.0))
+            for crop, view, seen, picture in zip(crops, views, shown, restored, strict=True)
         ]
 
     def _laid_over(
-        self, placed: PlacedCrop, view: NDArray[np.float32], picture: NDArray[np.uint8], blend: float
+        self,
+        placed: PlacedCrop,
+        view: NDArray[np.float32],
+        seen: NDArray[np.uint8],
+        picture: NDArray[np.uint8],
+        blend: float,
     ) -> PlacedCrop:
-        """The swapped crop with the restored picture (seen through `view`, crop -> picture) over it."""
+        """The swapped crop with the restored picture over it.
+
+        Args:
+            placed: the swapped crop.
+            view: crop -> picture.
+            seen: uint8 (S, S, 4), colour and mask of the crop, seen through `view`.
+            picture: uint8 (S, S, 3), what the network made of that.
+            blend: how much of it.
+        """
         to_picture = after(view, placed.matrix)
         on_frame = scale_of(to_picture) >= max(_COARSE, self._size_px / _LARGEST_PX)
         matrix, size = _canvas(placed, np.eye(2, 3) if on_frame else to_picture, even=on_frame)
         from_crop, from_picture = after(matrix, inverse(placed.matrix)), after(matrix, inverse(to_picture))
         # Colour and cover travel together: one warp of four channels costs less than two.
-        swapped = seen_through(_covered(placed.crop.pixels, placed.crop.mask), from_crop, size)
-        over = seen_through(_covered(picture, box_mask(self._size_px, _BOX_FEATHER)), from_picture, size)
-        share = np.multiply(over[..., 3], np.float32(blend / 255), dtype=np.float32)
-        mixed = cv2.blendLinear(_colour(over), _colour(swapped), share, 1 - share)
-        mask = np.ascontiguousarray(swapped[..., 3])
+        if self._sees_all(placed, view):
+            mixed = cv2.blendLinear(picture, _colour(seen), *_shares(self._size_px, blend))
+            whole = seen_through(_covered(np.asarray(mixed, np.uint8), _cover(seen)), from_picture, size, outside=0)
+            mixed, mask = _colour(whole), _cover(whole)
+        else:
+            covered = _covered(placed.crop.pixels, placed.crop.mask)
+            swapped = seen_through(covered, from_crop, size, outside=0)
+            box = box_mask(self._size_px, _BOX_FEATHER)
+            over = seen_through(_covered(picture, box), from_picture, size, outside=0)
+            share = np.multiply(_cover(over), np.float32(blend / 255), dtype=np.float32)
+            mixed = cv2.blendLinear(_colour(over), _colour(swapped), share, 1 - share)
+            mask = _cover(swapped)
         mask[:1] = mask[-1:] = 0
         mask[:, :1] = mask[:, -1:] = 0
         crop = SwappedCrop(np.asarray(mixed, np.uint8), mask)
         return PlacedCrop(crop, matrix.astype(np.float32), moved(placed.points, from_crop))
+
+    def _sees_all(self, placed: PlacedCrop, view: NDArray[np.float32]) -> bool:
+        """Whether the restorer sees the whole mask, and about as finely as it was swapped."""
+        if scale_of(view) < _AS_FINE:
+            return False
+        x, y, columns, rows = cv2.boundingRect(placed.crop.mask)
+        seen = moved(_corners(x, y, x + columns, y + rows), view)
+        return bool(seen.min() >= 1 and seen.max() <= self._size_px - 2)
 
 
 def load_restorer(name: str, weight: float, settings: Settings) -> NeuralRestorer:
@@ -128,6 +164,21 @@ def _covered(picture: NDArray[np.uint8], cover: NDArray[np.uint8]) -> NDArray[np
     return np.asarray(cv2.merge([*cv2.split(picture), cover]), np.uint8)
 
 
+@lru_cache(maxsize=8)
+def _shares(side_px: int, blend: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """float32 (S, S) each: how much of the restored picture, and how much of what was there."""
+    share = np.multiply(box_mask(side_px, _BOX_FEATHER), np.float32(blend / 255), dtype=np.float32)
+    return share, 1 - share
+
+
+def _cover(covered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.extractChannel(covered, 3), np.uint8)
+
+
+def _corners(left: float, top: float, right: float, bottom: float) -> NDArray[np.float64]:
+    return np.array([[left, top], [right, top], [left, bottom], [right, bottom]], np.float64)
+
+
 def _colour(covered: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(covered, cv2.COLOR_BGRA2BGR), np.uint8)
 
@@ -137,7 +188,7 @@ def _canvas(
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """The part of a grid (frame -> grid) that the mask covers: frame -> canvas, and its width and height."""
     x, y, columns, rows = cv2.boundingRect(placed.crop.mask)
-    corners = np.array([[x, y], [x + columns, y], [x, y + rows], [x + columns, y + rows]], np.float64)
+    corners = _corners(x, y, x + columns, y + rows)
     seen = moved(corners, after(grid, inverse(placed.matrix))).astype(np.float64)
     step = 2 if even else 1  # whole chroma blocks
     low = np.floor(seen.min(0) / step) * step - _AROUND_PX

@@ -120,7 +120,8 @@ class NeuralSwapper:
         parts = [part for crop in crops for part in split(crop.pixels, self._boost)]
         many = self._boost**2
         sources = np.concatenate([self._mixed(identity.tensor, crop) for crop in crops for _ in range(many)])
-        made = self._network.run({"source": sources, "target": to_tensor(parts, self.entry.mean, self.entry.std)})
+        target = to_tensor(parts, self.entry.mean, self.entry.std)
+        made = self._network.run({"source": sources, "target": target}, reuse=True)
         pictures = to_pictures(made[0], *self._back)
         swapped = []
         for number in range(len(crops)):
@@ -179,7 +180,7 @@ class PortraitSwapper(NeuralSwapper):
     def _source(self, portraits: Sequence[tuple[Picture, Face]]) -> Floats:
         picture, face = portraits[0]
         crop = portrait_crop(picture, face.points, self.source_template, self.source_px)
-        return to_tensor([crop], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return to_tensor([crop], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).copy()  # it is kept
 
 
 def boost_factor(entry: ModelEntry, wanted_px: int | None) -> int:

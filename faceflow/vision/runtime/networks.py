@@ -39,6 +39,7 @@ from faceflow.vision.runtime.providers import (
     require_provider,
     require_running,
 )
+from faceflow.vision.runtime.scratch import scratch_array
 
 Floats = NDArray[np.float32]
 
@@ -69,11 +70,13 @@ class Network:
         """The model file."""
         return self._file.path
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[Floats]:
+    def run(self, feeds: Mapping[str, NDArray[Any]], *, reuse: bool = False) -> list[Floats]:
         """Runs the network.
 
         Args:
             feeds: an array for every input. Inputs for each picture have N of them in their first side.
+            reuse: whether the outputs may lie in memory that this thread's next such run takes again, for large ones
+                that are read at once.
 
         Returns:
             float32, the outputs in the file's order, N in their first side.
@@ -85,7 +88,7 @@ class Network:
         per_picture = [value.name for value in self.inputs if is_per_picture(value)]
         count = max((len(cast[name]) for name in per_picture), default=1)
         if count == 1 or self.batched:
-            return self._run(cast)
+            return self._run(cast, reuse)
         one_by_one = [
             self._run({name: array[n : n + 1] if name in per_picture else array for name, array in cast.items()})
             for n in range(count)
@@ -96,12 +99,12 @@ class Network:
         """The last constant of the graph."""
         return self._file.last_initializer()
 
-    def _run(self, feeds: Mapping[str, NDArray[Any]]) -> list[Floats]:
+    def _run(self, feeds: Mapping[str, NDArray[Any]], reuse: bool = False) -> list[Floats]:
         binding = self._session.io_binding()
         try:
             for name, array in feeds.items():
                 binding.bind_cpu_input(name, array)
-            made = self._bound(binding, feeds)
+            made = self._bound(binding, feeds, reuse)
             self._session.run_with_iobinding(binding)
             if made is None:
                 made = binding.copy_outputs_to_cpu()
@@ -109,7 +112,7 @@ class Network:
             raise _failed(self._file.path, error) from error
         return [np.asarray(output, np.float32) for output in made]
 
-    def _bound(self, binding: Any, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]] | None:
+    def _bound(self, binding: Any, feeds: Mapping[str, NDArray[Any]], reuse: bool) -> list[NDArray[Any]] | None:
         """Arrays that the outputs are written into, where their sides are known; None where the network decides.
 
         Where the sides of a picture are open, those of the outputs follow from them, whatever the file says.
@@ -123,7 +126,10 @@ class Network:
                 for other in self.outputs:
                     binding.bind_output(other.name, "cpu")
                 return None
-            made.append(np.empty(known, value.dtype))
+            if reuse:
+                made.append(scratch_array(f"output {len(made)}", tuple(known), value.dtype))
+            else:
+                made.append(np.empty(known, value.dtype))
         for value, array in zip(self.outputs, made, strict=True):
             binding.bind_output(value.name, "cpu", 0, value.dtype, list(array.shape), array.ctypes.data)
         return made
