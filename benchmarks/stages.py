@@ -55,7 +55,9 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
     from faceflow.stages.swap import run_swap
     from faceflow.stages.transcode import run_transcode
     from faceflow.stages.validate import run_validate
+    from infrastructure.memory import give_memory_back, keep_memory_low
 
+    keep_memory_low()  # as a run does, at a cost that a user pays too
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(paths=PathSettings(state=folder, scratch=folder))
     job = SwapJob(
@@ -66,21 +68,31 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
         consent=Consent(subject="NASA portrait", scope="benchmark", declared_by="benchmark"),
     )
     spent = Stopwatch()
-    identity = spent("validate", lambda: identify(job))
-    validated = spent("validate", lambda: run_validate(identity, job, settings, folder, SILENT))
-    mezzanine = spent("transcode", lambda: run_transcode(job, validated, settings, folder, SILENT))
-    plan = spent("segment", lambda: run_segment(job, validated, mezzanine, settings))
+
+    def stage(name: str, work: Callable[[], Any]) -> Any:
+        def whole() -> Any:
+            try:
+                return work()
+            finally:
+                give_memory_back()
+
+        return spent(name, whole)
+
+    identity = stage("validate", lambda: identify(job))
+    validated = stage("validate", lambda: run_validate(identity, job, settings, folder, SILENT))
+    mezzanine = stage("transcode", lambda: run_transcode(job, validated, settings, folder, SILENT))
+    plan = stage("segment", lambda: run_segment(job, validated, mezzanine, settings))
     parts = []
     for segment in plan.segments:
-        swapped = spent(
+        swapped = stage(
             "swap", lambda s=segment: run_swap(job, validated, mezzanine, plan, s, settings, folder, SILENT)
         )
-        restored = spent("restore", lambda f=swapped: run_restore(job, f, settings, folder, SILENT))
-        part = spent("compose", lambda f=restored: run_compose(job, validated, mezzanine, f, settings, folder, SILENT))
+        restored = stage("restore", lambda f=swapped: run_restore(job, f, settings, folder, SILENT))
+        part = stage("compose", lambda f=restored: run_compose(job, validated, mezzanine, f, settings, folder, SILENT))
         parts.append(part)
         for faces in {swapped.file.path, restored.file.path}:
             faces.unlink()
-    output = spent("join", lambda: run_join(job, validated, mezzanine, parts, settings, folder, SILENT))
+    output = stage("join", lambda: run_join(job, validated, mezzanine, parts, settings, folder, SILENT))
     return spent, output.frames, output.faces
 
 

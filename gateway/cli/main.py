@@ -1,11 +1,13 @@
 """The `faceflow` program: its commands, and the one place where an error becomes words and an exit code.
 
-Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code).
+Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code). Where whoever read the output has gone
+(`faceflow models list | head -1`), it ends with 1 and without a word, as Rich does.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from typing import Annotated
@@ -21,6 +23,7 @@ from gateway.cli import budget, database, decision, demo, doctor, faces, models,
 from gateway.cli.screen import show_error
 
 EXIT_TIMEOUT_S = 15.0
+NOBODY_READS = 1
 
 app = typer.Typer(
     name="faceflow",
@@ -60,7 +63,13 @@ def _options(
 def run() -> None:
     """Entry point of the `faceflow` program."""
     with guarded_stderr():
-        exit_code = main(sys.argv[1:])
+        try:
+            exit_code = main(sys.argv[1:])
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The interpreter flushes once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            exit_code = NOBODY_READS
     # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait for ever.
     last_resort = threading.Timer(EXIT_TIMEOUT_S, os._exit, [exit_code])
     last_resort.daemon = True
@@ -76,7 +85,10 @@ def main(arguments: list[str]) -> int:
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
     except (FaceflowError, TyperException, KeyboardInterrupt, typer.Abort) as error:
         reason = _reason(error)
-    except Exception as error:  # noqa: BLE001 - the last place where a fault gets its words
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise
+        # The last place where a fault gets its words.
         events().error("program.unexpected", exc_info=error)
         reason = FaultError(
             "fault.unexpected",
@@ -87,6 +99,13 @@ def main(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     show_error(reason, as_json=as_json)
     return reason.exit_code
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose other end was closed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _settings() -> Settings:
