@@ -39,6 +39,7 @@ from flows.preload_models import preload_models
 from flows.reconcile import reconcile, refresh_signals, retry_held
 from flows.swap_shard import swap_shard
 from flows.swap_video import swap_video
+from infrastructure.blocks.routing_policy import RoutingPolicy
 from infrastructure.server.environment import HEARTBEAT_S
 
 POOL_TYPE = "process"
@@ -75,7 +76,7 @@ async def register_work_pool(pool: str, concurrency: int) -> str:
 
 
 async def register_dispatcher(settings: Settings) -> str:
-    """Creates the dispatcher's pool, its deployments with their schedules, and the automations.
+    """Creates the dispatcher's pool, its deployments with their schedules, the automations, and the form for rules.
 
     Returns:
         The full name of the deployment to which jobs are given.
@@ -98,6 +99,7 @@ async def register_dispatcher(settings: Settings) -> str:
         await keep_automation(client, lost_runs(pool, [swap_video.name, dispatch.name], ids[reconcile.name]))
         silence = timedelta(seconds=routing.silence_s)
         await keep_automation(client, silent_runs_are_lost(pool, [swap_video.name, swap_shard.name], silence))
+        await RoutingPolicy.aregister_type_and_schema(client=client)
     return f"{dispatch.name}/{pool}"
 
 
