@@ -107,10 +107,11 @@ class PolicyKeeper:
                     await self._source.wait_for_change(self._revision)
             except TimeoutError:
                 pass  # nothing was heard: the source is asked, in case the connection is dead or something was missed
-            except RuleSourceError as error:
-                if error.reason != watch_failed:
-                    watch_failed = error.reason
-                    events().info("rules.watch_failed", source=self._source.shown, reason=error.reason)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the source is asked again
+                reason = _reason_of(error)
+                if reason != watch_failed:
+                    watch_failed = reason
+                    events().info("rules.watch_failed", source=self._source.shown, reason=reason)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
@@ -124,11 +125,10 @@ class PolicyKeeper:
                 found = await self._source.load()
         except TimeoutError:
             self._lost("it does not answer in time", begun)
-        except RuleSourceError as error:
-            self._lost(error.reason, begun)
         except Exception as error:  # noqa: BLE001 - a follower that ended would leave old rules in force without a word
-            events().error("rules.unexpected", source=self._source.shown, exc_info=error)
-            self._lost(f"something failed that should not ({type(error).__name__})", begun)
+            if not isinstance(error, RuleSourceError):
+                events().error("rules.unexpected", source=self._source.shown, exc_info=error)
+            self._lost(_reason_of(error), begun)
         else:
             self._came(found, begun)
             return True
@@ -150,9 +150,11 @@ class PolicyKeeper:
                 changes |= {"refused": None, "live": self._taken(policy, found.revision, begun)}
                 self._policy, self._text = policy, found.content.decode()
         self._remember(changes, begun)
-        taken = changes.get("live")
-        if taken is not None and self._on_change is not None and self._policy is not None:
-            self._on_change(self._policy)
+        if "live" in changes and self._on_change is not None and self._policy is not None:
+            try:
+                self._on_change(self._policy)
+            except Exception as error:  # noqa: BLE001 - as above; the policy itself is in force
+                events().error("rules.unexpected", source=self._source.shown, exc_info=error)
 
     def _judge(self, found: RulesText) -> tuple[Policy | None, tuple[Problem, ...]]:
         if found.problems:
@@ -229,6 +231,12 @@ class PolicyKeeper:
         if self._state.refused is not None:
             return "; ".join(self._state.refused.problems[:3])
         return "it was not asked yet"
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, RuleSourceError):
+        return error.reason
+    return f"something failed that should not ({type(error).__name__})"
 
 
 def _now() -> datetime:

@@ -20,6 +20,9 @@ from infrastructure.rule_sources.keeper import PolicyKeeper
 from infrastructure.rule_sources.model import RuleSource
 from infrastructure.rule_sources.state import RuleState
 
+STOP_S = 5.0
+"""Longest wait for a follower to end, seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class LivePolicy:
@@ -107,10 +110,10 @@ class _Follower(threading.Thread):
             runner.run(self._follow(), context=self._context)
 
     def stop(self) -> None:
-        self.asked.wait()
+        self.asked.wait(STOP_S)
         if self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
-        self.join()
+        self.join(STOP_S)  # a disk that hangs holds nobody up
 
     async def _follow(self) -> None:
         try:

@@ -12,13 +12,14 @@ from faceflow.errors import PolicyError, PolicySourceError
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
 from infrastructure.routing.pools import Pools
-from infrastructure.rule_sources import current_policy, open_source
+from infrastructure.rule_sources import current_policy, open_source, watching
 from infrastructure.rule_sources.model import ChangedMeanwhileError, RuleSourceError, RulesText
 from infrastructure.rule_sources.pushing import push_rules
 from infrastructure.rule_sources.state import Kept, KeptFile, RuleState
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.test_following import rules
+from tests.servers import until
 
 _, POOLS = canonical()
 NOW = datetime(2026, 11, 26, 18, 0, tzinfo=UTC)
@@ -80,6 +81,27 @@ def test_a_fault_of_the_source_does_not_end_anything(settings):
         live = current(settings, Memory(ZeroDivisionError("a bug")))
     assert (live.policy.version, "ZeroDivisionError" in live.state.outage.reason) == (1, True)
     assert [event["event"] for event in events] == ["rules.unexpected", "rules.source_lost"]
+
+
+def test_no_fault_ends_the_following(settings):
+    class Faulty(Memory):
+        async def wait_for_change(self, revision):
+            raise ZeroDivisionError
+
+    def fail(policy):
+        seen.append(policy.version)
+        raise ValueError
+
+    seen = []
+    source = Faulty(rules(1))
+    with captured_events() as events, watching(settings, POOLS, source=source, on_change=fail) as keeper:
+        source.held = rules(2)
+        until(lambda: keeper.policy.version == 2, 5)
+        source.held = rules(3)
+        until(lambda: keeper.policy.version == 3, 5)
+    assert seen == [1, 2, 3]
+    names = [event["event"] for event in events]
+    assert (names.count("rules.watch_failed"), names.count("rules.unexpected")) == (1, 3)
 
 
 def test_a_source_that_never_answers_costs_the_timeout(settings):
