@@ -13,10 +13,10 @@ one loader judges both. The order of the rules that come out:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
 
 from infrastructure.routing.policy import PolicySettings
 
@@ -25,7 +25,17 @@ _LOGO = HttpUrl("https://api.iconify.design/mdi:routes.svg?color=%230f6fde&heigh
 """Material Design's sign for routes (Apache-2.0). Prefect takes web addresses only; where the browser reaches none, the
 form simply has no picture."""
 
-_Pools = list[str]
+
+def _joined(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+_Pools = Annotated[str, BeforeValidator(_joined)]
+"""Names with commas: Prefect's form draws a list as a JSON editor, and a text as a text."""
+
+
+def _names(pools: str) -> list[str]:
+    return [name for name in (part.strip() for part in pools.split(",")) if name]
 
 
 class SensitivitySection(BaseModel):
@@ -35,24 +45,24 @@ class SensitivitySection(BaseModel):
     model_config = ConfigDict(extra="forbid", title="Sensitivity: which media may go where")
 
     restricted_pools: _Pools = Field(
-        default_factory=list,
+        default="",
         title="Pools for restricted media",
-        description="Film work, actors' portraits. It is locked to these pools and waits for them.",
+        description="Names, with commas. Film work, actors' portraits: locked to these pools, it waits for them.",
     )
     private_pools: _Pools = Field(
-        default_factory=list,
+        default="",
         title="Pools for private media",
-        description="It is locked to these pools and waits for them.",
+        description="Names, with commas. It is locked to these pools and waits for them.",
     )
     public_pools: _Pools = Field(
-        default_factory=list,
+        default="",
         title="Pools for public media",
-        description="First choice first. The last rule: it takes what no free rule took.",
+        description="Names, with commas, first choice first. The last rule: it takes what no free rule took.",
     )
     public_fallback: _Pools = Field(
-        default_factory=list,
+        default="",
         title="Fallback for public media",
-        description="Used when the pools above are full or too late.",
+        description="Names, with commas. Used when the pools above are full or too late.",
     )
     public_max_wait_s: float = Field(
         default=60.0,
@@ -80,14 +90,15 @@ class BudgetSection(BaseModel):
         title="Headroom",
         description="What is reserved before a run, as a multiple of the estimate.",
     )
-    saving_below_usd: float | None = Field(
-        default=None,
+    saving_below_usd: float = Field(
+        default=0.0,
         ge=0,
         title="Save below, US dollars",
-        description="When less than this is left of a project's month, its public media goes to the pools below only.",
+        description="When less than this is left of a project's month, its public media goes to the pools below only. "
+        "0: never.",
     )
     saving_pools: _Pools = Field(
-        default_factory=list, title="Pools while saving", description="Your own machines, as a rule."
+        default="", title="Pools while saving", description="Names, with commas. Your own machines, as a rule."
     )
 
 
@@ -143,8 +154,8 @@ class RoutingPolicy(Block):
         description='Rules as in a rules file, in order: {"name": "urgent", "when": {"deadline_slack_s": {"below": '
         '300}}, "place": {"prefer": ["azure-t4-spot"]}}.',
     )
-    default_place: dict[str, Any] | None = Field(
-        default=None,
+    default_place: dict[str, Any] = Field(
+        default_factory=dict,
         title="Otherwise",
         description='What happens to a job that nothing fits, such as {"prefer": ["private-k8s"]}. Without it, it is '
         "held.",
@@ -159,7 +170,7 @@ class RoutingPolicy(Block):
             "settings": {"cost_headroom": f"{self.budget.cost_headroom:.12g}", **self.estimates.model_dump()},
             "rules": [*self._sensitive(), *self._saving(), *self.rules, *self._public()],
         }
-        if self.default_place is not None:
+        if self.default_place:
             document["default"] = self.default_place
         return document
 
@@ -180,14 +191,14 @@ class RoutingPolicy(Block):
             summary=document.get("description") or "",
             budget=BudgetSection() if headroom is None else BudgetSection(cost_headroom=headroom),
             rules=document.get("rules") or [],
-            default_place=document.get("default"),
+            default_place=document.get("default") or {},
             estimates=EstimateSection(**settings),
         )
 
     def _sensitive(self) -> list[dict[str, Any]]:
         wanted = {
-            "restricted": (self.sensitivity.restricted_pools, "Restricted media may not leave these pools."),
-            "private": (self.sensitivity.private_pools, "Private media may not leave these pools."),
+            "restricted": (_names(self.sensitivity.restricted_pools), "Restricted media may not leave these pools."),
+            "private": (_names(self.sensitivity.private_pools), "Private media may not leave these pools."),
         }
         return [
             {
@@ -201,25 +212,27 @@ class RoutingPolicy(Block):
         ]
 
     def _saving(self) -> list[dict[str, Any]]:
-        if self.budget.saving_below_usd is None or not self.budget.saving_pools:
+        pools = _names(self.budget.saving_pools)
+        if not self.budget.saving_below_usd or not pools:
             return []
         return [
             {
                 "name": "budget nearly spent",
                 "why": f"Less than {self.budget.saving_below_usd:g} USD is left of the project's month.",
                 "when": {"sensitivity": "public", "budget_left_usd": {"below": self.budget.saving_below_usd}},
-                "place": {"lock": self.budget.saving_pools, "over_budget": self.budget.over_budget},
+                "place": {"lock": pools, "over_budget": self.budget.over_budget},
             }
         ]
 
     def _public(self) -> list[dict[str, Any]]:
-        if not self.sensitivity.public_pools:
+        pools, fallback = _names(self.sensitivity.public_pools), _names(self.sensitivity.public_fallback)
+        if not pools:
             return []
-        place = {
-            "prefer": self.sensitivity.public_pools,
+        place: dict[str, Any] = {
+            "prefer": pools,
             "max_wait_s": self.sensitivity.public_max_wait_s,
             "over_budget": self.budget.over_budget,
         }
-        if self.sensitivity.public_fallback:
-            place["fallback"] = self.sensitivity.public_fallback
+        if fallback:
+            place["fallback"] = fallback
         return [{"name": "public media", "when": {"sensitivity": "public"}, "place": place}]

@@ -48,7 +48,7 @@ def in_sections():
             "restricted_pools": ["isolated-k8s"],
             "private_pools": ["private-k8s", "isolated-k8s"],
             "public_pools": ["private-k8s"],
-            "public_fallback": ["aws-g4dn-spot", "azure-t4-spot", "alibaba-gn6i-spot"],
+            "public_fallback": "aws-g4dn-spot, azure-t4-spot,alibaba-gn6i-spot",
             "public_max_wait_s": 60,
         },
         rules=free,
