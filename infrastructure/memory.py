@@ -3,8 +3,8 @@
 Left alone, glibc keeps what frames and crops were freed to in one heap per thread, so that a job holds what its stages
 needed one after the other, all together. Threads share two heaps instead, and after each stage these are emptied. While
 a stage works they are not: memory that goes back to the system comes again a page at a time, and at 1080p, where every
-temporary picture of a face has some megabytes, that was an eighth of a job's CPU. x264 asks for pages of 2 MiB and fills
-them a little over half: it gets small ones, which cost it no time that could be measured.
+temporary picture of a face has some megabytes, that was an eighth of a job's CPU. x264 asks for pages of 2 MiB and
+fills them a little over half: it gets small ones, which cost it no time that could be measured.
 """
 
 from __future__ import annotations
