@@ -153,6 +153,26 @@ def test_without_a_server_it_is_said_at_once(offline_program: Program, files: Fi
     assert processes_of(offline_program.state) == []
 
 
+def test_up_serves_its_own_pool_and_the_local_ones_of_the_list(tmp_path: Path) -> None:
+    from faceflow.routing_settings import RoutingSettings
+    from faceflow.settings import PathSettings, PoolSettings, Settings
+    from faceflow.zones import Zone
+    from gateway.cli.up import _served
+
+    listed = tmp_path / "pools.yaml"
+    entry = "{{name: {0}, zone: {1}, capacity: owned, provider: {2}, gpu: cpu, gpus: 3, price_usd_per_gpu_hour: 0}}"
+    pools = [("far", "public", "aws"), ("film", "isolated", "local"), ("home", "public", "local")]
+    listed.write_text("pools:\n" + "".join(f"  - {entry.format(*pool)}\n" for pool in pools))
+    settings = Settings(
+        paths=PathSettings(state=tmp_path, scratch=tmp_path),
+        pool=PoolSettings(name="home", zone=Zone.PRIVATE),
+        routing=RoutingSettings(pools=listed),
+    )
+    # Which zone this machine itself stands in is said by its own settings, whatever the list says.
+    served = [(one.pool, one.zone, one.jobs, one.log.name) for one in _served(settings, 2)]
+    assert served == [("home", Zone.PRIVATE, 2, "worker.log"), ("film", Zone.ISOLATED, 3, "worker-film.log")]
+
+
 def test_a_second_up_says_where_the_first_one_is(up: Up, program: Program) -> None:
     done = program("up", timeout_s=30)
     assert done.exit_code == 1

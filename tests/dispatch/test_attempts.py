@@ -6,6 +6,7 @@ Whatever is cut off or done twice, a job is started once an attempt, and its mon
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -367,6 +368,20 @@ def test_a_request_whose_dispatch_never_began_is_taken_in_once(parked: Any, zone
             assert (found.state, found.attempt) == (RequestState.PLACED, 1)
 
     parked(test)
+
+
+def test_the_flows_that_run_on_a_schedule_do_so_in_an_empty_house(zones: Zones, parked: Any) -> None:
+    async def test(control: Any) -> None:
+        from flows.reconcile import reconcile, refresh_signals, retry_held
+
+        assert await refresh_signals() >= 1
+        assert await retry_held() == 0
+        assert await reconcile() == 0
+
+    parked(test, FACEFLOW_SIGNALS__PREFECT="true")
+    [table] = zones.api("POST", "/artifacts/filter", artifacts={"key": {"any_": ["signals"]}}, limit=1)
+    sources = {row["source"]: row["failure"] for row in json.loads(table["data"])}
+    assert sources["prefect"] == ""
 
 
 def test_only_runs_whose_heartbeat_is_not_heard_are_lost(parked: Any, zones: Zones, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect, until
 from tests.dispatch.jobs import SEGMENTS, Clip, digest
 
@@ -126,6 +128,7 @@ def task(zones: Zones, job: dict[str, Any]) -> str:
     return identify(SwapJob.model_validate(json.loads(json.dumps(job)))).job_id
 
 
+@pytest.mark.full  # four launches; what approval does to a job is in test_attempts
 def test_a_job_over_its_budget_is_approved_in_the_ui(zones: Zones, clip: Clip, tmp_path: Path) -> None:
     def budget(limit: str) -> None:
         async def set_it() -> None:
