@@ -44,6 +44,9 @@ def server_environment(state: Path, port: int) -> dict[str, str]:
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{files.database}",
         "PREFECT_UI_API_URL": api_url,
         "PREFECT_SERVER_EVENTS_WEBSOCKET_BACKFILL_PAGE_SIZE": "50",
+        # Runs of schedules are made for the next minutes only: a hundred at once make a busy SQLite give up.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT5M",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     }
 
