@@ -185,7 +185,7 @@ def test_a_frozen_prometheus_costs_the_deadline_only(prometheus, tmp_path):
     try:
         begun = time.monotonic()
         found = snapshot(settings)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 10, "it would not answer before it is thawed"
     finally:
         server.thaw()
     assert found.pools["private-k8s"].free_gpus.value is None
