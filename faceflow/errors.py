@@ -196,6 +196,19 @@ class ServerError(FaultError):
     retryable = True
 
 
+class RegistryError(FaultError):
+    """A registry of images did not answer, or not as it must. May pass, so it is worth another try."""
+
+    family = "registry"
+    retryable = True
+
+
+class RegistrySetupError(FaultError):
+    """A registry of images cannot be used as it is set up: its logins, its certificate, the image's name."""
+
+    family = "registry"
+
+
 class DatabaseError(FaultError):
     """The database did not answer, or not in time. May pass, so it is worth another try."""
 

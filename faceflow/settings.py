@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from faceflow.image_settings import ImageSettings
 from faceflow.routing_settings import (
     PriceSettings,
     PrometheusSettings,
@@ -230,6 +231,7 @@ class Settings(BaseSettings):
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
+    images: ImageSettings = Field(default_factory=ImageSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @property

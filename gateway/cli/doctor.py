@@ -49,11 +49,15 @@ class Finding:
 
 
 def doctor(
+    alive: Annotated[
+        bool,
+        typer.Option("--alive", help="Look only at what may fail while it runs: disks and server; for containers."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> int:
     """Looks at the installation, the models, the disks and the server. Exit code 1 where something does not work."""
     settings = current_settings()
-    findings = [finding for check in CHECKS for finding in check(settings)]
+    findings = [finding for check in (ALIVE_CHECKS if alive else CHECKS) for finding in check(settings)]
     healthy = all(finding.level is not Level.PROBLEM for finding in findings)
     if as_json:
         print_json({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
@@ -223,7 +227,14 @@ def _server(settings: Settings) -> Iterator[Finding]:
             )
         return
     record = running_server(settings)
-    if record is None:
+    if record is None and is_up(settings):
+        yield Finding(
+            Level.PROBLEM,
+            "Prefect server",
+            "`faceflow up` is running and its server is not",
+            f"It may still be starting; otherwise look at {settings.paths.state / 'server' / 'server.log'}",
+        )
+    elif record is None:
         yield Finding(
             Level.NOTE, "Prefect server", "none is running; a command starts one when it needs it", "faceflow up"
         )
@@ -265,3 +276,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _pool,
     _routing,
 )
+ALIVE_CHECKS = (_folders, _server)
+"""What may fail while a container runs: cheap, and without loading a network."""

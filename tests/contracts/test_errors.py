@@ -28,11 +28,21 @@ FAMILIES = {
     "DownloadError": "model",
     "StoreError": "store",
     "ServerError": "server",
+    "RegistryError": "registry",
+    "RegistrySetupError": "registry",
     "DatabaseError": "database",
     "DatabaseSetupError": "database",
     "CancelledError": "fault",
 }
-RETRYABLE = {"ResourceError", "DownloadError", "StoreError", "ServerError", "DatabaseError", "PolicySourceError"}
+RETRYABLE = {
+    "ResourceError",
+    "DownloadError",
+    "StoreError",
+    "ServerError",
+    "DatabaseError",
+    "PolicySourceError",
+    "RegistryError",
+}
 
 
 def made(kind):

@@ -1,0 +1,31 @@
+"""Settings of the copies of the container image that lie near the work pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from faceflow.setting_group import Group, Names
+
+
+class ImageSettings(Group):
+    """The container image and its copies near the work pools ([image.md](image.md))."""
+
+    source: str = ""
+    """The image that is copied, `HOST/REPOSITORY:TAG`."""
+    registries: dict[str, str] = Field(default_factory=dict)
+    """The repository near each work pool, as JSON: `{"aws-ecs-spot": "HOST/REPOSITORY"}`. Pools may share one."""
+    credentials: Path | None = None
+    """File with the logins of the registries, as `skopeo login --authfile FILE` writes it. Default:
+    skopeo's own place."""
+    credentials_block: str = ""
+    """Name of a Prefect Secret block with the content of such a file; the flow takes it instead of the file."""
+    without_tls: Names = ()
+    """Registries (`HOST:PORT`, with commas) that are spoken to without TLS."""
+    every_s: float = Field(default=900.0, ge=60, le=86400)
+    """How often the scheduled flow looks whether a registry is behind, seconds."""
+    parallel: int = Field(default=2, ge=1, le=16)
+    """Registries that are copied to at once."""
+    timeout_s: float = Field(default=1800.0, gt=0)
+    """Longest time that the copy to one registry may take, seconds."""

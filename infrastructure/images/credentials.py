@@ -1,0 +1,57 @@
+"""Logins of registries: a file that is named in the settings, or a secret that becomes a file for as long as needed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faceflow.errors import RegistrySetupError
+from faceflow.settings import Settings
+
+
+@contextmanager
+def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[Path | None]:
+    """The file for skopeo while the block runs; None leaves it to skopeo where it looks.
+
+    Args:
+        settings: `images.credentials` names the file.
+        secret: content of such a file; wins over the file, and is on the disk, readable by us alone, only meanwhile.
+
+    Raises:
+        RegistrySetupError: `registry.credentials_invalid`.
+    """
+    if secret is not None:
+        _check(secret, "The secret with the logins of the registries")
+        with tempfile.TemporaryDirectory(prefix="faceflow-logins-") as folder:  # mode 0700
+            file = Path(folder, "auth.json")
+            file.write_text(secret)
+            yield file
+        return
+    named = settings.images.credentials
+    if named is not None:
+        try:
+            content = named.read_text()
+        except OSError as error:
+            raise RegistrySetupError(
+                "registry.credentials_invalid",
+                f"The file {str(named)!r} with the logins of the registries cannot be read: {error.strerror}.",
+                "Make it with `skopeo login --authfile FILE HOST`, and set FACEFLOW_IMAGES__CREDENTIALS to it.",
+            ) from error
+        _check(content, f"The file {str(named)!r} with the logins of the registries")
+    yield named
+
+
+def _check(content: str, what: str) -> None:
+    try:
+        good = isinstance(json.loads(content)["auths"], dict)
+    except (ValueError, TypeError, KeyError):  # what is in it is not repeated: it is secret
+        good = False
+    if not good:
+        raise RegistrySetupError(
+            "registry.credentials_invalid",
+            f"{what} is not of the right form.",
+            'It is JSON, {"auths": {"HOST": {"auth": ...}}}: make it with `skopeo login --authfile FILE HOST`.',
+        )

@@ -1,0 +1,69 @@
+"""What skopeo says when it fails, as errors that say what to do. Its last line holds the registry's own words."""
+
+from __future__ import annotations
+
+import re
+
+from faceflow.errors import FaceflowError, RegistryError, RegistrySetupError
+
+_DENIED = re.compile(
+    r"unauthori[sz]ed|authentication required|denied|forbidden|invalid username/password|\b40[13]\b", re.I
+)
+_MISSING = re.compile(r"manifest unknown|name unknown|not found|no such image|repository does not exist|\b404\b", re.I)
+_TLS = re.compile(r"x509|tls:|certificate|server gave HTTP response to HTTPS client", re.I)
+_POLICY = re.compile(r"policy\.json|signature.*(required|rejected)|Source image rejected", re.I)
+_MESSAGE = re.compile(r'level=fatal msg="(?P<message>(?:[^"\\]|\\.)*)"')
+_LOGIN = re.compile(r"//[^/@\s]+@")
+
+
+def failure(output: str, host: str, what: str) -> FaceflowError:
+    """The error behind what skopeo wrote on standard error.
+
+    Args:
+        output: all of it.
+        host: the registry that was spoken to, as far as it is known.
+        what: the address that could not be read or written, for the message.
+    """
+    words = _last_words(output)
+    if _POLICY.search(words):
+        return RegistrySetupError(
+            "registry.signature_refused",
+            f"The signature policy of this machine does not let {what} through: {words}",
+            "Correct /etc/containers/policy.json, or sign the image as it asks for.",
+        )
+    if _TLS.search(words):
+        return RegistrySetupError(
+            "registry.certificate",
+            f"{host} has no certificate that is trusted here: {words}",
+            "Put the authority's certificate into /etc/containers/certs.d/HOST:PORT/ca.crt, or name a registry without "
+            "TLS in FACEFLOW_IMAGES__WITHOUT_TLS.",
+        )
+    if _DENIED.search(words):
+        return RegistrySetupError(
+            "registry.denied",
+            f"{host} does not let us in for {what}: {words}",
+            "Log in with `skopeo login --authfile FILE HOST` and set FACEFLOW_IMAGES__CREDENTIALS to that file, or put "
+            "its content into the Secret block that FACEFLOW_IMAGES__CREDENTIALS_BLOCK names.",
+        )
+    if _MISSING.search(words):
+        return RegistrySetupError(
+            "registry.image_missing",
+            f"{host} has no {what}.",
+            "Push the image there first, or correct the name and the tag.",
+        )
+    return RegistryError(
+        "registry.failed",
+        f"{host} failed for {what}: {words}",
+        "Try again: layers that have arrived are not sent again. If it persists, ask the registry's operators.",
+    )
+
+
+def is_missing(error: FaceflowError) -> bool:
+    """Whether the registry answered, and only the image is not there."""
+    return error.code == "registry.image_missing"
+
+
+def _last_words(output: str) -> str:
+    found = [match["message"] for match in _MESSAGE.finditer(output)]
+    words = found[-1].replace('\\"', '"') if found else (output.strip().splitlines() or ["it said nothing"])[-1]
+    return _LOGIN.sub("//***@", words)
