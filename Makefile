@@ -17,7 +17,7 @@ export PYTHON SOURCE TARGET OUT
 
 python := .venv/bin/python
 
-.PHONY: help setup develop demo up test test-full lint bench quality wheel clean
+.PHONY: help setup develop demo up test test-full lint bench quality wheel image test-image clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
@@ -56,6 +56,12 @@ quality: develop  ## how good the swap is; draws the plot of docs/quality.md
 
 wheel: develop  ## the package, in dist/
 	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl
+
+image:  ## the container image; IMAGE_TARGET=cpu|gpu, and what docs/image.md lists
+	@deployments/image/build.sh $${IMAGE_TARGET:-cpu}
+
+test-image: setup  ## run the container image as a cluster does, and swap a face inside; IMAGE=... for another one
+	@$(python) deployments/image/check.py $${IMAGE:-}
 
 clean:  ## remove what was made here, the environment too
 	@rm -rf .venv .uv dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

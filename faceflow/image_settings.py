@@ -15,7 +15,8 @@ class ImageSettings(Group):
     source: str = ""
     """The image that is copied, `HOST/REPOSITORY:TAG`."""
     registries: dict[str, str] = Field(default_factory=dict)
-    """The repository near each work pool, as JSON: `{"aws-ecs-spot": "HOST/REPOSITORY"}`. Pools may share one."""
+    """The repository near each work pool, as JSON: `{"aws-g4dn-spot": "HOST/REPOSITORY"}`. Pools may share one. It goes
+    before `registry` in the list of pools (`FACEFLOW_ROUTING__POOLS`)."""
     credentials: Path | None = None
     """File with the logins of the registries, as `skopeo login --authfile FILE` writes it. Default:
     skopeo's own place."""

@@ -1,4 +1,5 @@
-"""Automations by which the server itself reacts: a run that falls silent is lost, and `reconcile` is told of it.
+"""Automations by which the server itself reacts: a run that falls silent is lost, and `reconcile` is told of it; an
+image that is released is copied.
 
 They are named, so registering again brings them up to date. Without them `reconcile` does the same on its schedule.
 """
@@ -16,6 +17,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from flows.runs import HEARTBEAT
 
+RELEASED_EVENT = "faceflow.image.released"
 _ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
 _RUNS = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
 
@@ -62,6 +64,25 @@ def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta) 
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED, name=None, message="Its heartbeat was not heard any more.", force=False
+            )
+        ],
+    )
+
+
+def image_is_replicated(dispatcher: str, replicate: UUID) -> AutomationCore:
+    """Starts the deployment `replicate` when a release tells of a new image, with the image that it names."""
+    return AutomationCore(
+        name=f"faceflow {dispatcher}: a released image is copied to the pools",
+        description=f"Started by the event {RELEASED_EVENT}, whose resource names the image.",
+        trigger=EventTrigger(
+            expect={RELEASED_EVENT}, for_each={"prefect.resource.id"}, posture=Posture.Reactive, threshold=1
+        ),
+        actions=[
+            RunDeployment(
+                source="selected",
+                deployment_id=replicate,
+                parameters={"image": {"__prefect_kind": "jinja", "template": "{{ event.resource['image'] }}"}},
+                job_variables=None,
             )
         ],
     )

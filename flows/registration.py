@@ -33,10 +33,11 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from faceflow.settings import Settings
-from flows.automations import keep_automation, lost_runs, silent_runs_are_lost
+from flows.automations import image_is_replicated, keep_automation, lost_runs, silent_runs_are_lost
 from flows.dispatch import dispatch
 from flows.preload_models import preload_models
 from flows.reconcile import reconcile, refresh_signals, retry_held
+from flows.replicate_images import replicate_images
 from flows.swap_shard import swap_shard
 from flows.swap_video import swap_video
 from infrastructure.blocks.routing_policy import RoutingPolicy
@@ -95,7 +96,10 @@ async def register_dispatcher(settings: Settings) -> str:
         # Prices are asked for in the background only where somebody is asked for prices.
         wanted = flow is not refresh_signals or settings.prices.ec2 or settings.prices.azure
         ids[flow.name] = await deploy_on(pool, {flow: description}, every_s=seconds if wanted else None)
+    copies = {replicate_images: "Copies the image to the registry near each pool."}
+    replicate = await deploy_on(pool, copies, every_s=settings.images.every_s if settings.images.source else None)
     async with get_client() as client:
+        await keep_automation(client, image_is_replicated(pool, replicate))
         await keep_automation(client, lost_runs(pool, [swap_video.name, dispatch.name], ids[reconcile.name]))
         silence = timedelta(seconds=routing.silence_s)
         await keep_automation(client, silent_runs_are_lost(pool, [swap_video.name, swap_shard.name], silence))

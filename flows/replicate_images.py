@@ -20,11 +20,11 @@ from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from flows.artifacts import show_failure
 from flows.failures import reason_of
-from infrastructure.images.replicas import Replica, SourceImage, targets
+from infrastructure.images.replicas import Replica, SourceImage
+from infrastructure.images.targets import targets
 from tasks.replicate_image import find_image, replicate_image
 
 REPLICAS_KEY = "image-replicas"
-RELEASED_EVENT = "faceflow.image.released"
 
 
 @flow(

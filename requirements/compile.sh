@@ -13,10 +13,10 @@ echo "uv>=0.8" | "$uv" pip compile - "${options[@]}" -o requirements/uv.txt
     -c requirements/cpu.txt "${options[@]}" -o requirements/dev.txt
 # The images (Dockerfile). The base of the GPU image brings CUDA 12 and cuDNN, so their wheels stay out, and
 # ONNX Runtime 1.26 is the last one that is built for CUDA 12.
-image=(--extra postgres --extra people --extra aws)
-"$uv" pip compile pyproject.toml --extra cpu "${image[@]}" -c requirements/dev.txt "${options[@]}" \
+image=(pyproject.toml - --extra postgres --extra people)
+echo 'boto3>=1.35' | "$uv" pip compile "${image[@]}" --extra cpu -c requirements/dev.txt "${options[@]}" \
     -o requirements/image-cpu.txt
-echo 'onnxruntime-gpu>=1.22,<1.27' | "$uv" pip compile pyproject.toml - "${image[@]}" -c requirements/image-cpu.txt \
+printf 'boto3>=1.35\nonnxruntime-gpu>=1.22,<1.27\n' | "$uv" pip compile "${image[@]}" -c requirements/image-cpu.txt \
     "${options[@]}" -o requirements/image-gpu.txt
 # What is needed while an image is built, and is not in it: the wheel and the list of parts.
 printf 'hatchling>=1.27\ncyclonedx-bom>=7\n' | "$uv" pip compile - -c requirements/cpu.txt "${options[@]}" \

@@ -79,6 +79,6 @@ def repository(text: str) -> Repository:
         raise JobError(
             "job.image_invalid",
             f"{text!r} is no repository.",
-            "Write HOST/REPOSITORY in FACEFLOW_IMAGES__REGISTRIES, without a tag: copies take the tag of the source.",
+            "Write HOST/REPOSITORY where registries are named, without a tag: copies take the tag of the source.",
         )
     return Repository(found["host"], found["repository"])

@@ -8,7 +8,6 @@ bytes of the source's manifest.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -76,33 +75,6 @@ class Replica(FrozenModel):
     copied: bool = False
     seconds: float = 0.0
     arrived_after_s: float | None = None
-
-
-def targets(settings: Settings, pools: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Repositories and the pools that pull from each.
-
-    Raises:
-        JobError: `job.registries_missing`, `job.pool_unknown`, `job.image_invalid`.
-    """
-    known = settings.images.registries
-    if not known:
-        raise JobError(
-            "job.registries_missing",
-            "No registry near a pool is named.",
-            'Set FACEFLOW_IMAGES__REGISTRIES, for instance {"aws-ecs-spot": "HOST/REPOSITORY"}.',
-        )
-    unknown = [pool for pool in pools if pool not in known]
-    if unknown:
-        raise JobError(
-            "job.pool_unknown",
-            f"FACEFLOW_IMAGES__REGISTRIES names no registry for {', '.join(unknown)}.",
-            f"It names one for {', '.join(sorted(known))}.",
-        )
-    grouped: dict[str, tuple[str, ...]] = {}
-    for pool in pools or sorted(known):
-        place = str(repository(known[pool]))
-        grouped[place] = (*grouped.get(place, ()), pool)
-    return grouped
 
 
 def find_source(image: str, settings: Settings, skopeo: Skopeo) -> SourceImage:

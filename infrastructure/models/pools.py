@@ -18,7 +18,7 @@ def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
     named = settings.models.pools
     if pool in named:
         return named[pool]
-    listed = {one.name: one for one in _listed(settings)}
+    listed = {one.name: one for one in listed_pools(settings)}
     if pool in listed and listed[pool].models:
         return listed[pool].models
     raise JobError(
@@ -31,7 +31,8 @@ def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _listed(settings: Settings) -> tuple[Pool, ...]:
+def listed_pools(settings: Settings) -> tuple[Pool, ...]:
+    """The list of pools of FACEFLOW_ROUTING__POOLS; empty where that is not set. Raises as `models_of_pool` does."""
     path = settings.routing.pools
     if path is None:
         return ()

@@ -10,10 +10,12 @@ import pytest
 
 from faceflow.errors import FaceflowError
 from faceflow.image_settings import ImageSettings
+from faceflow.routing_settings import RoutingSettings
 from faceflow.settings import Settings
 from infrastructure.images.credentials import credentials_file
-from infrastructure.images.replicas import ReplicaState, bring, find_source, look, targets
+from infrastructure.images.replicas import ReplicaState, bring, find_source, look
 from infrastructure.images.skopeo import Skopeo
+from infrastructure.images.targets import targets
 from tests.images.registries import PASSWORD, USER, StallingLine, put_image, running_registry
 from tests.servers import free_port, until
 
@@ -228,3 +230,19 @@ def test_pools_that_share_a_registry_need_one_copy():
     assert code_of(targets, Settings(images=ImageSettings())) == "job.registries_missing"
     tagged = Settings(images=ImageSettings(registries={"a": "one/faceflow:1"}))
     assert code_of(targets, tagged) == "job.image_invalid"
+
+
+def test_the_list_of_pools_names_registries_too(tmp_path):
+    pool = {"zone": "public", "capacity": "spot", "gpu": "t4", "gpus": 1, "price_usd_per_gpu_hour": 0.2, "start_s": 60}
+    runs_on = {"kind": "kubernetes", "namespace": "jobs", "image": "faceflow:0.1.0-gpu"}
+    pools = [
+        {"name": "a", **pool, "runs_on": {**runs_on, "registry": "near-a:5000/media"}},
+        {"name": "b", **pool, "runs_on": runs_on},
+        {"name": "c", **pool},
+        {"name": "d", **pool, "runs_on": {**runs_on, "registry": "near-d"}},
+    ]
+    (tmp_path / "pools.json").write_text(json.dumps({"pools": pools}))
+    routing = RoutingSettings(pools=tmp_path / "pools.json")
+    assert targets(Settings(routing=routing)) == {"near-a:5000/media/faceflow": ("a",), "near-d/faceflow": ("d",)}
+    images = ImageSettings(registries={"d": "other/faceflow"})
+    assert targets(Settings(routing=routing, images=images), ["d"]) == {"other/faceflow": ("d",)}

@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.routing_settings import RoutingSettings
 from faceflow.settings import PathSettings, Settings, current_settings
 from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import running_server
 from tests.images.registries import PASSWORD, USER, running_registry
-from tests.servers import free_port
+from tests.servers import free_port, until
 
 
 @pytest.fixture
@@ -118,6 +119,31 @@ def test_logins_are_in_a_block_and_nowhere_else(api_url, name, release, settings
 def test_what_cannot_be_is_told(api_url, origin, parameters, code):
     given = {key: value.format(host=origin.host) if key == "image" else value for key, value in parameters.items()}
     assert failed(**given).code == code
+
+
+def test_a_release_and_the_schedule_start_it(api_url, origin, name, settings):
+    from prefect.events import emit_event
+
+    from flows.registration import register_dispatcher
+
+    mine = settings.model_copy(update={"routing": RoutingSettings(dispatcher_pool="images-of-a-test")})
+    asyncio.run(register_dispatcher(mine))
+    asyncio.run(register_dispatcher(mine))  # again: still one of each
+    deployment = httpx.get(
+        f"{api_url}/deployments/name/replicate-images/images-of-a-test", trust_env=False, timeout=60
+    ).json()
+    assert [one["schedule"]["interval"] for one in deployment["schedules"]] == [settings.images.every_s]
+
+    released = f"{origin.host}/{name}:2.0"
+
+    def started() -> list[dict]:
+        wanted = {"deployments": {"id": {"any_": [deployment["id"]]}}, "flow_runs": {"parent_task_run_id": None}}
+        runs = httpx.post(f"{api_url}/flow_runs/filter", json=wanted, trust_env=False, timeout=60).json()
+        return [one for one in runs if one["parameters"].get("image") == released]
+
+    emit_event("faceflow.image.released", {"prefect.resource.id": "faceflow.image", "image": released})
+    until(started, 120, 0.5)
+    assert len(started()) == 1
 
 
 def test_the_command(offline_program, environment, near, name, release):
