@@ -23,6 +23,8 @@ again can help (`retryable`, which is what task retries read), and a `resolution
         ├── StoreError          store.*     a store did not take or give the bytes
         ├── PolicySourceError   policy.*    the source of routing rules does not answer: may pass, retryable
         ├── ServerError         server.*    the Prefect server did not start or answer
+        ├── RegistryError       registry.*  a registry of images did not answer as it must: may pass, retryable
+        ├── RegistrySetupError  registry.*  a registry cannot be used as it is set up: login, certificate, name
         ├── DatabaseError       database.*  the database did not answer in time: may pass, retryable
         ├── DatabaseSetupError  database.*  the database cannot be used as it is set up
         └── CancelledError      fault.cancelled   the run was told to stop
