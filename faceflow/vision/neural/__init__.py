@@ -1,4 +1,4 @@
-"""The published networks as engines: swappers, restorers and maskers over the runtime.
+"""The published networks as engines: analysers, swappers, restorers and maskers over the runtime.
 
 alignment    five points -> the crop that a network was trained on
 pixels       uint8 BGR crops <-> float32 RGB tensors, pixel boost
@@ -6,5 +6,7 @@ embedding    portraits -> what a swapper takes as its source
 swapper      what all swappers share; `swappers` holds one small class a contract
 restorer     restorers of faces; they look further than the swapped crop
 maskers      occlusion and region masks; `box` the feathered frame
+insightface_analyser  InsightFace's analyser and its tracker, over `scrfd` and `insightface_session`; `recogniser` and
+             `genderage` are loaded only where a job must tell people apart or asks for gender and age
 loading      from a name in the catalogue to a verified file and its network
 """
