@@ -90,6 +90,9 @@ class PipelineSettings(Group):
     """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
     shard_s: float = Field(default=30.0, ge=0)
     """Least estimated work of a shard, seconds on its pool: starting one costs seconds too."""
+    shard_start_s: float = Field(default=30.0, ge=0)
+    """How long a shard may take to start, seconds, before a coordinator with nothing left to do takes it back; longer
+    where its work takes longer. Pools whose machines have to be rented first need more."""
 
 
 class EngineSettings(Group):

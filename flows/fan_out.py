@@ -29,10 +29,6 @@ from flows.segment_work import SegmentWork
 from flows.shard_plan import Shard, plan_shards, seconds_a_frame
 
 POLL_S = 1.0
-UNCLAIMED_S = 15.0
-"""How long a shard waits for a worker before it is taken back; Prefect's workers ask every 10 s or so."""
-STARTING_S = 30.0
-"""How long a worker may take to start one at least; longer where the shard is worth it, see `_may_take_back`."""
 SHARD_FLOW = "swap-shard"
 
 
@@ -123,7 +119,7 @@ async def _collect(client: PrefectClient, work: SegmentWork, started: list[_Star
         one.run = await client.read_flow_run(one.run.id)
         if has_ended(one.run):
             break
-        if _may_take_back(one):
+        if _may_take_back(one, work.run.settings.pipeline.shard_start_s):
             idle = idle or one
     else:
         if idle is None:
@@ -138,16 +134,16 @@ async def _collect(client: PrefectClient, work: SegmentWork, started: list[_Star
     return await work.parts(one.shard.segments)  # what it published is found, the rest is done here
 
 
-def _may_take_back(one: _Started) -> bool:
+def _may_take_back(one: _Started, patience_s: float) -> bool:
     """Whether a shard has kept the idle coordinator waiting for longer than is reasonable.
 
     A worker that is starting it gets as long as the work would take here: so the job takes at most twice as long as if
-    one had known.
+    one had known. One that no worker has taken gets half the time; workers ask every few seconds.
     """
     waited_s = time.monotonic() - one.since
     if one.run.state_type is StateType.PENDING:
-        return waited_s > max(one.shard.work_s, STARTING_S)
-    return one.run.state_type is StateType.SCHEDULED and waited_s > UNCLAIMED_S
+        return waited_s > max(one.shard.work_s, patience_s)
+    return one.run.state_type is StateType.SCHEDULED and waited_s > patience_s / 2
 
 
 async def _count(work: SegmentWork, started: list[_Started]) -> None:

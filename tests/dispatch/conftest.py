@@ -139,6 +139,7 @@ def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
         "FACEFLOW_ROUTING__SHARDS": "1",
         "FACEFLOW_ROUTING__DISPATCHER_POOL": DISPATCHER,
         "FACEFLOW_PIPELINE__SHARD_S": "0.1",
+        "FACEFLOW_PIPELINE__SHARD_START_S": "200",
         "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000",
         "FACEFLOW_LOG__FORMAT": "json",
         "PYTHONPATH": str(ROOT),
