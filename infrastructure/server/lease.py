@@ -75,6 +75,7 @@ def lease_server(settings: Settings, on_wait: Callable[[float], None] | None = N
                 "Start that server, correct the address, or unset PREFECT_API_URL to use the local one.",
                 api_url=named,
             )
+        ServerFiles(settings.paths.state).create()  # Prefect keeps a profile beside it
         yield ServerAddress(named, named.removesuffix("/api"), owned=False, started=False)
         return
     files = ServerFiles(settings.paths.state)
