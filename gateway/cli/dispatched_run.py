@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flows.dispatching.telling import Dispatching
     from infrastructure.ledger import JobRecord
 
-DECIDE_S = 120.0
+DECIDE_S = 300.0
 """Longest wait for the dispatcher's answer, seconds."""
 NEXT_ATTEMPT_S = 60.0
 """How long the next attempt of a lost run is waited for, beyond the time in which the dispatcher looks after them."""
