@@ -15,7 +15,7 @@ import structlog
 from prefect import flow
 from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import asuspend_flow_run
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
 from faceflow.errors import BudgetError
@@ -113,7 +113,7 @@ async def _asked(control: Control, request: Request) -> Request | None:
 
     A suspended run begins anew when it is resumed, and comes here again with the answer.
     """
-    if not flow_run.id or not flow_run.deployment_id or await _is_asked_elsewhere(control, request):
+    if not flow_run.id or not deployment.id or await _is_asked_elsewhere(control, request):
         return None
     shortfall = await shortfall_of(control, request)
     if shortfall is None:
