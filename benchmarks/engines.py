@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.host_path import measured, show, summary
-from benchmarks.material import face_clip, portrait
+from benchmarks.material import portrait, scene
 from benchmarks.networks import inswapper, still_models
 
 
@@ -87,7 +87,7 @@ def host(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """A job through networks of no compute, beside the floor."""
     os.environ.update(still_models(folder / "models"))
     portrait(folder)
-    target = face_clip(folder / "target.mp4", seconds=6, size=options.size)
+    target = scene(folder / "target.mp4", seconds=6, size=options.size)
     swap = {"engine": "simswap_unofficial_512", "restorer": "gfpgan_1.4"}
     rounds = [(measured("floor", target, folder), measured("job", target, folder, swap)) for _ in range(options.rounds)]
     result = summary(rounds)

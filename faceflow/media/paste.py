@@ -166,12 +166,28 @@ def _add_warped(
     here = to_part.copy()
     here[:, 2] += here[:, :2] @ (left, top)
     # Four channels at once, also where two are wanted: OpenCV's warp is slower with two or three.
-    together = cv2.merge([*layers, alpha])
+    together = np.asarray(cv2.merge([*layers, alpha]), np.float32)
+    step = _STRIP_ROWS // step_y * step_y
+    for first in range(0, size[1], step):  # so that what is made on the way stays in the processor's cache
+        strip = here.copy()
+        strip[:, 2] += strip[:, 1] * first
+        part = left, top + first, right, min(bottom, top + first + step)
+        _add_pulled(frame, part, together, strip, (size[0], min(step, size[1] - first)))
+    return left, top, right, bottom
+
+
+def _add_pulled(
+    frame: NativeFrame, rectangle: Rectangle, together: Floats, here: NDArray[np.float64], size: tuple[int, int]
+) -> None:
+    """Adds layers and alpha (float32 (H, W, 4)) of a crop to a part of the frame; `here`: that part -> crop."""
+    left, top, right, bottom = rectangle
     warped = _pulled(together, here, size)
     if not subsampled(frame):
         for number, plane in enumerate(frame.planes):
             _add(plane[top:bottom, left:right], cv2.extractChannel(warped, number), frame.bit_depth)
-        return left, top, right, bottom
+        return
+    step_x, step_y = 1 << frame.chroma_shift_x, 1 << frame.chroma_shift_y
+    blocks = (size[0] // step_x, size[1] // step_y)
     cover = cv2.extractChannel(warped, 3)
     _add(frame.planes[0][top:bottom, left:right], cv2.extractChannel(warped, 0), frame.bit_depth)
     offset_x, offset_y = chroma_offset(frame)
@@ -183,7 +199,6 @@ def _add_warped(
     for number in (1, 2):
         plane = frame.planes[number][y : y + blocks[1], x : x + blocks[0]]
         _add(plane, cv2.multiply(cv2.extractChannel(chroma, number), touched), frame.bit_depth)
-    return left, top, right, bottom
 
 
 def _pulled(layers: NDArray[Any], frame_to_crop: NDArray[np.float64], size: tuple[int, int]) -> Floats:
