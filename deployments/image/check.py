@@ -64,9 +64,12 @@ class Checks:
 
     def read_only(self) -> dict[str, Any]:
         """Who runs it, and that nothing but the mounts can be written."""
-        script = "id -u; id -g; for f in / /opt/faceflow /usr /home /models /state /scratch; do " \
-            "if touch $f/.probe 2>/dev/null; then echo can $f; else echo cannot $f; fi; done; " \
-            "grep -c CapEff:.0000000000000000 /proc/self/status; find / -xdev -name '*.onnx' -size +100k"  # fmt: skip
+        script = """id -u; id -g
+for folder in / /opt/faceflow /usr /home /models /state /scratch; do
+    if touch $folder/.probe 2>/dev/null; then echo can $folder; else echo cannot $folder; fi
+done
+grep -c CapEff:.0000000000000000 /proc/self/status
+find / -xdev -name '*.onnx' -size +100k 2>/dev/null || true"""
         lines = self._run("sh", "-c", script).stdout.split("\n")
         require(lines[:2] == ["1000", "1000"], f"it runs as {lines[:2]}")
         writable = [line.split()[1] for line in lines if line.startswith("can ")]
@@ -165,7 +168,15 @@ class Checks:
 
     def _command(self, options: list[str], program: list[str]) -> list[str]:
         closed = ["--user", "1000:1000", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-        closed += ["--network", "none", "--tmpfs", "/state:rw,mode=1777", "--tmpfs", "/scratch:rw,mode=1777"]
+        closed += [
+            "--network",
+            "none",
+            "--no-healthcheck",
+            "--tmpfs",
+            "/state:rw,mode=1777",
+            "--tmpfs",
+            "/scratch:rw,mode=1777",
+        ]
         if Path(self.engine).name == "podman":
             closed += ["--read-only-tmpfs=false"]  # it would make /tmp writable
         kept = [] if "--detach" in options else ["--rm"]
