@@ -48,6 +48,7 @@ class Checks:
         for check in checks:
             print(f"==> {check.__name__}", file=sys.stderr, flush=True)
             results[check.__name__] = check()
+            print(f"    {results[check.__name__]}", file=sys.stderr, flush=True)
         return results
 
     def labels(self) -> dict[str, Any]:

@@ -106,3 +106,11 @@ def test_a_provider_that_is_not_there_is_a_problem(offline_program: Program) -> 
     assert done.exit_code == 1
     assert finding(done, "provider")["level"] == "problem"
     assert "onnxruntime-gpu" in finding(done, "provider")["resolution"]
+
+
+def test_the_health_check_looks_at_what_may_fail_while_it_runs(offline_program: Program) -> None:
+    done = offline_program("doctor", "--alive", "--json")
+    assert done.exit_code == 0
+    assert {one["what"] for one in done.answer["findings"]} == {"state folder", "scratch folder", "Prefect server"}
+    gone = offline_program("doctor", "--alive", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert (gone.exit_code, finding(gone, "Prefect server")["level"]) == (1, "problem")
