@@ -20,7 +20,8 @@ again can help (`retryable`, which is what task retries read), and a `resolution
         ├── EngineError         engine.*    a model or an execution provider is missing or failed
         ├── ModelFileError      model.*     a model's file is missing, damaged or not what it says it is
         ├── DownloadError       model.*     no source gave a model's file: may pass, retryable
-        ├── StoreError          store.*     a store did not take or give the bytes
+        ├── StoreError          store.*     a store did not take or give the bytes: may pass, retryable
+        ├── StoreSetupError     store.*     a store cannot be used as it is set up
         ├── PolicySourceError   policy.*    the source of routing rules does not answer: may pass, retryable
         ├── ServerError         server.*    the Prefect server did not start or answer
         ├── RegistryError       registry.*  a registry of images did not answer as it must: may pass, retryable
@@ -182,6 +183,12 @@ class StoreError(FaultError):
 
     family = "store"
     retryable = True
+
+
+class StoreSetupError(FaultError):
+    """A store cannot be used as it is set up: its bucket, its credentials or its options."""
+
+    family = "store"
 
 
 class PolicySourceError(FaultError):

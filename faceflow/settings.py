@@ -24,6 +24,7 @@ from faceflow.routing_settings import (
     SignalSettings,
 )
 from faceflow.setting_group import Group, Names
+from faceflow.store_settings import StoreSettings
 from faceflow.zones import Zone
 
 
@@ -230,6 +231,7 @@ class Settings(BaseSettings):
     signals: SignalSettings = Field(default_factory=SignalSettings)
     prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings)
     prices: PriceSettings = Field(default_factory=PriceSettings)
+    stores: StoreSettings = Field(default_factory=StoreSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -1,6 +1,6 @@
 """Where bytes are kept: the protocol of a store, its zone label, and the plain folder.
 
-Other stores (S3 and compatible, Azure Blob, GCS) are added in `infrastructure/storage`; whoever holds a
+Other stores (S3 and compatible, Azure Blob, GCS) stand in `infrastructure/storage`; whoever holds a
 `Store` need not know which. A store refuses media that its zone may not hold: the last of the three checks that
 keep private faces in.
 
@@ -11,34 +11,47 @@ in a folder), so that neither has to be in the protocol.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from faceflow.errors import OutputError, ResourceError, StoreError
 from faceflow.job import FrozenModel, Sensitivity
 from faceflow.publish import output_error, publishing, sha256_of
 from faceflow.zones import Zone, require_zone
 
+_CHUNK_BYTES = 1 << 20
+
 
 class StoredObject(FrozenModel):
     """What a store holds under a key.
 
     `uri` names the object for programs (`file:///...`, `s3://bucket/key`); `link` is what a person opens: a
-    path, or an address that is valid for a while. `sha256` is in lower-case hexadecimal.
+    path, or an address that is valid until `link_expires_at` (None: for ever). Such an address opens the object for
+    whoever has it, so it is shown and never logged. `sha256` is in lower-case hexadecimal.
     """
 
     uri: str
     link: str
     size_bytes: int
     sha256: str
+    link_expires_at: datetime | None = None
+
+
+Watcher = Callable[[int], None]
+"""Told how many more bytes have arrived. What it raises ends the transfer; the store stays as it was."""
 
 
 class Store(Protocol):
     """A place for finished files. Calls block; an object appears whole or not at all.
 
-    Every method may raise `StoreError` (retryable) when the store does not answer, and `OutputError` with
-    `output.outside_store` for a key that is empty, absolute or leads outside.
+    Every method may raise `StoreError` (retryable) when the store does not answer, `StoreSetupError` when it does not
+    let us in as it is set up, and `OutputError` with `output.outside_store` for a key that is empty, absolute or leads
+    outside.
     """
 
     @property
@@ -51,8 +64,12 @@ class Store(Protocol):
         """How far the owner of the media trusts this place."""
         ...
 
-    def put(self, local: Path, key: str, sensitivity: Sensitivity, *, sha256: str) -> StoredObject:
+    def put(
+        self, local: Path, key: str, sensitivity: Sensitivity, *, sha256: str, watch: Watcher | None = None
+    ) -> StoredObject:
         """Stores the file `local` under `key`, replacing what was there.
+
+        After a failure or a killed process the same call goes on with what had arrived, where the service keeps it.
 
         Raises:
             TrustError: `trust.zone`, before any byte is read.
@@ -61,8 +78,8 @@ class Store(Protocol):
         """
         ...
 
-    def get(self, key: str, local: Path, *, sha256: str | None = None) -> StoredObject:
-        """Writes the object to the file `local` and checks it against `sha256` where one is given.
+    def get(self, key: str, local: Path, *, sha256: str | None = None, watch: Watcher | None = None) -> StoredObject:
+        """Writes the object to the file `local` and checks it against `sha256`, or else the checksum kept beside it.
 
         Raises:
             StoreError: `store.missing` or `store.checksum`.
@@ -71,7 +88,11 @@ class Store(Protocol):
         ...
 
     def head(self, key: str) -> StoredObject | None:
-        """What is stored under `key`, or None."""
+        """What is stored under `key`, or None. Where no checksum is kept beside it, the whole object is read."""
+        ...
+
+    def size_bytes(self, key: str) -> int | None:
+        """Size of the object, or None where there is none. Asks only, whatever the object's size."""
         ...
 
     def delete(self, key: str) -> None:
@@ -103,25 +124,27 @@ class FolderStore:
         """As given."""
         return self._zone
 
-    def put(self, local: Path, key: str, sensitivity: Sensitivity, *, sha256: str) -> StoredObject:
+    def put(
+        self, local: Path, key: str, sensitivity: Sensitivity, *, sha256: str, watch: Watcher | None = None
+    ) -> StoredObject:
         """See `Store.put`. The checksum is taken from the written copy, not from the source."""
         require_zone(sensitivity, self._zone, self.name)
         destination = self._path(key, writing=True)
-        size = _size_of(local, "store.source_missing")
+        size = file_size(local, "store.source_missing")
         self._require_root(destination)
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(error, destination) from error
         self._require_room(size, destination)
-        _copy(local, destination, sha256)
-        return _stored(destination, sha256)
+        _copy(local, destination, sha256, watch)
+        return _stored(destination, size, sha256)
 
-    def get(self, key: str, local: Path, *, sha256: str | None = None) -> StoredObject:
+    def get(self, key: str, local: Path, *, sha256: str | None = None, watch: Watcher | None = None) -> StoredObject:
         """See `Store.get`."""
         path = self._path(key)
-        _size_of(path, "store.missing")
-        return _stored(path, _copy(path, local, sha256))
+        size = file_size(path, "store.missing")
+        return _stored(path, size, _copy(path, local, sha256, watch))
 
     def head(self, key: str) -> StoredObject | None:
         """See `Store.head`. Reads the whole file, because a folder remembers no checksum."""
@@ -129,9 +152,16 @@ class FolderStore:
         if not path.is_file():
             return None
         try:
-            return _stored(path, sha256_of(path))
+            with path.open("rb") as file:  # size and checksum of the same file, whoever replaces it meanwhile
+                size = os.fstat(file.fileno()).st_size
+                return _stored(path, size, hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
+
+    def size_bytes(self, key: str) -> int | None:
+        """See `Store.size_bytes`."""
+        path = self._path(key)
+        return file_size(path, "store.missing") if path.is_file() else None
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -146,17 +176,11 @@ class FolderStore:
 
         Writing and deleting replace a link itself, so there only the folders on the way matter.
         """
-        parts = PurePosixPath(key).parts
-        if parts and "\0" not in key and not key.startswith("/") and not key.endswith("/") and ".." not in parts:
-            root = self._root.resolve()
-            path = root.joinpath(*parts)
-            if path.parent.resolve().is_relative_to(root) and (writing or path.resolve().is_relative_to(root)):
-                return path
-        raise OutputError(
-            "output.outside_store",
-            f"The key {key!r} does not name a file inside {self.name}.",
-            "Use a relative path without '..' and without links that lead elsewhere.",
-        )
+        root = self._root.resolve()
+        path = root.joinpath(*key_parts(key, self.name))
+        if path.parent.resolve().is_relative_to(root) and (writing or path.resolve().is_relative_to(root)):
+            return path
+        raise _outside(key, self.name)
 
     def _require_root(self, destination: Path) -> None:
         if not self._root.is_dir():
@@ -177,24 +201,49 @@ class FolderStore:
             )
 
 
-def _size_of(path: Path, code: str) -> int:
+def key_parts(key: str, store: str) -> tuple[str, ...]:
+    """The parts of a key between its slashes.
+
+    Raises:
+        OutputError: `output.outside_store`, for a key that is empty, absolute or leads outside.
+    """
+    parts = PurePosixPath(key).parts
+    if parts and "\0" not in key and not key.startswith("/") and not key.endswith("/") and ".." not in parts:
+        return parts
+    raise _outside(key, store)
+
+
+def _outside(key: str, store: str) -> OutputError:
+    return OutputError(
+        "output.outside_store",
+        f"The key {key!r} does not name a file inside {store}.",
+        "Use a relative path without '..' and without links that lead elsewhere.",
+    )
+
+
+def file_size(path: Path, code: str) -> int:
+    """Size in bytes of a file that a store reads.
+
+    Raises:
+        StoreError: `code` where it is not there, `store.unreadable`.
+    """
     try:
         if not path.is_file():
             raise StoreError(code, f"{str(path)!r} is not there.", "Run the step that makes it again.")
         return path.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _copy(source: Path, destination: Path, sha256: str | None) -> str:
+def _copy(source: Path, destination: Path, sha256: str | None, watch: Watcher | None) -> str:
     """Publishes a copy of `source`; returns its checksum after comparing it with the expected one."""
     try:
         reading = source.open("rb")
     except OSError as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     with reading, publishing(destination) as temporary:
         with temporary.open("wb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
+            shutil.copyfileobj(_Watched(reading, watch), writing, _CHUNK_BYTES)
         found = sha256_of(temporary)
         if sha256 is not None and found != sha256.lower():
             raise StoreError(
@@ -207,11 +256,26 @@ def _copy(source: Path, destination: Path, sha256: str | None) -> str:
     return found
 
 
-def _stored(path: Path, sha256: str) -> StoredObject:
-    return StoredObject(uri=path.as_uri(), link=str(path), size_bytes=path.stat().st_size, sha256=sha256.lower())
+class _Watched:
+    """A file whose reader is watched."""
+
+    def __init__(self, file: BinaryIO, watch: Watcher | None) -> None:
+        self._file = file
+        self._watch = watch
+
+    def read(self, size: int = -1, /) -> bytes:
+        content = self._file.read(size)
+        if self._watch is not None:
+            self._watch(len(content))
+        return content
 
 
-def _unreadable(path: Path, error: OSError) -> StoreError:
+def _stored(path: Path, size_bytes: int, sha256: str) -> StoredObject:
+    return StoredObject(uri=path.as_uri(), link=str(path), size_bytes=size_bytes, sha256=sha256.lower())
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """`store.unreadable`, for what the operating system said while `path` was read."""
     return StoreError(
         "store.unreadable",
         f"{str(path)!r} cannot be read: {error.strerror or error}.",

@@ -31,8 +31,18 @@ async def show_result(record: JobRecord) -> None:
     ]
     await acreate_table_artifact(table=rows, key=RESULT_KEY, description=f"Result of job {record.job_id}")
     await acreate_link_artifact(
-        link=record.delivery.uri, link_text=record.delivery.link, key=LINK_KEY, description="The finished output"
+        link=_opened_by_a_browser(record), link_text=record.delivery.uri, key=LINK_KEY, description=_until(record)
     )
+
+
+def _opened_by_a_browser(record: JobRecord) -> str:
+    link = record.delivery.link
+    return link if link.startswith(("http://", "https://")) else record.delivery.uri
+
+
+def _until(record: JobRecord) -> str:
+    until = record.delivery.link_expires_at
+    return "The finished output" if until is None else f"The finished output; the link ends {until:%Y-%m-%d %H:%M} UTC"
 
 
 async def show_pictures(sheet_jpeg: bytes) -> None:

@@ -7,10 +7,18 @@ import errno
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
 
-from faceflow.errors import CancelledError, FaceflowError, FaultError, ResourceError, ServerError, StoreError
+from faceflow.errors import (
+    CancelledError,
+    FaceflowError,
+    FaultError,
+    ResourceError,
+    ServerError,
+    StoreError,
+    StoreSetupError,
+)
 from faceflow.log import events
 
-RESUMABLE = (CancelledError, ResourceError, StoreError, ServerError)
+RESUMABLE = (CancelledError, ResourceError, StoreError, StoreSetupError, ServerError)
 """After these the finished pieces stay, so that the same command goes on from there."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -28,6 +28,7 @@ from flows.progress import RunProgress, shown
 from flows.segment_work import SegmentWork, with_engine
 from infrastructure.ledger import JobPlace, claim
 from infrastructure.storage.exchange import Exchange, exchange_folder
+from infrastructure.storage.inputs import inputs_here
 from tasks.context import running
 from tasks.stage_task import version_digest
 
@@ -57,7 +58,8 @@ async def swap_shard(
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
-        return await _swap_shard(job, job_id, segments, settings)
+        async with inputs_here(job, settings) as local_job:
+            return await _swap_shard(local_job, job_id, segments, settings)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)

@@ -25,6 +25,7 @@ from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.sheet import before_after_jpeg
+from faceflow.stages.upload import delivery_of
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
@@ -37,7 +38,8 @@ from flows.racing import require_race_open, stop_rivals
 from flows.segment_work import SegmentWork, with_engine
 from infrastructure.ledger import JobPlace, JobRecord, claim, remove_stale_work
 from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
-from infrastructure.storage.resolve import store_for
+from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
+from infrastructure.storage.resolve import check_output, store_for
 from tasks.context import RunContext, running
 from tasks.merge import join
 from tasks.segment import segment_plan
@@ -78,16 +80,19 @@ async def swap_video(
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
-        return await _swap_video(job, settings, dispatched)
+        await asyncio.to_thread(check_output, job, settings)
+        async with inputs_here(job, settings) as local_job:
+            return await _swap_video(local_job, job, settings, dispatched)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)
         raise reason from error
 
 
-async def _swap_video(job: SwapJob, settings: Settings, dispatched: Dispatched | None) -> JobRecord:
+async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatched: Dispatched | None) -> JobRecord:
+    """Runs `job`, whose inputs are files here; other workers are given what was `asked`."""
     require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
-    for remove_stale in (remove_stale_work, remove_stale_exchange):
+    for remove_stale in (remove_stale_work, remove_stale_exchange, remove_stale_inputs):
         await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
     identity = await asyncio.to_thread(identify, job)
     structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
@@ -96,14 +101,14 @@ async def _swap_video(job: SwapJob, settings: Settings, dispatched: Dispatched |
     async with shown(progress, PROGRESS_KEY, f"Job {identity.job_id}"), claim(place):
         record = await asyncio.to_thread(_finished, place, job, settings)
         if record is not None:
-            events().info("job.found_finished", output=record.delivery.link)
+            events().info("job.found_finished", output=job.output)
             record = record.model_copy(update={"already_done": True})
             await show_result(record)
             await stop_rivals(dispatched, settings.pool.name)
             return record
         place.record.unlink(missing_ok=True)
         try:
-            record = await _run(job, identity, place, settings, progress, dispatched)
+            record = await _run(job, asked, identity, place, settings, progress, dispatched)
         except Exception as error:
             reason = reason_of(error)
             if not isinstance(reason, RESUMABLE):
@@ -113,12 +118,13 @@ async def _swap_video(job: SwapJob, settings: Settings, dispatched: Dispatched |
         await asyncio.to_thread(place.clear)
         await show_result(record)
         await stop_rivals(dispatched, settings.pool.name)
-        events().info("job.finished", output=record.delivery.link, frames=record.frames, seconds=record.seconds)
+        events().info("job.finished", output=job.output, frames=record.frames, seconds=record.seconds)
         return record
 
 
 async def _run(
     request: SwapJob,
+    asked: SwapJob,
     identity: JobIdentity,
     place: JobPlace,
     settings: Settings,
@@ -145,7 +151,7 @@ async def _run(
         progress.expect(validated.frames, transcoding=bool(mezzanine.transcoded))
         work = SegmentWork(job, identity, run, progress, prepared, exchange)
         if dispatched is not None and several:
-            by_number = await parts_by_shards(work, request, dispatched)
+            by_number = await parts_by_shards(work, asked, dispatched)
         else:
             by_number = await work.parts(prepared.plan.segments)
         parts = tuple(by_number[segment.number] for segment in prepared.plan.segments)
@@ -187,13 +193,15 @@ async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchan
 
 
 def _finished(place: JobPlace, job: SwapJob, settings: Settings) -> JobRecord | None:
-    """The job's record when its output is still where it was put, unchanged."""
+    """The job's record when its output is still where it was put, unchanged; links are made anew."""
     record = place.read_record()
     if record is None:
         return None
-    store, key = store_for(job.output, settings)
+    store, key = store_for(job.output, settings, project=record.project, job_id=record.job_id)
     stored = store.head(key)
-    return record if stored is not None and stored.sha256 == record.delivery.sha256 else None
+    if stored is None or stored.sha256 != record.delivery.sha256:
+        return None
+    return record.model_copy(update={"delivery": delivery_of(stored)})
 
 
 def _by_stage(seconds: dict[str, float]) -> dict[str, float]:

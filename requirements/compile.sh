@@ -6,14 +6,16 @@ cd "$(dirname "$0")/.."
 uv="${UV:-.uv/bin/uv}"
 options=(--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header "$@")
 echo "uv>=0.8" | "$uv" pip compile - "${options[@]}" -o requirements/uv.txt
-"$uv" pip compile pyproject.toml --extra cpu --extra demo --group build "${options[@]}" -o requirements/cpu.txt
-"$uv" pip compile pyproject.toml --extra gpu --group build -c requirements/cpu.txt "${options[@]}" \
+stores=(--extra s3 --extra azure)
+"$uv" pip compile pyproject.toml --extra cpu --extra demo "${stores[@]}" --group build "${options[@]}" \
+    -o requirements/cpu.txt
+"$uv" pip compile pyproject.toml --extra gpu "${stores[@]}" --group build -c requirements/cpu.txt "${options[@]}" \
     -o requirements/gpu.txt
-"$uv" pip compile pyproject.toml --extra cpu --extra demo --group build --group test --group quality \
+"$uv" pip compile pyproject.toml --extra cpu --extra demo "${stores[@]}" --group build --group test --group quality \
     -c requirements/cpu.txt "${options[@]}" -o requirements/dev.txt
 # The images (Dockerfile). The base of the GPU image brings CUDA 12 and cuDNN, so their wheels stay out, and
 # ONNX Runtime 1.26 is the last one that is built for CUDA 12.
-image=(pyproject.toml - --extra postgres --extra people)
+image=(pyproject.toml - --extra postgres --extra people "${stores[@]}")
 echo 'boto3>=1.35' | "$uv" pip compile "${image[@]}" --extra cpu -c requirements/dev.txt "${options[@]}" \
     -o requirements/image-cpu.txt
 printf 'boto3>=1.35\nonnxruntime-gpu>=1.22,<1.27\n' | "$uv" pip compile "${image[@]}" -c requirements/image-cpu.txt \

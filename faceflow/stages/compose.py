@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceflow.errors import FaultError
 from faceflow.job import SwapJob
-from faceflow.locations import local_path
+from faceflow.locations import name_of
 from faceflow.media.model import FrameIndex
 from faceflow.media.picture import read_picture, write_picture
 from faceflow.media.reader import FrameReader
@@ -50,7 +50,7 @@ def run_compose(
     with FacesReader(faces.file.path) as reader:
         waiting = _Waiting(reader.by_frame())
         if validated.kind is TargetKind.PICTURE:
-            path = directory / f"part-{segment.number:05d}{local_path(job.output).suffix.lower()}"
+            path = directory / f"part-{segment.number:05d}{Path(name_of(job.output)).suffix.lower()}"
             picture = read_picture(mezzanine.video, settings.limits)
             frame = picture.frame()
             compose_frame(frame, waiting.of(0))

@@ -14,7 +14,7 @@ from typing import Literal
 
 from faceflow.errors import FaceflowError, MediaError, PictureError
 from faceflow.job import FrozenModel, SwapJob
-from faceflow.locations import local_path
+from faceflow.locations import absolute, local_path
 from faceflow.publish import sha256_of
 
 _ID_HEX_DIGITS = 24  # 96 bits: no two jobs of one installation meet by chance
@@ -55,7 +55,7 @@ def identify(job: SwapJob) -> JobIdentity:
         "face_map": [mapping.model_dump(mode="json", exclude={"reference"}) for mapping in job.face_map],
         "swap": job.swap.model_dump(mode="json"),
         "encoding": job.encoding.model_dump(mode="json"),
-        "output": str(local_path(job.output)),
+        "output": absolute(job.output),
         "project": job.project,
         "sensitivity": job.sensitivity.value,
     }

@@ -11,6 +11,7 @@ SwapJob -> validate  -> ValidatedJob
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -140,9 +141,10 @@ class Output(FrozenModel):
 
 
 class Delivery(FrozenModel):
-    """Where the result is."""
+    """Where the result is: `uri` for programs, `link` for people, which may end at `link_expires_at`."""
 
     uri: str
     link: str
     size_bytes: int
     sha256: str
+    link_expires_at: datetime | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faceflow.errors import JobError, OutputError
 from faceflow.job import SwapJob
-from faceflow.locations import local_path
+from faceflow.locations import in_store, local_path, name_of
 from faceflow.media.join import OUTPUT_CONTAINERS
 from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
@@ -40,8 +40,9 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
     require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
     require_consent(job, settings.trust)
     _check_request(job, settings)
-    output = local_path(job.output)
-    _check_output(output, [local_path(location) for location in _inputs(job)])
+    output = Path(name_of(job.output)) if in_store(job.output) else local_path(job.output)
+    if not in_store(job.output):  # whether a store takes it is asked where stores are known
+        _check_output(output, [local_path(location) for location in inputs_of(job)])
     target = local_path(job.target)
     # A file that is neither is told apart by probe, which has the better words for it.
     described: MediaInfo | PictureFile
@@ -56,7 +57,8 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
     return described, _portraits(job, settings)
 
 
-def _inputs(job: SwapJob) -> list[str]:
+def inputs_of(job: SwapJob) -> list[str]:
+    """Locations of everything that the job reads: the target first, then portraits and reference pictures."""
     portraits = [portrait for source in job.sources for portrait in source.portraits]
     return [job.target, *portraits, *(mapping.reference for mapping in job.face_map if mapping.reference)]
 

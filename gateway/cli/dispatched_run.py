@@ -15,10 +15,11 @@ from rich.markup import escape
 
 from faceflow.errors import JobError, ServerError
 from faceflow.job import SwapJob
+from faceflow.locations import in_store
 from faceflow.log import events
 from faceflow.media.model import MediaInfo
 from faceflow.settings import Settings
-from faceflow.stages.preflight import preflight
+from faceflow.stages.preflight import inputs_of, preflight
 from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of
 from gateway.cli.screen import console, progress_bar
 from infrastructure.server.environment import client_environment
@@ -51,8 +52,10 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
         JobError: `job.held`, `job.waits_for_approval`, `job.refused`.
         FaceflowError: what the job itself failed with.
     """
-    described, _ = preflight(job, settings)
-    known = {"labels": labels, **(_known(described) if isinstance(described, MediaInfo) else {"frames": 1})}
+    known: dict[str, Any] = {"labels": labels}
+    if not any(map(in_store, inputs_of(job))):  # what lies in a store is looked at where the job runs, not here
+        described, _ = preflight(job, settings)
+        known |= _known(described) if isinstance(described, MediaInfo) else {"frames": 1}
     require_server(settings, "--dispatch")
     with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))

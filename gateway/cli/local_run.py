@@ -14,6 +14,8 @@ from faceflow.stages.preflight import preflight
 from gateway.cli.screen import progress_bar, waiting
 from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import lease_server
+from infrastructure.storage.inputs import local_inputs
+from infrastructure.storage.resolve import check_output, needs_server
 
 if TYPE_CHECKING:
     from infrastructure.ledger import JobRecord
@@ -25,8 +27,10 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
     Raises:
         FaceflowError: whatever went wrong.
     """
-    preflight(job, settings)
     with ExitStack() as stack:
+        if not needs_server(job, settings):
+            preflight(stack.enter_context(local_inputs(job, settings)), settings)
+            check_output(job, settings)
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
         os.environ.update(client_environment(settings.paths.state, address.api_url))

@@ -15,9 +15,10 @@ import httpx
 
 from faceflow.errors import FaceflowError, FaultError, InputError, ServerError
 from faceflow.job import SwapJob
+from faceflow.locations import in_store
 from faceflow.log import events
 from faceflow.settings import Settings
-from faceflow.stages.preflight import preflight
+from faceflow.stages.preflight import inputs_of, preflight
 from gateway.cli.screen import console, progress_bar
 from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import is_up, lease_server, running_server
@@ -42,7 +43,8 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
         ServerError: `server.not_running`, `server.deployment_missing`, `server.worker_missing`, `server.unreachable`.
         FaceflowError: what the job itself failed with.
     """
-    preflight(job, settings)
+    if not any(map(in_store, inputs_of(job))):  # what lies in a store is looked at where the job runs, not here
+        preflight(job, settings)
     require_server(settings, "--remote")
     with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))

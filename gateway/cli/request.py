@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from faceflow.errors import JobError
 from faceflow.job import Consent, FaceMapping, OutputOptions, Source, SwapJob, SwapOptions
-from faceflow.locations import local_path
+from faceflow.locations import absolute
 
 DEFAULT_SOURCE = "source"
 
@@ -78,7 +78,7 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
         if person.isdecimal():
             mappings.append(FaceMapping(person=int(person), source=source))
         else:
-            mappings.append(FaceMapping(reference=str(local_path(person)), source=source))
+            mappings.append(FaceMapping(reference=absolute(person), source=source))
     return mappings
 
 
@@ -127,11 +127,10 @@ def build_job(
         )
         return SwapJob(
             sources=tuple(
-                Source(name=name, portraits=tuple(str(local_path(portrait)) for portrait in portraits))
-                for name, portraits in sources.items()
+                Source(name=name, portraits=tuple(map(absolute, portraits))) for name, portraits in sources.items()
             ),
-            target=str(local_path(target)),
-            output=str(local_path(output)),
+            target=absolute(target),
+            output=absolute(output),
             swap=SwapOptions(**_given(swap)),
             encoding=OutputOptions(**_given(encoding)),
             consent=consent,

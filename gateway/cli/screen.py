@@ -18,9 +18,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from faceflow.errors import FaceflowError
+from faceflow.locations import in_store
 from faceflow.log import error_stream, events, speaks_json
 
 if TYPE_CHECKING:
+    from faceflow.stages.model import Delivery
     from flows.progress import Snapshot
     from infrastructure.ledger import JobRecord
 
@@ -56,7 +58,9 @@ def show_error(error: FaceflowError, *, as_json: bool) -> None:
 def record_json(record: JobRecord) -> dict[str, Any]:
     """What `--json` prints for a finished job."""
     return {
-        "output": record.delivery.link,
+        "output": _place(record.delivery),
+        "link": record.delivery.link,
+        "link_expires_at": until.isoformat() if (until := record.delivery.link_expires_at) is not None else None,
         "frames": record.frames,
         "faces": record.faces,
         "engine": record.engine,
@@ -70,12 +74,22 @@ def record_json(record: JobRecord) -> dict[str, Any]:
     }
 
 
+def _place(delivery: Delivery) -> str:
+    """Where the result lies: the path of a file, the address of an object in a store."""
+    return delivery.uri if in_store(delivery.uri) else delivery.link
+
+
 def show_record(record: JobRecord) -> None:
     """The result of a job, as a small table."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("output", escape(record.delivery.link))
+    table.add_row("output", escape(_place(record.delivery)))
+    if record.delivery.link != _place(record.delivery):
+        until = record.delivery.link_expires_at
+        table.add_row(
+            "link" if until is None else f"link, until {until:%Y-%m-%d %H:%M} UTC", escape(record.delivery.link)
+        )
     rate = f"  ({record.frames / record.seconds:.1f} frames per second)" if record.seconds else ""
     by = f" by {record.engine}" if record.engine else ""
     table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces{by}")

@@ -27,6 +27,7 @@ FAMILIES = {
     "ModelFileError": "model",
     "DownloadError": "model",
     "StoreError": "store",
+    "StoreSetupError": "store",
     "ServerError": "server",
     "RegistryError": "registry",
     "RegistrySetupError": "registry",
