@@ -144,11 +144,11 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             "pip install 'faceflow[cpu]' or 'faceflow[gpu]'",
         )
         return
-    import onnxruntime
+    from faceflow.vision.runtime.providers import onnxruntime, require_provider
 
-    found = ", ".join(onnxruntime.get_available_providers())
-    yield Finding(Level.GOOD, "ONNX Runtime", f"{onnxruntime.__version__}, providers: {found}")
-    from faceflow.vision.runtime.providers import require_provider
+    runtime = onnxruntime()
+    found = ", ".join(runtime.get_available_providers())
+    yield Finding(Level.GOOD, "ONNX Runtime", f"{runtime.__version__}, providers: {found}")
 
     try:
         require_provider(settings.engine.provider)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib
+import os
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ NAMES: dict[Provider, str] = {
 @lru_cache(maxsize=1)
 def onnxruntime() -> Any:
     """The package, imported when it is first needed. Raises `EngineError` `engine.provider_missing`."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some builds keep an identity of the device for reports
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
