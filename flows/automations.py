@@ -19,6 +19,8 @@ from flows.runs import HEARTBEAT
 
 RELEASED_EVENT = "faceflow.image.released"
 _ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
+# A run whose machine was taken away with notice waits in its queue for another one, and says nothing meanwhile.
+_GIVEN_BACK = {f"prefect.flow-run.{name}" for name in ("AwaitingRetry", "Scheduled", "Suspended")}
 _RUNS = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
 
 
@@ -53,7 +55,7 @@ def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta) 
         description="The machine or the process of such a run is gone; the server would show it as running for ever.",
         trigger=EventTrigger(
             after={HEARTBEAT},
-            expect={HEARTBEAT, *_ENDED},
+            expect={HEARTBEAT, *_GIVEN_BACK, *_ENDED},
             match=_RUNS,
             match_related=_of_flows(flows),
             for_each={"prefect.resource.id"},
@@ -83,6 +85,29 @@ def image_is_replicated(dispatcher: str, replicate: UUID) -> AutomationCore:
                 deployment_id=replicate,
                 parameters={"image": {"__prefect_kind": "jinja", "template": "{{ event.resource['image'] }}"}},
                 job_variables=None,
+            )
+        ],
+    )
+
+
+def runs_that_do_not_start(dispatcher: str, flows: list[str], patience: timedelta) -> AutomationCore:
+    """Marks a run as crashed that a worker has taken and that has neither started nor ended after `patience`."""
+    return AutomationCore(
+        name=f"faceflow {dispatcher}: runs that do not start are lost",
+        description="No machine came for it, or its image cannot be pulled; its job comes back as its next attempt.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Pending"},
+            expect={"prefect.flow-run.Running", *_GIVEN_BACK, *_ENDED},
+            match=_RUNS,
+            match_related=_of_flows(flows),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=patience,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, name=None, message="It was taken by a worker and never started.", force=False
             )
         ],
     )

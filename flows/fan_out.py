@@ -103,6 +103,7 @@ async def _start(client: PrefectClient, work: SegmentWork, request: SwapJob, sha
             client=client,
             parameters=parameters,
             idempotency_key=f"{flow_run.id}.{first}-{last}",
+            work_queue_name=str(request.priority),
             timeout=0,
         )
     except ObjectNotFound:

@@ -1,7 +1,7 @@
 """Makes process pools of this machine and the deployments on them known to the server. Again brings them up to date.
 
-Every pool that does work gets `swap-video`, `swap-shard` and `preload-models`; the dispatcher has a pool of its own, so
-that deciding never waits behind swapping; what runs by itself (schedules, automations) is registered with it.
+This is what `faceflow up` needs, where jobs run with this very Python and from this folder; `flows.registering` does
+the same for a whole list of pools, from the same table of flows (`flows.deployed`).
 
 Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
 fill the pool's limit, so that no other run starts.
@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
@@ -33,20 +30,23 @@ from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
 from faceflow.settings import Settings
-from flows.automations import image_is_replicated, keep_automation, lost_runs, silent_runs_are_lost
+from flows.automations import keep_automation
+from flows.deployed import (
+    DISPATCHER_DESCRIPTION,
+    DISPATCHES_AT_ONCE,
+    Deployed,
+    dispatcher_automations,
+    dispatcher_flows,
+    work_flows,
+)
 from flows.dispatch import dispatch
-from flows.preload_models import preload_models
-from flows.reconcile import reconcile, refresh_signals, retry_held
-from flows.replicate_images import replicate_images
-from flows.swap_shard import swap_shard
+from flows.registering.work_pools import queue_items
 from flows.swap_video import swap_video
 from infrastructure.blocks.routing_policy import RoutingPolicy
 from infrastructure.server.environment import HEARTBEAT_S
 
 POOL_TYPE = "process"
 POOL_DESCRIPTION = "Jobs as processes on this machine."
-DISPATCHER_DESCRIPTION = "Decides where jobs run, and looks after them. No media is opened here."
-DISPATCHES_AT_ONCE = 4
 WORKER_LABEL = "prefect.worker.name"
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
@@ -64,15 +64,8 @@ async def register_work_pool(pool: str, concurrency: int) -> str:
         The full name of the deployment for swaps.
     """
     await _create_pool(pool, concurrency, POOL_DESCRIPTION)
-    await deploy_on(
-        pool,
-        {
-            swap_video: "Swaps a face in one video or picture. Paths are those of the machine the worker runs on; "
-            f"relative ones count from `{Path.cwd()}`.",
-            swap_shard: "Swaps some segments of a job; started by the run that coordinates it.",
-            preload_models: "Fetches models into the models folder of the machine the worker runs on.",
-        },
-    )
+    paths = f"Paths are those of the machine the worker runs on; relative ones count from `{Path.cwd()}`."
+    await deploy_on(pool, work_flows(paths))
     return f"{swap_video.name}/{pool}"
 
 
@@ -85,43 +78,25 @@ async def register_dispatcher(settings: Settings) -> str:
     routing = settings.routing
     pool = routing.dispatcher_pool
     await _create_pool(pool, DISPATCHES_AT_ONCE, DISPATCHER_DESCRIPTION)
-    await deploy_on(pool, {dispatch: "Decides where a job runs, and starts it there."})
-    scheduled: dict[Flow[Any, Any], tuple[float, str]] = {
-        reconcile: (routing.reconcile_s, "Books and settles what ended, and starts lost jobs again."),
-        retry_held: (routing.retry_held_s, "Decides held jobs again."),
-        refresh_signals: (max(settings.prices.ttl_s, 60.0), "Asks the sources of signals and prices."),
-    }
-    ids = {}
-    for flow, (seconds, description) in scheduled.items():
-        # Prices are asked for in the background only where somebody is asked for prices.
-        wanted = flow is not refresh_signals or settings.prices.ec2 or settings.prices.azure
-        ids[flow.name] = await deploy_on(pool, {flow: description}, every_s=seconds if wanted else None)
-    copies = {replicate_images: "Copies the image to the registry near each pool."}
-    replicate = await deploy_on(pool, copies, every_s=settings.images.every_s if settings.images.source else None)
+    ids = await deploy_on(pool, dispatcher_flows(settings))
     async with get_client() as client:
-        await keep_automation(client, image_is_replicated(pool, replicate))
-        await keep_automation(client, lost_runs(pool, [swap_video.name, dispatch.name], ids[reconcile.name]))
-        silence = timedelta(seconds=routing.silence_s)
-        await keep_automation(client, silent_runs_are_lost(pool, [swap_video.name, swap_shard.name], silence))
+        for automation in dispatcher_automations(settings, ids):
+            await keep_automation(client, automation)
         await RoutingPolicy.aregister_type_and_schema(client=client)
     return f"{dispatch.name}/{pool}"
 
 
-async def deploy_on(pool: str, descriptions: Mapping[Flow[Any, Any], str], every_s: float | None = None) -> UUID:
-    """Creates deployments called `pool` on the process pool `pool`; gives the id of the last.
-
-    Args:
-        pool: name of both.
-        descriptions: flows with what the UI says of them.
-        every_s: how often they run by themselves, seconds; None: they do not.
-    """
-    last = None
-    for flow, description in descriptions.items():
-        deployment = await flow.ato_deployment(
+async def deploy_on(pool: str, flows: Sequence[Deployed]) -> dict[str, UUID]:
+    """Creates deployments called `pool` on the process pool `pool`; gives their ids by the flows' names."""
+    ids = {}
+    for one in flows:
+        deployment = await one.flow.ato_deployment(
             name=pool,
             work_pool_name=pool,
-            description=description,
-            interval=every_s,
+            work_queue_name=str(one.queue),
+            description=one.description,
+            interval=one.every_s,
+            concurrency_limit=one.limit,
             tags=[],  # a run's tags become its tasks' tags; see tasks/stage_task.py
             entrypoint_type=EntrypointType.MODULE_PATH,
             # With a command of its own the worker starts the job at once, where it would look for a project to install.
@@ -132,10 +107,8 @@ async def deploy_on(pool: str, descriptions: Mapping[Flow[Any, Any], str], every
                 "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},
             },
         )
-        last = await deployment.aapply()
-    if last is None:
-        raise ValueError("no flow was given")
-    return last
+        ids[one.flow.name] = await deployment.aapply()
+    return ids
 
 
 async def _create_pool(pool: str, concurrency: int, description: str) -> None:
@@ -148,6 +121,9 @@ async def _create_pool(pool: str, concurrency: int, description: str) -> None:
             await client.update_work_pool(
                 pool, WorkPoolUpdate(description=description, is_paused=False, concurrency_limit=concurrency)
             )
+        for queue in await queue_items(client, pool):
+            if queue.present != queue.wanted:
+                await queue.put()
 
 
 async def end_abandoned_runs(pool: str, worker: str, *, only_worker: bool) -> int:

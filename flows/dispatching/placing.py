@@ -239,6 +239,7 @@ async def _start_on(
         client=control.client,
         parameters={"job": sent(request.job), "dispatched": dispatched.model_dump(mode="json")},
         idempotency_key=dispatched.run_key(pool.name),
+        work_queue_name=str(request.job.priority),
         timeout=0,
         as_subflow=False,
     )

@@ -19,7 +19,21 @@ import faceflow
 from faceflow.errors import FaceflowError, FaultError, JobError, stopped
 from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.settings import LogSettings, Settings, current_settings
-from gateway.cli import budget, database, decision, demo, doctor, faces, images, models, policy, simulate, swap, up
+from gateway.cli import (
+    budget,
+    database,
+    decision,
+    demo,
+    doctor,
+    faces,
+    images,
+    models,
+    policy,
+    register,
+    simulate,
+    swap,
+    up,
+)
 from gateway.cli.screen import show_error
 
 EXIT_TIMEOUT_S = 15.0
@@ -37,6 +51,7 @@ app.command("faces")(faces.faces)
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
+app.command("register")(register.register)
 app.add_typer(models.models)
 app.add_typer(images.app, name="images")
 app.add_typer(policy.app, name="policy")

@@ -150,12 +150,15 @@ def _preload(pool: Pool, runs_on: EcsRunsOn) -> dict[str, Any]:
 def _state_volume(runs_on: EcsRunsOn) -> dict[str, Any]:
     if runs_on.file_system is None:
         return {"name": "state", "host": {"sourcePath": f"{HOST_FOLDER}/state"}}
+    authorization = {"iam": "ENABLED"}
+    if runs_on.access_point is not None:
+        authorization["accessPointId"] = runs_on.access_point
     return {
         "name": "state",
         "efsVolumeConfiguration": {
             "fileSystemId": runs_on.file_system,
             "rootDirectory": "/",
             "transitEncryption": "ENABLED",
-            "authorizationConfig": {"iam": "ENABLED"},
+            "authorizationConfig": authorization,
         },
     }

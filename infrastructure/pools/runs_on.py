@@ -134,6 +134,8 @@ class EcsRunsOn(_ContainerRunsOn):
     memory_mib: int = Field(default=13_824, ge=512, le=2_000_000)
     file_system: str | None = Field(default=None, pattern=r"^fs-[0-9a-f]+$")
     """EFS for what has to survive a machine: finished parts, records of jobs. None: a folder of the machine."""
+    access_point: str | None = Field(default=None, pattern=r"^fsap-[0-9a-f]+$")
+    """Access point of that file system, which gives jobs their own folder and user."""
     api_secret: str | None = None
     """ARN of the secret with the Prefect server's user and password."""
     log_region: str | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Any
 
 from faceflow.errors import PolicyError
@@ -12,6 +10,7 @@ from infrastructure.pools.environment import ENGINE_COMMAND, pool_environment
 from infrastructure.pools.kubernetes_template import kubernetes_template
 from infrastructure.pools.runs_on import EcsRunsOn, KubernetesRunsOn, ProcessRunsOn, RunsOn
 from infrastructure.routing.pools import Pool
+from infrastructure.server.environment import HEARTBEAT_S
 
 
 def work_pool_type(pool: Pool) -> str:
@@ -41,9 +40,10 @@ def base_job_template(pool: Pool) -> dict[str, Any]:
 
 
 def process_template(environment: dict[str, str]) -> dict[str, Any]:
-    """The base job template of processes with these variables, which start with this very Python."""
-    interpreter, _, module = ENGINE_COMMAND.partition(" ")
-    assert interpreter == "python"  # noqa: S101 - the constant stands a few files away
+    """The base job template of processes with these variables, with the Python that the worker's PATH finds first.
+
+    Unlike in a container, whoever may start runs on such a pool decides what is run.
+    """
     return {
         "variables": {
             "type": "object",
@@ -54,16 +54,14 @@ def process_template(environment: dict[str, str]) -> dict[str, Any]:
                     "type": "string",
                 },
                 "env": {"title": "Environment", "type": "object", "additionalProperties": {"type": "string"}},
-                "command": {
-                    "title": "Command",
-                    "type": "string",
-                    "default": f"{shlex.quote(sys.executable)} {module}",
-                },
+                # With a command of its own the worker starts a job at once, where it would look for a project.
+                "command": {"title": "Command", "type": "string", "default": ENGINE_COMMAND},
             },
         },
         "job_configuration": {
             "command": "{{ command }}",
-            "env": environment,
+            # Whoever counts silence has to know how often a run speaks.
+            "env": {**environment, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},
             "working_dir": "{{ working_dir }}",
             "stream_output": True,
         },

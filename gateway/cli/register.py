@@ -1,0 +1,71 @@
+"""`faceflow register`: brings the Prefect server to what the list of pools says, or shows what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from faceflow.settings import current_settings
+from gateway.cli.policy_files import needed_pools
+from gateway.cli.screen import print_json, result_console, waiting
+from infrastructure.server.environment import client_environment
+from infrastructure.server.lease import lease_server
+
+LONGEST_SHOWN = 60
+
+
+def register(
+    pools: Annotated[
+        Path | None, typer.Option("--pools", help="List of pools (YAML or JSON). Default: FACEFLOW_ROUTING__POOLS.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what differs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Makes work pools, queues, deployments, automations and block types known to the server of PREFECT_API_URL.
+
+    A second time changes nothing. A pool that was renamed (`formerly` in the list) keeps its old name on the server
+    until what was begun there has ended.
+    """
+    settings, listed = current_settings(), needed_pools(pools)
+    with waiting("Looking at the Prefect server") as tick, lease_server(settings, tick) as address:
+        (settings.paths.state / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
+        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        from flows.registering.registering import register as bring_up_to_date
+
+        report = asyncio.run(bring_up_to_date(listed, settings, dry_run=dry_run))
+    answer = {
+        "server": address.api_url,
+        "dry_run": dry_run,
+        "changes": [change.to_dict() for change in report.changes],
+        "unchanged": report.unchanged,
+    }
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    screen, changes = result_console(), answer["changes"]
+    if changes:
+        table = Table("", "what", "name", "difference", title="To be done" if answer["dry_run"] else "Done")
+        for change in changes:
+            difference = [change["reason"]] if change["reason"] else []
+            difference += [_line(**field) for field in change["fields"]]
+            table.add_row(change["action"], change["kind"], change["name"], "\n".join(difference))
+        screen.print(table)
+    screen.print(
+        f"{answer['unchanged']} as they should be, {len(changes)} not" + (", nothing done" if answer["dry_run"] else "")
+    )
+
+
+def _line(field: str, before: Any, after: Any) -> str:
+    shown = [
+        text if len(text := str(value)) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..." for value in (before, after)
+    ]
+    return f"{field}: {shown[0]} -> {shown[1]}" if shown[0] != shown[1] else f"{field}: other in its details"
