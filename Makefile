@@ -17,7 +17,7 @@ export PYTHON SOURCE TARGET OUT
 
 python := .venv/bin/python
 
-.PHONY: help setup develop demo up test test-full lint bench quality wheel image test-image clean
+.PHONY: help setup develop demo up test test-full test-manifests lint bench quality wheel image test-image clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
@@ -39,6 +39,9 @@ test: develop  ## the tests
 
 test-full: develop  ## the tests with the long matrices
 	@$(python) -m pytest $(ARGS)
+
+test-manifests: develop  ## what is shipped for clusters and clouds: schemas, rights, network policies (no cluster needed)
+	@$(python) -m pytest tests/manifests tests/pools/test_templates.py $(ARGS)
 
 lint: develop  ## style, types, import rules
 	@echo "==> ruff check" && $(python) -m ruff check --quiet --output-format concise .

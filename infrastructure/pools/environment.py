@@ -40,6 +40,8 @@ def container_environment(pool: Pool) -> dict[str, str]:
         "FACEFLOW_PATHS__STATE": STATE,
         "FACEFLOW_PATHS__SCRATCH": SCRATCH,
         "FACEFLOW_MODELS__FOLDER": MODELS,
+        # Finished parts lie where the next machine finds them, whoever lost this one.
+        "FACEFLOW_EXCHANGE__FOLDER": f"{STATE}/exchange",
         "FACEFLOW_ENGINE__COMPILED": COMPILED,
         "FACEFLOW_LOG__FORMAT": "json",
         "HOME": TEMPORARY,

@@ -26,10 +26,10 @@ class Server:
     def __init__(self, state: Path) -> None:
         record = running_server(Settings(paths=PathSettings(state=state, scratch=state)))
         assert record is not None
-        self._url = record.api_url
+        self.url = record.api_url
 
     def __call__(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self._url}{path}", json=body or None, timeout=30, trust_env=False)
+        answer = httpx.request(method, f"{self.url}{path}", json=body or None, timeout=30, trust_env=False)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         answer.raise_for_status()

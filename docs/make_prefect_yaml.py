@@ -1,0 +1,63 @@
+"""Makes deployments/prefect.yaml from the list of pools and the table of flows: `python docs/make_prefect_yaml.py`.
+
+`faceflow register` does the same and more (pools, queues, automations); this is for those who deploy with `prefect deploy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from faceflow.settings import Settings
+from flows.deployed import Deployed, dispatcher_flows, work_flows
+from flows.registering.deployments import wanted_deployment
+from infrastructure.routing.loading import load_pools
+
+PAGE = ROOT / "deployments/prefect.yaml"
+POOLS = ROOT / "deployments/policies/pools.yaml"
+HEAD = """\
+# Made by docs/make_prefect_yaml.py from policies/pools.yaml and the flows of flows/deployed.py: every flow on every pool.
+#   prefect --no-prompt deploy --prefect-file deployments/prefect.yaml --all
+# The pools and their queues have to be there: `faceflow register` makes them, and all of this as well.
+"""
+
+
+async def page() -> str:
+    """The text of the file."""
+    settings = Settings()
+    pools = load_pools(POOLS.read_text(), POOLS.name)
+    wanted = [(pool.name, work_flows()) for pool in pools.pools]
+    wanted.append((settings.routing.dispatcher_pool, dispatcher_flows(settings)))
+    deployments = [await _entry(one, pool) for pool, flows in wanted for one in flows]
+    # The code is in the image: nothing is pulled.
+    content = {"name": "faceflow", "pull": [], "deployments": deployments}
+    return HEAD + yaml.safe_dump(content, sort_keys=False, width=120)
+
+
+async def _entry(deployed: Deployed, pool: str) -> dict[str, Any]:
+    wanted = await wanted_deployment(deployed, pool)
+    entry: dict[str, Any] = {
+        "name": pool,
+        "description": deployed.description,
+        "entrypoint": wanted.entrypoint,
+        # A run's tags become its tasks' tags, and each asks the server for a concurrency slot: there are none.
+        "tags": [],
+        "work_pool": {"name": pool, "work_queue_name": str(deployed.queue)},
+    }
+    if deployed.every_s is not None:
+        entry["schedules"] = [{"interval": deployed.every_s}]
+    if deployed.limit is not None:
+        strategy = str(deployed.limit.collision_strategy.value)
+        entry["concurrency_limit"] = {"limit": deployed.limit.limit, "collision_strategy": strategy}
+    return entry
+
+
+if __name__ == "__main__":
+    PAGE.write_text(asyncio.run(page()))
