@@ -1,6 +1,6 @@
 """Makes deployments/prefect.yaml from the list of pools and the table of flows: `python docs/make_prefect_yaml.py`.
 
-`faceflow register` does the same and more (pools, queues, automations); this is for those who deploy with `prefect deploy`.
+`faceflow register` does the same and more (pools, queues, automations); this is for those who use `prefect deploy`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from infrastructure.routing.loading import load_pools
 PAGE = ROOT / "deployments/prefect.yaml"
 POOLS = ROOT / "deployments/policies/pools.yaml"
 HEAD = """\
-# Made by docs/make_prefect_yaml.py from policies/pools.yaml and the flows of flows/deployed.py: every flow on every pool.
+# Made by docs/make_prefect_yaml.py from policies/pools.yaml and the flows of flows/deployed.py: each flow on each pool.
 #   prefect --no-prompt deploy --prefect-file deployments/prefect.yaml --all
 # The pools and their queues have to be there: `faceflow register` makes them, and all of this as well.
 """

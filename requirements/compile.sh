@@ -15,7 +15,7 @@ stores=(--extra s3 --extra azure)
     -c requirements/cpu.txt "${options[@]}" -o requirements/dev.txt
 # The images (Dockerfile). The base of the GPU image brings CUDA 12 and cuDNN, so their wheels stay out, and
 # ONNX Runtime 1.26 is the last one that is built for CUDA 12.
-image=(pyproject.toml - --extra postgres --extra people --extra kubernetes --extra redis "${stores[@]}")
+image=(pyproject.toml - --extra postgres --extra people --extra kubernetes --extra redis --extra aws "${stores[@]}")
 echo 'boto3>=1.35' | "$uv" pip compile "${image[@]}" --extra cpu -c requirements/dev.txt "${options[@]}" \
     -o requirements/image-cpu.txt
 printf 'boto3>=1.35\nonnxruntime-gpu>=1.22,<1.27\n' | "$uv" pip compile "${image[@]}" -c requirements/image-cpu.txt \

@@ -136,9 +136,8 @@ def test_a_job_that_is_told_to_end_leaves_only_missing_segments(
     first = Pod(tmp_path / "first", pool, behaviour, server.url)
     first.start(run["id"])
     try:
+        # Two segments are always in work, so others are in the middle of theirs.
         first.until(lambda: len(first.events("stage.finished", "compose")) >= 2)
-        swapping = len(first.events("stage.started", "swap"))
-        first.until(lambda: len(first.events("stage.started", "swap")) > swapping)
         took_s = first.terminate()
     finally:
         first.process.kill()
