@@ -66,6 +66,7 @@ def of_kind(answer: dict[str, Any], kind: str) -> dict[str, str]:
     return {change["name"]: change["action"] for change in answer["changes"] if change["kind"] == kind}
 
 
+@pytest.mark.timeout(900)  # a dozen times the whole program
 def test_register_twice_changes_nothing_the_second_time(program: Program, listed: Path, server: Server) -> None:
     shown = register(program, listed, "--dry-run")
     assert of_kind(shown, "work pool") == dict.fromkeys((*NAMES.values(), DISPATCHER), "create")

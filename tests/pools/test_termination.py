@@ -120,6 +120,7 @@ def pool(request: pytest.FixtureRequest, program: Program, tmp_path: Path) -> It
     yield pool
 
 
+@pytest.mark.timeout(600)
 def test_a_job_that_is_told_to_end_leaves_only_missing_segments(
     pool: Pool, shared_state: Path, clip: Clip, tmp_path: Path
 ) -> None:
