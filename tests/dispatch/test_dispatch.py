@@ -20,15 +20,17 @@ def pool_of(run: dict[str, Any]) -> str:
 
 def test_registering_again_brings_up_to_date_and_adds_nothing(zones: Zones) -> None:
     wanted = {"work_pools": {"name": {"any_": [DISPATCHER]}}}
-    deployments = {one["entrypoint"].split(".")[-1]: one for one in zones.api("POST", "/deployments/filter", **wanted)}
-    assert set(deployments) == {"dispatch", "reconcile", "retry_held", "refresh_signals"}
+    found = zones.api("POST", "/deployments/filter", **wanted)
     intervals = {
-        name: [one["schedule"]["interval"] for one in found["schedules"]] for name, found in deployments.items()
+        one["entrypoint"].split(".")[-1]: [each["schedule"]["interval"] for each in one["schedules"]] for one in found
     }
-    assert intervals == {"dispatch": [], "reconcile": [300.0], "retry_held": [120.0], "refresh_signals": []}
+    assert len(intervals) == len(found), "a flow was deployed twice"
+    ours = {"dispatch": [], "reconcile": [300.0], "retry_held": [120.0], "refresh_signals": []}
+    assert ours.items() <= intervals.items()
     names = [one["name"] for one in zones.api("POST", "/automations/filter") if DISPATCHER in one["name"]]
+    assert len(set(names)) == len(names)
     what = ("lost and failed runs are looked after", "silent runs are lost")
-    assert sorted(names) == [f"faceflow {DISPATCHER}: {one}" for one in what]
+    assert {f"faceflow {DISPATCHER}: {one}" for one in what} <= set(names)
 
 
 def test_a_run_from_the_ui_ends_on_the_pool_of_its_rule_and_a_duplicate_starts_nothing(
