@@ -70,7 +70,11 @@ async def artifact_value(client: PrefectClient, run_id: UUID, key: str) -> Any:
     response = await client.request(
         "POST",
         "/artifacts/filter",
-        json={"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "key": {"any_": [key]}}, "limit": 1},
+        json={
+            "artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "key": {"any_": [key]}},
+            "sort": "CREATED_DESC",
+            "limit": 1,
+        },
     )
     found = response.json()
     return found[0]["data"] if found else None

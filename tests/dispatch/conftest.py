@@ -96,7 +96,7 @@ class Zones:
     def artifact(self, run_id: str, key: str) -> list[dict[str, Any]]:
         """Rows of a table artifact of the run."""
         wanted = {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}
-        found = self.api("POST", "/artifacts/filter", artifacts=wanted, limit=1)
+        found = self.api("POST", "/artifacts/filter", artifacts=wanted, sort="CREATED_DESC", limit=1)
         return json.loads(found[0]["data"]) if found else []
 
     def events(self, pool: str) -> list[dict[str, Any]]:

@@ -380,7 +380,9 @@ def test_the_flows_that_run_on_a_schedule_do_so_in_an_empty_house(zones: Zones, 
         assert await reconcile() == 0, "again changes nothing"
 
     parked(test, FACEFLOW_SIGNALS__PREFECT="true")
-    [table] = zones.api("POST", "/artifacts/filter", artifacts={"key": {"any_": ["signals"]}}, limit=1)
+    [table] = zones.api(
+        "POST", "/artifacts/filter", artifacts={"key": {"any_": ["signals"]}}, sort="CREATED_DESC", limit=1
+    )
     sources = {row["source"]: row["failure"] for row in json.loads(table["data"])}
     assert sources["prefect"] == ""
 
