@@ -68,7 +68,7 @@ def test_the_router_sends_no_job_where_it_may_not_go(tmp_path: Path) -> None:
 async def test_a_flow_refuses_before_it_opens_anything(tmp_path: Path, sensitivity: str) -> None:
     wrong = settings(tmp_path, Zone.PUBLIC)
     with pytest.raises(TrustError, match=r"trust\.zone"):
-        await flows.swap_video._swap_video(job(tmp_path, sensitivity), wrong, None)
+        await flows.swap_video._swap_video(job(tmp_path, sensitivity), job(tmp_path, sensitivity), wrong, None)
     with pytest.raises(TrustError, match=r"trust\.zone"):
         await flows.swap_shard._swap_shard(job(tmp_path, sensitivity), "0" * 24, [0], wrong)
     assert list(tmp_path.iterdir()) == [], "something was written, so something was begun"
@@ -89,7 +89,8 @@ def test_with_router_and_flow_taken_away_the_stores_refuse(
     """A whole job in this process, restricted, in the public zone, every earlier check replaced."""
     for module in (flows.swap_video, flows.swap_shard):
         monkeypatch.setattr(module, "require_zone", lambda *_: None)
-    # The entrance of `validate` asks the same table; it stands for the flow here.
+    # What else asks the same table before there is a result stands for the flow here.
+    monkeypatch.setattr(flows.swap_video, "check_output", lambda *_: None)
     import faceflow.stages.preflight
 
     monkeypatch.setattr(faceflow.stages.preflight, "require_zone", lambda *_: None)
