@@ -122,7 +122,8 @@ def _a_renamed_pool(program: Program, listed: Path, server: Server) -> None:
         listed.read_text().replace("name: reg-private\n", "name: reg-office\n  formerly: [reg-private]\n")
     )
     deployment = server("GET", "/deployments/name/swap-video/reg-private")
-    waiting = server("POST", f"/deployments/{deployment['id']}/create_flow_run", state={"type": "SCHEDULED"})
+    scheduled = {"state": {"type": "SCHEDULED"}, "enforce_parameter_schema": False}
+    waiting = server("POST", f"/deployments/{deployment['id']}/create_flow_run", **scheduled)
 
     shown = register(program, listed, "--dry-run")
     assert of_kind(shown, "work pool") == {"reg-office": "create", "reg-private": "wait"}
