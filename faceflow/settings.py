@@ -167,6 +167,25 @@ class BudgetSettings(Group):
     reserved it does not."""
 
 
+class CampaignSettings(Group):
+    """How campaigns are cut into batches and driven."""
+
+    batch_jobs: int = Field(default=50, ge=1, le=1000)
+    """Most jobs of one batch."""
+    batch_s: float = Field(default=900.0, gt=0, le=86_400)
+    """Longest work of one batch, seconds on the reference GPU: what a lost machine may cost at most."""
+    batches_in_flight: int = Field(default=20, ge=1, le=10_000)
+    """Batches that are placed at once. Later ones are decided with the signals of then."""
+    jobs_in_flight: int = Field(default=1, ge=1, le=64)
+    """Jobs that one batch works on at once. More fill the gaps of a GPU, and hold their memory together."""
+    attempts: int = Field(default=3, ge=1, le=100)
+    """How often a job is started at most, when its machine is lost or it fails in a way that may pass."""
+    poll_s: float = Field(default=2.0, ge=0.1, le=600)
+    """How often the driver of a campaign looks what became of its batches, seconds."""
+    patience_s: float = Field(default=3600.0, ge=0)
+    """How long it waits while nothing can be placed, seconds; then it ends, and goes on when it is started again."""
+
+
 class ServerSettings(Group):
     """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
 
@@ -234,6 +253,7 @@ class Settings(BaseSettings):
     stores: StoreSettings = Field(default_factory=StoreSettings)
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)
+    campaigns: CampaignSettings = Field(default_factory=CampaignSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
     images: ImageSettings = Field(default_factory=ImageSettings)

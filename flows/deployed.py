@@ -22,6 +22,8 @@ from flows.automations import image_is_replicated, lost_runs, runs_that_do_not_s
 from flows.dispatch import dispatch
 from flows.preload_models import preload_models
 from flows.reconcile import reconcile, refresh_signals, retry_held
+from flows.render_batch import render_batch
+from flows.render_campaign import render_campaign
 from flows.replicate_images import replicate_images
 from flows.swap_shard import swap_shard
 from flows.swap_video import swap_video
@@ -36,6 +38,8 @@ LEAST_START_S = 600.0
 # Of a flow that looks after all jobs, a second run at the same time would find nothing to do.
 _ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 _ONE_AFTER_ANOTHER = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+# A driver lives as long as its campaign: not all places of the dispatcher may be taken by them.
+_CAMPAIGNS = ConcurrencyLimitConfig(limit=2, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ def work_flows(paths: str = "") -> tuple[Deployed, ...]:
     return (
         Deployed(swap_video, f"Swaps a face in one video or picture. {paths}".strip()),
         Deployed(swap_shard, "Swaps some segments of a job; started by the run that coordinates it."),
+        Deployed(render_batch, "Short jobs of a campaign; started by the run that drives it."),
         Deployed(
             preload_models,
             "Fetches models into the models folder of the machine the worker runs on.",
@@ -78,6 +83,11 @@ def dispatcher_flows(settings: Settings) -> tuple[Deployed, ...]:
     prices_every_s = max(prices.ttl_s, 60.0) if prices.ec2 or prices.azure else None
     return (
         Deployed(dispatch, "Decides where a job runs, and starts it there."),
+        Deployed(
+            render_campaign,
+            "Runs the jobs of a campaign in micro-batches, wherever the routing rules send them.",
+            limit=_CAMPAIGNS,
+        ),
         Deployed(
             reconcile,
             "Books and settles what ended, and starts lost jobs again.",
@@ -106,7 +116,7 @@ def dispatcher_automations(
         ids: of the dispatcher's deployments, by the names of their flows.
         start_s: how long a run may take to start, seconds.
     """
-    dispatcher, work = settings.routing.dispatcher_pool, [swap_video.name, swap_shard.name]
+    dispatcher, work = settings.routing.dispatcher_pool, [swap_video.name, swap_shard.name, render_batch.name]
     return (
         image_is_replicated(dispatcher, ids[replicate_images.name]),
         lost_runs(dispatcher, [swap_video.name, dispatch.name], ids[reconcile.name]),

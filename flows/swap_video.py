@@ -25,7 +25,6 @@ from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.sheet import before_after_jpeg
-from faceflow.stages.upload import delivery_of
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
@@ -36,10 +35,10 @@ from flows.fan_out import parts_by_shards
 from flows.progress import RunProgress, shown
 from flows.racing import require_race_open, stop_rivals
 from flows.segment_work import SegmentWork, with_engine
-from infrastructure.ledger import JobPlace, JobRecord, claim, remove_stale_work
+from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
 from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
-from infrastructure.storage.resolve import check_output, store_for
+from infrastructure.storage.resolve import check_output
 from tasks.context import RunContext, running
 from tasks.merge import join
 from tasks.segment import segment_plan
@@ -99,7 +98,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
     place = JobPlace(settings, identity)
     progress = RunProgress()
     async with shown(progress, PROGRESS_KEY, f"Job {identity.job_id}"), claim(place):
-        record = await asyncio.to_thread(_finished, place, job, settings)
+        record = await asyncio.to_thread(finished_record, place, job.output, settings)
         if record is not None:
             events().info("job.found_finished", output=job.output)
             record = record.model_copy(update={"already_done": True})
@@ -190,18 +189,6 @@ async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchan
     if exchange is not None:
         await asyncio.to_thread(exchange.publish_prepared, prepared)
     return prepared
-
-
-def _finished(place: JobPlace, job: SwapJob, settings: Settings) -> JobRecord | None:
-    """The job's record when its output is still where it was put, unchanged; links are made anew."""
-    record = place.read_record()
-    if record is None:
-        return None
-    store, key = store_for(job.output, settings, project=record.project, job_id=record.job_id)
-    stored = store.head(key)
-    if stored is None or stored.sha256 != record.delivery.sha256:
-        return None
-    return record.model_copy(update={"delivery": delivery_of(stored)})
 
 
 def _by_stage(seconds: dict[str, float]) -> dict[str, float]:

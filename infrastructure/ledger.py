@@ -28,6 +28,8 @@ from faceflow.job import FrozenModel
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
+from faceflow.stages.upload import delivery_of
+from infrastructure.storage.resolve import store_for
 
 POLL_S = 0.25
 
@@ -88,6 +90,18 @@ class JobPlace:
         """Removes everything that was needed only to go on: scratch files and stage results."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         shutil.rmtree(self.results, ignore_errors=True)
+
+
+def finished_record(place: JobPlace, output: str, settings: Settings) -> JobRecord | None:
+    """The job's record when its output is still where it was put, unchanged; links are made anew."""
+    record = place.read_record()
+    if record is None:
+        return None
+    store, key = store_for(output, settings, project=record.project, job_id=record.job_id)
+    stored = store.head(key)
+    if stored is None or stored.sha256 != record.delivery.sha256:
+        return None
+    return record.model_copy(update={"delivery": delivery_of(stored)})
 
 
 @asynccontextmanager

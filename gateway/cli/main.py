@@ -21,6 +21,7 @@ from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.settings import LogSettings, Settings, current_settings
 from gateway.cli import (
     budget,
+    campaign,
     database,
     decision,
     demo,
@@ -55,6 +56,7 @@ app.command("register")(register.register)
 app.add_typer(models.models)
 app.add_typer(images.app, name="images")
 app.add_typer(policy.app, name="policy")
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(decision.app, name="decision")
 app.add_typer(budget.app, name="budget")
 app.add_typer(database.app, name="database")

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infrastructure.database.columns import Usd, UtcMoment
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """Name of the newest migration."""
 
 STANDING = "always"
@@ -180,3 +180,46 @@ class RequestRow(Base):
     made_at: Mapped[datetime]
     changed_at: Mapped[datetime]
     version: Mapped[int]
+
+
+class CampaignRow(Base):
+    """A campaign: thousands of jobs that were given together."""
+
+    __tablename__ = "campaigns"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[datetime]
+    held: Mapped[str] = mapped_column(Text)
+    """Why what waits is not placed; empty while it is."""
+    driver: Mapped[str]
+    """Who drives it, and until when nobody else may."""
+    driven_until: Mapped[datetime]
+
+
+class CampaignJobRow(Base):
+    """One job of a campaign, and how it stands."""
+
+    __tablename__ = "campaign_jobs"
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'placed', 'done', 'failed')", name="state"),
+        Index(None, "campaign", "state", "route", "line"),
+        Index(None, "campaign", "batch"),
+    )
+    campaign: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(24), primary_key=True)
+    line: Mapped[int]
+    project: Mapped[str] = mapped_column(index=True)
+    row: Mapped[str] = mapped_column(Text)
+    route: Mapped[str] = mapped_column(String(24))
+    alone: Mapped[bool]
+    """Whether it was in work when a run was lost: it is tried again in a batch of its own."""
+    state: Mapped[str] = mapped_column(String(7))
+    attempt: Mapped[int]
+    batch: Mapped[str | None] = mapped_column(String(30))
+    pool: Mapped[str | None]
+    seconds: Mapped[float | None]
+    cost_usd: Mapped[Decimal | None]
+    ended_at: Mapped[datetime | None]
+    late: Mapped[bool]
+    code: Mapped[str | None] = mapped_column(String(80))
+    message: Mapped[str | None] = mapped_column(Text)

@@ -16,7 +16,7 @@ from tests.pools.conftest import POOLS_FILE
 # Under names of their own: the suite's server is shared.
 NAMES = {"isolated-k8s": "reg-isolated", "private-k8s": "reg-private", "aws-g4dn-spot": "reg-aws"}
 DISPATCHER = "reg-dispatch"
-FLOWS = ("swap-video", "swap-shard", "preload-models")
+FLOWS = ("swap-video", "swap-shard", "render-batch", "preload-models")
 KINDS = {"block type", "work pool", "work queue", "deployment", "automation"}
 
 

@@ -1,0 +1,13 @@
+"""Driving a campaign: its jobs are placed in micro-batches, followed and booked.
+
+    next rows of a route ─▶ decide as one ─▶ keep ─▶ reserve ─▶ write down ─▶ start ─▶ follow ─▶ book, settle
+
+Everything is written down before it is started, and started under a key of its own. So a driver that was killed goes on
+where it was: what was written down and not started is started, what runs is followed, what ended is booked.
+
+| Module | Holds |
+|---|---|
+| `placing` | decides about a batch and starts its runs |
+| `following` | what became of a batch's runs, and of each job |
+| `telling` | progress and report as artifacts |
+"""

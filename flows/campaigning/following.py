@@ -1,0 +1,138 @@
+"""What became of batches on their way: runs booked, money settled, every job done, failed or waiting again.
+
+A batch tells in a table what became of its jobs. Where it could not tell (its machine went away at once), Prefect knows
+which of its tasks were completed; those that were in work then are tried again each in a batch of its own, so that a
+job that brings its process down takes no others with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from uuid import UUID
+
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from faceflow.log import events
+from flows.campaigning.placing import start_again
+from flows.dispatching.control import Control, now
+from flows.render_batch import ENDINGS_KEY, endings_in
+from flows.runs import artifact_value, has_ended, read_runs
+from infrastructure.campaigns.books import CampaignJob, Ending, JobState, end_jobs, placed_batches
+from infrastructure.records.runs import Run, RunState, end_run, runs_of, start_run
+
+LOST = "fault.run_lost"
+
+
+async def follow_batches(control: Control, campaign: str) -> int:
+    """Books everything that has ended. Returns how many batches are still on their way."""
+    batches = await asyncio.to_thread(placed_batches, control.database, campaign)
+    runs = {name: await asyncio.to_thread(_latest, control, name, jobs) for name, jobs in batches.items()}
+    ids = [UUID(run.flow_run_id) for found in runs.values() for run in found if run.flow_run_id]
+    there = await read_runs(control.client, ids)
+    left = 0
+    for name, jobs in batches.items():
+        if await _follow(control, campaign, jobs, runs[name], there):
+            left += 1
+    return left
+
+
+def _latest(control: Control, batch: str, jobs: Sequence[CampaignJob]) -> list[Run]:
+    attempt = max(job.attempt for job in jobs)
+    return [run for run in runs_of(control.database, batch) if run.attempt == attempt]
+
+
+async def _follow(
+    control: Control, campaign: str, jobs: list[CampaignJob], runs: list[Run], there: dict[UUID, FlowRun]
+) -> bool:
+    """Whether the batch is still on its way."""
+    batch, attempt = jobs[0].batch or "", max(job.attempt for job in jobs)
+    places = {run.pool for run in runs}
+    orphans = [job for job in jobs if job.pool not in places]
+    if orphans:  # written down, and the driver died before it told of the run
+        again = [Ending(name=job.name, state=JobState.WAITING) for job in orphans]
+        await asyncio.to_thread(end_jobs, control.database, campaign, batch, again, now(), None)
+    if not runs:
+        await asyncio.to_thread(control.budgets.release, batch, attempt, "it was not started")
+        return False
+    if any(run.flow_run_id is None for run in runs):
+        await start_again(control, campaign, jobs, runs)
+        return True
+    alive = [run for run in runs if not await _booked(control, campaign, jobs, run, there)]
+    if alive:
+        await asyncio.to_thread(control.budgets.renew, batch, attempt)
+        return True
+    ended = await asyncio.to_thread(_latest, control, batch, jobs)
+    spent = sum((run.cost_usd for run in ended if run.cost_usd is not None), Decimal(0))
+    await asyncio.to_thread(control.budgets.settle, batch, attempt, spent)
+    return False
+
+
+async def _booked(
+    control: Control, campaign: str, jobs: list[CampaignJob], run: Run, there: dict[UUID, FlowRun]
+) -> bool:
+    """Whether the run has ended; if so it and its jobs are booked."""
+    found = there.get(UUID(run.flow_run_id or ""))
+    if found is not None and found.start_time is not None and run.started_at is None:
+        await asyncio.to_thread(start_run, control.database, run.key, found.start_time)
+    if found is not None and not has_ended(found):
+        return False
+    mine = [job for job in jobs if job.pool == run.pool]
+    endings = await _endings(control, mine, found)
+    good = all(ending.state is JobState.DONE for ending in endings)
+    completed = found is not None and found.state_type is StateType.COMPLETED
+    # A batch with failures is no measure of how long its jobs take.
+    state = RunState.DONE if completed and good else RunState.FAILED if completed else _lost(found)
+    seconds = 0.0 if found is None or found.start_time is None else max(found.total_run_time.total_seconds(), 0.0)
+    at = (found.end_time if found is not None else None) or now()
+    ended = await asyncio.to_thread(end_run, control.database, run.key, state, at, gpu_s=seconds)
+    limited = [_limited(control, job, ending) for job, ending in zip(mine, endings, strict=True)]
+    await asyncio.to_thread(end_jobs, control.database, campaign, run.job_id, limited, at, ended.cost_usd)
+    counts = {str(one): sum(ending.state is one for ending in limited) for one in JobState}
+    events().info("batch.booked", batch=run.job_id, pool=run.pool, state=str(state), **counts)
+    return True
+
+
+def _lost(found: FlowRun | None) -> RunState:
+    cancelled = found is not None and found.state_type is StateType.CANCELLED
+    return RunState.CANCELLED if cancelled else RunState.LOST
+
+
+async def _endings(control: Control, jobs: Sequence[CampaignJob], found: FlowRun | None) -> list[Ending]:
+    """What became of each job, in their order."""
+    told: dict[str, Ending] = {}
+    if found is not None:
+        told = {one.name: one for one in endings_in(await artifact_value(control.client, found.id, ENDINGS_KEY))}
+    missing = [job for job in jobs if job.name not in told]
+    states = await _task_states(control, found) if found is not None and missing else {}
+    for job in missing:
+        state = states.get(job.name)
+        done = state is StateType.COMPLETED
+        told[job.name] = Ending(
+            name=job.name,
+            state=JobState.DONE if done else JobState.WAITING,
+            code=None if done else LOST,
+            message=None if done else "Its machine went away, or its process was ended, while it was in work.",
+            alone=state in {StateType.RUNNING, StateType.CRASHED} and len(jobs) > 1,
+        )
+    return [told[job.name] for job in jobs]
+
+
+async def _task_states(control: Control, found: FlowRun) -> dict[str, StateType | None]:
+    """How the tasks of a run stand, by job."""
+    states: dict[str, StateType | None] = {}
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[found.id]))
+    read = 0
+    while page := await control.client.read_task_runs(flow_run_filter=chosen, limit=200, offset=read):
+        read += len(page)
+        states |= {task.name: task.state_type for task in page}
+    return states
+
+
+def _limited(control: Control, job: CampaignJob, ending: Ending) -> Ending:
+    """One that would wait again, and was tried often enough, has failed."""
+    if ending.state is JobState.WAITING and job.attempt >= control.settings.campaigns.attempts:
+        return ending.model_copy(update={"state": JobState.FAILED, "alone": False})
+    return ending

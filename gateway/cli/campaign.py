@@ -1,0 +1,256 @@
+"""`faceflow campaign`: thousands of short jobs from one list, and how they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from faceflow.errors import JobError, stopped
+from faceflow.locations import absolute, in_store, local_path
+from faceflow.log import events
+from faceflow.settings import Settings, current_settings
+from gateway.cli.remote_run import require_server
+from gateway.cli.request import operator
+from gateway.cli.screen import console, print_json, result_console
+from infrastructure.server.environment import client_environment
+from infrastructure.server.lease import lease_server
+
+if TYPE_CHECKING:
+    from infrastructure.campaigns.books import Counts
+    from infrastructure.campaigns.manifest import Row
+    from infrastructure.campaigns.report import CampaignReport
+
+app = typer.Typer(help="Campaigns: thousands of short jobs from one list.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Report = Annotated[
+    Path | None, typer.Option("--report", help="Write how every job stands: a .csv, .json or .jsonl file.")
+]
+SHOWN_MISSING = 20
+
+
+@app.command()
+def run(
+    manifest: Annotated[
+        Path | None, typer.Argument(metavar="[MANIFEST]", help="CSV or JSON-lines file, a job a line.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The campaign's name; by default the manifest's.", show_default=False)
+    ] = None,
+    portraits: Annotated[
+        Path | None, typer.Option("--portraits", help="Instead of a manifest: a folder of portraits, ...")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", help="... each put into this video, ...")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="... the results in this folder.")] = None,
+    defaults: Annotated[
+        Path | None, typer.Option("--defaults", help="What all rows share (YAML or JSON), as a row of the manifest.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Try jobs that have failed once more.")] = False,
+    check_files: Annotated[
+        bool, typer.Option("--check-files/--no-check-files", help="See first that all inputs lie on this machine.")
+    ] = True,
+    report: Report = None,
+    as_json: AsJson = False,
+) -> int:
+    """Runs a campaign to its end; given again, it does what is missing. Exit code 1 where not all jobs are done."""
+    from infrastructure.campaigns.report import write_report
+    from infrastructure.database.database import Database
+
+    settings = current_settings()
+    rows, source = _rows(manifest, portraits, target, output, _defaults(defaults))
+    if check_files:
+        _require_inputs(rows, source)
+    chosen = name or _name_of(source)
+    with Database.open(settings) as database:
+        _remember(database, chosen, source, rows)
+    found = _drive(chosen, settings, again=again)
+    if report is not None:
+        with Database.open(settings) as database:
+            write_report(database, chosen, report)
+    _show(found, as_json)
+    return 0 if found.done == found.jobs else 1
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The campaign; default: the newest.")] = None,
+    report: Report = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows how the jobs of a campaign stand: by pool, by failure, late ones, cost."""
+    from infrastructure.campaigns.books import campaign_names, require_campaign
+    from infrastructure.campaigns.report import report_of, write_report
+    from infrastructure.database.database import Database
+
+    with Database.open(current_settings()) as database:
+        names = campaign_names(database)
+        if not names:
+            raise JobError(
+                "job.unknown_campaign", "No campaign is known here.", "Start one with `faceflow campaign run MANIFEST`."
+            )
+        chosen = name or names[0]
+        require_campaign(database, chosen)
+        found = report_of(database, chosen)
+        if report is not None:
+            write_report(database, chosen, report)
+    _show(found, as_json)
+
+
+def _rows(
+    manifest: Path | None, portraits: Path | None, target: str | None, output: Path | None, defaults: dict[str, Any]
+) -> tuple[list[Row], str]:
+    from infrastructure.campaigns.manifest import portraits_of, read_manifest
+
+    if manifest is not None and portraits is None:
+        return read_manifest(manifest, defaults), str(manifest.absolute())
+    if manifest is None and portraits is not None and target is not None and output is not None:
+        rows = portraits_of(portraits, absolute(target), output.absolute(), defaults)
+        return rows, str(portraits.absolute())
+    raise JobError(
+        "job.usage",
+        "Neither a manifest nor a folder of portraits is given as a whole.",
+        "faceflow campaign run MANIFEST, or: --portraits FOLDER --target VIDEO -o FOLDER",
+    )
+
+
+def _defaults(path: Path | None) -> dict[str, Any]:
+    """What all rows share. Whoever runs the command declares the consent unless the rows say something else."""
+    from infrastructure.policy_files import read_text
+    from infrastructure.routing.document import read_document
+
+    declared = {
+        "subject": "the person in the source portraits",
+        "scope": "this face swap",
+        "declared_by": operator(),
+    }
+    if path is None:
+        return {"consent": declared}
+    document = read_document(read_text(path))
+    if document.problems or not isinstance(document.value, dict):
+        what = "; ".join(map(str, document.problems)) or "it is not a mapping"
+        raise JobError("job.manifest_invalid", f"{path}: {what}", "Correct the defaults; nothing was started.")
+    return {"consent": declared, **document.value}
+
+
+def _require_inputs(rows: list[Row], source: str) -> None:
+    """Every portrait, target and reference is a file here, and every output's folder is there.
+
+    Raises:
+        JobError: `job.manifest_invalid`, naming the lines.
+    """
+    there: dict[str, bool] = {}
+    missing = []
+    for row in rows:
+        job = row.job
+        inputs = [job.target, *(portrait for one in job.sources for portrait in one.portraits)]
+        inputs += [mapping.reference for mapping in job.face_map if mapping.reference]
+        for location in inputs:
+            if in_store(location):
+                continue
+            if not there.setdefault(location, local_path(location).is_file()):
+                missing.append(f"line {row.line}: {location} is not there")
+        if in_store(job.output):
+            continue
+        folder = str(local_path(job.output).parent)
+        if not there.setdefault(folder, local_path(folder).is_dir()):
+            missing.append(f"line {row.line}: the folder {folder} is not there")
+    if missing:
+        more = f" ... and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
+        raise JobError(
+            "job.manifest_invalid",
+            f"{source}: {'; '.join(missing[:SHOWN_MISSING])}{more}",
+            "Correct these lines, or give --no-check-files where inputs lie elsewhere; nothing was started.",
+        )
+
+
+def _name_of(source: str) -> str:
+    """The manifest's name with a mark of where it lies, so that two of one name differ."""
+    return f"{Path(source).stem}-{hashlib.sha256(source.encode()).hexdigest()[:6]}"
+
+
+def _remember(database: Any, name: str, source: str, rows: list[Row]) -> None:
+    from infrastructure.campaigns.books import remember_campaign
+
+    new = remember_campaign(database, name, source, rows, datetime.now(UTC))
+    console().print(f"campaign {escape(name)}: {len(rows)} jobs, {new} of them new")
+
+
+def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
+    require_server(settings, "a campaign")
+    with ExitStack() as stack:
+        address = stack.enter_context(lease_server(settings))
+        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        from flows.campaigning.telling import observed_campaign
+        from flows.failures import was_stopped
+        from flows.render_campaign import render_campaign
+
+        with _bar(name) as move, observed_campaign(move):
+            try:
+                return asyncio.run(render_campaign(campaign=name, again=again))
+            except BaseException as error:
+                if was_stopped(error):
+                    raise stopped() from None
+                raise
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[Counts, str], None]]:
+    """How many jobs have ended, have failed, are on their way."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} jobs"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    said: tuple[int, int, str] | None = None
+    with Progress(*columns, console=console(), transient=True) as bar:
+        row = bar.add_task(escape(name), total=1, detail="")
+
+        def move(counts: Counts, held: str) -> None:
+            nonlocal said
+            parts = [f"{counts.placed} on their way"]
+            parts += [f"[red]{counts.failed} failed[/]"] if counts.failed else []
+            parts += [f"[yellow]held: {escape(held)}[/]"] if held else []
+            bar.update(row, completed=counts.ended, total=counts.jobs, detail="  ".join(parts))
+            if said != (counts.ended, counts.placed, held):
+                said = (counts.ended, counts.placed, held)
+                events().info("campaign.followed", campaign=name, held=held, **counts.model_dump())
+
+        yield move
+
+
+def _show(report: CampaignReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    screen = result_console()
+    parts = [f"{report.done} of {report.jobs} done"]
+    for count, what in ((report.failed, "failed"), (report.placed, "on their way"), (report.waiting, "waiting")):
+        parts += [f"{count} {what}"] if count else []
+    screen.print(
+        escape(f"campaign {report.campaign}: {', '.join(parts)}; {report.late} late; {report.cost_usd:.4f} USD")
+    )
+    if report.by_pool:
+        table = Table("pool", "done", "failed", "late", "seconds", "USD", box=None, padding=(0, 2, 0, 0))
+        for one in report.by_pool:
+            figures = (one.done, one.failed, one.late, f"{one.seconds:.0f}", f"{one.cost_usd:.4f}")
+            table.add_row(escape(one.pool), *map(str, figures))
+        screen.print(table)
+    for code, count in report.by_code.items():
+        screen.print(escape(f"{count} failed with {code}"))
+    if report.held:
+        screen.print(escape(f"held: {report.held}"))

@@ -1,0 +1,103 @@
+"""One short job as one task: a micro-batch of a campaign runs these one after the other in one process.
+
+Prefect keeps a record of every job, with its failure, and not of every stage, which would cost the server a second a
+job. Networks and analysers are loaded by the first job and serve the others. A job is claimed and found again as by
+`swap-video`, so the two may be mixed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextvars import copy_context
+from functools import partial
+
+import structlog
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from faceflow.job import SwapJob
+from faceflow.log import events
+from faceflow.progress import Progress
+from faceflow.settings import Settings, current_settings
+from faceflow.stages.identity import JobIdentity, identify
+from faceflow.stages.whole import run_whole_job
+from faceflow.vision.registry import require_engines, resolve_engine
+from faceflow.zones import require_zone
+from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record
+from infrastructure.memory import give_memory_back, keep_memory_low
+from infrastructure.storage.inputs import inputs_here
+from infrastructure.storage.resolve import check_output, store_for
+from tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
+
+
+@task(
+    name="render",
+    description="One job from start to end.",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=list(RETRY_DELAY_S),
+    retry_condition_fn=is_retryable,
+)
+async def render(job: SwapJob) -> JobRecord:
+    """Runs a whole job in this process, or finds it finished.
+
+    Raises:
+        FaceflowError: whatever went wrong with this job.
+    """
+    settings = current_settings()
+    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    await asyncio.to_thread(check_output, job, settings)
+    async with inputs_here(job, settings) as local_job:
+        return await _claimed(local_job, settings)
+
+
+async def _claimed(job: SwapJob, settings: Settings) -> JobRecord:
+    identity = await asyncio.to_thread(identify, job)
+    structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
+    place = JobPlace(settings, identity)
+    async with claim(place):
+        found = await asyncio.to_thread(finished_record, place, job.output, settings)
+        if found is not None:
+            events().info("job.found_finished", output=found.delivery.link)
+            return found.model_copy(update={"already_done": True})
+        place.record.unlink(missing_ok=True)
+        stop = threading.Event()
+        bound = partial(copy_context().run, _render, job, identity, place, settings, stop)
+        try:
+            record = await asyncio.shield(work := asyncio.ensure_future(asyncio.to_thread(bound)))
+        except asyncio.CancelledError:
+            stop.set()  # its thread ends at the next frame, and is waited for: nobody writes into the folder any more
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+        finally:
+            await asyncio.to_thread(place.clear)
+            give_memory_back()
+        place.write_record(record)
+        events().info("job.finished", output=record.delivery.link, frames=record.frames, seconds=record.seconds)
+        return record
+
+
+def _render(
+    request: SwapJob, identity: JobIdentity, place: JobPlace, settings: Settings, stop: threading.Event
+) -> JobRecord:
+    keep_memory_low()
+    begun = time.monotonic()
+    engine = resolve_engine(request.swap.engine, settings)
+    job = request.model_copy(update={"swap": request.swap.model_copy(update={"engine": engine})})
+    require_engines(job.swap, settings, identifies=job.maps_people)
+    store, key = store_for(job.output, settings, project=identity.project, job_id=identity.job_id)
+    done = run_whole_job(job, identity, settings, place.scratch, store, key, Progress(stop=stop))
+    return JobRecord(
+        job_id=identity.job_id,
+        project=identity.project,
+        delivery=done.delivery,
+        frames=done.output.frames,
+        faces=done.output.faces,
+        engine=engine,
+        seconds=round(time.monotonic() - begun, 3),
+        stages=done.seconds,
+        notes=(*done.validated.notes, *done.output.notes),
+    )

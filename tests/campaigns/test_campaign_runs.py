@@ -1,0 +1,170 @@
+"""A campaign through a real server and worker: jobs that fail alone, a killed driver, a lost machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infrastructure.server.lease import running_server
+from infrastructure.worker import descendants
+from tests.conftest import Program, Up
+from tests.faces import face_clip, portrait
+
+FAST = {"FACEFLOW_CAMPAIGNS__POLL_S": "0.3"}
+
+
+class Campaign:
+    """A manifest with portraits of its own, and what the server knows of it."""
+
+    def __init__(self, folder: Path, program: Program, api_url: str) -> None:
+        self.folder, self.program, self.api_url = folder, program, api_url
+        self.portrait = portrait(folder)
+        self.target = face_clip(folder / "hello.mp4", seconds=0.5)
+        (folder / "out").mkdir()
+
+    def manifest(self, good: int, bad: int = 0) -> Path:
+        lines = ["portrait,target,output"]
+        for number in range(good + bad):
+            face = self.folder / f"visitor-{number}{self.portrait.suffix}"
+            if number < good:
+                shutil.copy(self.portrait, face)
+            else:
+                face.write_bytes(b"not a picture")
+            lines.append(f"{face.name},{self.target.name},out/{number}.mp4")
+        path = self.folder / "list.csv"
+        path.write_text("\n".join(lines))
+        return path
+
+    def api(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        for _ in range(20):  # a busy SQLite makes the server answer 503
+            answer = httpx.post(f"{self.api_url}{path}", json=body, timeout=60, trust_env=False)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Runs of `render-batch` with jobs of this campaign."""
+        runs = self.api("/flow_runs/filter", {"flows": {"name": {"any_": ["render-batch"]}}})
+        return [run for run in runs if str(self.folder) in json.dumps(run["parameters"])]
+
+    def tasks(self, run: dict[str, Any]) -> dict[str, str]:
+        found = self.api("/task_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+        return {task["name"]: task["state_type"] for task in found}
+
+
+@pytest.fixture
+def campaign(up: Up, program: Program, shared_state: Path, tmp_path: Path) -> Campaign:
+    from faceflow.settings import PathSettings, Settings
+
+    record = running_server(Settings(paths=PathSettings(state=shared_state, scratch=tmp_path)))
+    assert record is not None
+    return Campaign(tmp_path, program, record.api_url)
+
+
+def until_event(process, *names: str) -> dict[str, Any]:
+    for line in process.stderr:
+        event = json.loads(line) if line.startswith("{") else {}
+        if event.get("event") in names:
+            return event
+    raise AssertionError(f"none of {names} was said; it ended with {process.wait()}")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_driver_is_killed_and_jobs_fail_alone(campaign):
+    """Started again it goes on: one batch, once. Each result is, byte by byte, what `faceflow swap` makes."""
+    manifest = campaign.manifest(good=2, bad=1)
+    report = campaign.folder / "report.csv"
+    killed = campaign.program.start("campaign", "run", manifest, **FAST)
+    until_event(killed, "batch.placed")
+    killed.kill()
+    killed.communicate()
+    done = campaign.program("campaign", "run", manifest, "--report", report, "--json", **FAST)
+    assert done.exit_code == 1, done.stderr
+    assert (done.answer["done"], done.answer["failed"]) == (2, 1)
+    assert done.answer["by_code"] == {"picture.not_a_picture": 1}
+    assert report.read_text().count(",done,") == 2
+    assert len(campaign.batches()) == 1
+    again = campaign.program("campaign", "run", manifest, "--json", **FAST)
+    assert (again.exit_code, again.answer["done"]) == (1, 2)
+    assert len(campaign.batches()) == 1  # nothing was left to do
+    whole = campaign.folder / "whole.mp4"
+    alone = campaign.program("swap", campaign.portrait, campaign.target, "-o", whole, "--json")
+    assert alone.exit_code == 0, alone.stderr
+    assert {digest(campaign.folder / "out" / f"{number}.mp4") for number in range(2)} == {digest(whole)}
+    status = campaign.program("campaign", "status", done.answer["campaign"], "--json")
+    assert status.answer == done.answer
+
+
+def test_a_machine_is_lost_in_the_middle_of_a_batch(up, campaign):
+    """What was done is not done again; what was in work comes back in a batch of its own."""
+    manifest = campaign.manifest(good=3)
+    driver = campaign.program.start("campaign", "run", manifest, "--json", **FAST)
+    until_event(driver, "batch.placed")
+    (run,) = campaign.batches()
+    while (tasks := campaign.tasks(run)) is not None:
+        if list(tasks.values()).count("COMPLETED") >= 1 and "RUNNING" in tasks.values():
+            break
+        assert driver.poll() is None
+    kill(up, run["id"])
+    out, err = driver.communicate(timeout=280)
+    assert driver.returncode == 0, err
+    assert json.loads(out)["done"] == 3
+    first, *others = sorted(campaign.batches(), key=lambda one: one["created"])
+    assert first["state_type"] == "CRASHED"
+    was_done = {name for name, state in campaign.tasks(first).items() if state == "COMPLETED"}
+    in_work = {name for name, state in campaign.tasks(first).items() if state == "RUNNING"}
+    later = [set(one["parameters"]["jobs"]) for one in others]
+    assert not set.union(*later) & was_done
+    assert all({name} in later for name in in_work)
+
+
+def kill(up: Up, run_id: str) -> None:
+    """Kills the processes of a run, as a machine does that is switched off."""
+    mark = f"PREFECT__FLOW_RUN_ID={run_id}"
+    killed = []
+    for pid in descendants(up.process.pid):
+        with suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_text().split("\0"):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+    assert killed, "the run has no process"
+
+
+@pytest.mark.parametrize("options", [(), ("--portraits", "in"), ("--portraits", "in", "--target", "x.mp4")])
+def test_half_a_request(offline_program, options):
+    done = offline_program("campaign", "run", *options, "--json")
+    assert (done.exit_code, done.answer["code"]) == (2, "job.usage")
+
+
+def test_a_wrong_list_starts_nothing(offline_program, tmp_path):
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("portrait,target,output\nanna.jpg,hello.mp4,out/anna.mp4\n,hello.mp4,out/b.mp4\n")
+    done = offline_program("campaign", "run", manifest, "--json")
+    assert (done.exit_code, done.answer["code"]) == (2, "job.manifest_invalid")
+    assert [one["line"] for one in done.answer["fields"]["problems"]] == [3]
+    manifest.write_text("portrait,target,output\nanna.jpg,hello.mp4,out/anna.mp4\n")
+    done = offline_program("campaign", "run", manifest, "--json")
+    assert done.answer["message"].count("is not there") == 3
+    assert not (offline_program.state / "faceflow.db").exists()
+    done = offline_program("campaign", "run", manifest, "--no-check-files", "--json")
+    assert (done.exit_code, done.answer["code"]) == (1, "server.not_running")
+    done = offline_program("campaign", "status", "--json")
+    assert (done.answer["jobs"], done.answer["waiting"]) == (1, 1)
+
+
+def test_no_campaign_is_known(offline_program):
+    done = offline_program("campaign", "status", "--json")
+    assert (done.exit_code, done.answer["code"]) == (2, "job.unknown_campaign")
