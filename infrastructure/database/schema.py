@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, MetaData, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, Double, Index, Integer, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infrastructure.database.columns import Usd, UtcMoment
@@ -40,7 +40,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar = {Decimal: Usd(), datetime: UtcMoment()}
+    type_annotation_map: ClassVar = {Decimal: Usd(), datetime: UtcMoment(), float: Double()}
 
 
 class BudgetRow(Base):
