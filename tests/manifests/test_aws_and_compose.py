@@ -138,5 +138,5 @@ def test_one_box_lets_only_this_box_in_and_its_jobs_nowhere() -> None:
 
 def test_the_pools_and_rules_of_one_box_fit() -> None:
     folder = DEPLOYMENTS / "policies"
-    pools = load_pools((folder / "one-box.yaml").read_text(), "one-box.yaml")
+    pools = load_pools((folder / "one-box-pools.yaml").read_text(), "one-box-pools.yaml")
     load_policy((folder / "one-box-rules.yaml").read_text(), pools, "one-box-rules.yaml")
