@@ -27,7 +27,7 @@ from infrastructure.routing.decision import Action
 from infrastructure.routing.loading import load_policy, load_pools
 from infrastructure.routing.model import JobFacts, Snapshot
 from infrastructure.routing.policy import Place, Policy, Rule
-from tests.dispatch.conftest import DISPATCHER, HERE, Zones, in_prefect, until
+from tests.dispatch.conftest import DISPATCHER, HERE, Zones, in_prefect
 from tests.dispatch.jobs import Clip
 
 CONSENT = {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"}
@@ -151,8 +151,9 @@ def test_a_misrouted_job_is_refused_by_the_pool_that_gets_it(
     # Not retryable, so it does not come back: the dispatcher ends the job and gives its money back.
     monkeypatch.undo()
     deployment = f"reconcile/{DISPATCHER}"
-    assert zones.wait(zones.start(deployment, {})["id"])["state_type"] == "COMPLETED"
-    ended = until(lambda: zones.dispatch(job(tmp_path).model_dump(mode="json", exclude_defaults=True)))
+    # Cancelled where the failed run itself has just called for one: one at a time is enough.
+    assert zones.wait(zones.start(deployment, {})["id"])["state_type"] in {"COMPLETED", "CANCELLED"}
+    ended = zones.dispatch(job(tmp_path).model_dump(mode="json", exclude_defaults=True))
     assert (ended["state"], ended["attempt"], ended["started"]) == ("failed", 1, False)
     assert "trust.zone" in ended["says"]
 
