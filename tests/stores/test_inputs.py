@@ -126,10 +126,10 @@ def test_zones_are_asked_before_the_store(job, settings, moto_bucket):
     ):
         pass
     assert caught.value.code == "trust.zone"
-    isolated = settings.model_copy(update={"pool": settings.pool.model_copy(update={"zone": Zone.ISOLATED})})
+    abroad = settings.model_copy(update={"pool": settings.pool.model_copy(update={"zone": Zone.PUBLIC})})
     with (
         pytest.raises(TrustError) as caught,
-        local_inputs(job, isolated),
+        local_inputs(job, abroad),
     ):
         pass
     assert caught.value.code == "trust.zone"
