@@ -17,6 +17,9 @@ class RoutingSettings(Group):
     and `consuls://` over TLS)."""
     pools: Path | None = None
     """List of pools (YAML or JSON)."""
+    default_pool: str | None = None
+    """The one pool there is where no list is given; this process's own unless it is set. `faceflow up` tells the
+    dispatcher, which runs on a pool of its own, which pool it serves."""
     dispatcher_pool: str = "dispatch"
     """Work pool on which `dispatch` and the flows that look after its jobs run; no media is opened there."""
     attempts: int = Field(default=3, ge=1, le=100)

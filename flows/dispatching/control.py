@@ -92,7 +92,7 @@ def configured_pools(settings: Settings) -> Pools:
     if path is not None:
         return load_pools(read_text(path), str(path))
     own = Pool(
-        name=settings.pool.name,
+        name=settings.routing.default_pool or settings.pool.name,
         zone=settings.pool.zone,
         capacity=Capacity.OWNED,
         provider="local",

@@ -86,6 +86,8 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
             os.environ.update(client_environment(settings.paths.state, address.api_url))
+            # The dispatcher's worker has a pool of its own, where no jobs run.
+            os.environ.setdefault("FACEFLOW_ROUTING__DEFAULT_POOL", settings.pool.name)
             from flows.registration import end_abandoned_runs, register_dispatcher, register_work_pool
 
             async def register() -> list[str]:

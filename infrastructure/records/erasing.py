@@ -79,7 +79,7 @@ def erase_project(database: Database, project: str) -> Erased:
         return Erased.of(rows)
 
 
-def _batches_of(name: str) -> Select[str | None]:
+def _batches_of(name: str) -> Select[tuple[str | None]]:
     return select(CampaignJobRow.batch).where(CampaignJobRow.name == name, CampaignJobRow.batch.is_not(None))
 
 

@@ -99,10 +99,11 @@ def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program
     assert up.process.pid in [process.pid for process in processes_of(program.state)]
     directory = psutil.Process(up.process.pid).cwd()
     deployments = _api(up, "/deployments/filter", {"work_pools": {"name": {"any_": ["local"]}}})
-    assert [one["job_variables"]["working_dir"] for one in deployments] == [directory] * 3
+    assert [one["job_variables"]["working_dir"] for one in deployments] == [directory] * 4
     assert sum(directory in one["description"] for one in deployments) == 1  # the others are given no paths
     assert {one["entrypoint"] for one in deployments} == {
         "flows.preload_models.preload_models",
+        "flows.render_batch.render_batch",
         "flows.swap_shard.swap_shard",
         "flows.swap_video.swap_video",
     }

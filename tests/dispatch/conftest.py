@@ -51,13 +51,18 @@ class Zones:
         """A busy SQLite makes the server answer 503, which every client of Prefect takes as "again, please"."""
 
         def answered() -> httpx.Response | None:
-            answer = httpx.request(
-                method,
-                f"{self.api_url}{path}",
-                json=body if body is not None or method == "GET" else {},
-                timeout=60,
-                trust_env=False,
-            )
+            try:
+                answer = httpx.request(
+                    method,
+                    f"{self.api_url}{path}",
+                    json=body if body is not None or method == "GET" else {},
+                    timeout=60,
+                    trust_env=False,
+                )
+            except httpx.ReadTimeout:
+                if method == "GET" or path.endswith("/filter"):  # only asked, so it may be asked again
+                    return None
+                raise
             return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
         answer = until(answered)
