@@ -55,6 +55,23 @@ def until(condition: Callable[[], object], timeout_s: float = 20.0, pause_s: flo
         time.sleep(pause_s)
 
 
+def asked(method: str, url: str, body: object = None, timeout_s: float = 60.0) -> httpx.Response:
+    """What a Prefect server answers. With a busy SQLite it says 503, which its own clients take as "again, please"."""
+
+    def answered() -> httpx.Response | None:
+        try:
+            answer = httpx.request(method, url, json=body, timeout=timeout_s, trust_env=False)
+        except httpx.ReadTimeout:
+            if method == "GET" or url.endswith("/filter"):  # only asked, so it may be asked again
+                return None
+            raise
+        return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+    answer = until(answered, timeout_s=240.0, pause_s=0.2)
+    assert isinstance(answer, httpx.Response)
+    return answer
+
+
 def answering(url: str) -> bool:
     """Whether a server gives any good answer at `url`."""
     try:

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from infrastructure.server.lease import running_server
 from infrastructure.worker import descendants
 from tests.conftest import Program, Up
 from tests.faces import face_clip, portrait
+from tests.servers import asked
 
 FAST = {"FACEFLOW_CAMPAIGNS__POLL_S": "0.3"}
 
@@ -45,10 +45,7 @@ class Campaign:
         return path
 
     def api(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        for _ in range(20):  # a busy SQLite makes the server answer 503
-            answer = httpx.post(f"{self.api_url}{path}", json=body, timeout=60, trust_env=False)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
+        answer = asked("POST", f"{self.api_url}{path}", body)
         assert answer.is_success, answer.text
         return answer.json()
 

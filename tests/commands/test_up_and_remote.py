@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Finished, Program, Up, start_up
 from tests.faces import face_clip, ffmpeg, portrait
+from tests.servers import asked
 
 GONE_S = 20.0
 
@@ -237,8 +238,6 @@ def test_a_killed_up_takes_all_along_and_the_next_one_goes_on(own_program: Progr
 
 
 def _api(up: Up, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    import httpx
-
-    answer = httpx.post(f"{up.ui_url}/api{path}", json=body, timeout=10, trust_env=False)
+    answer = asked("POST", f"{up.ui_url}/api{path}", body)
     answer.raise_for_status()
     return list(answer.json())

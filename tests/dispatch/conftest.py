@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
 import pytest
 
 from faceflow.settings import PathSettings, Settings, current_settings
@@ -26,6 +25,7 @@ from infrastructure.worker import descendants, local_worker
 from tests.conftest import ROOT, Program
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
 from tests.faces import face_clip, portrait
+from tests.servers import asked
 
 HERE = Path(__file__).parent
 DISPATCHER = "zones-dispatcher"
@@ -48,24 +48,7 @@ class Zones:
         return self.ask(method, path, body or None)
 
     def ask(self, method: str, path: str, body: Any) -> Any:
-        """A busy SQLite makes the server answer 503, which every client of Prefect takes as "again, please"."""
-
-        def answered() -> httpx.Response | None:
-            try:
-                answer = httpx.request(
-                    method,
-                    f"{self.api_url}{path}",
-                    json=body if body is not None or method == "GET" else {},
-                    timeout=60,
-                    trust_env=False,
-                )
-            except httpx.ReadTimeout:
-                if method == "GET" or path.endswith("/filter"):  # only asked, so it may be asked again
-                    return None
-                raise
-            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
-
-        answer = until(answered)
+        answer = asked(method, f"{self.api_url}{path}", body if body is not None or method == "GET" else {})
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 from base64 import b64encode
 
-import httpx
 import pytest
 
 from faceflow.errors import FaceflowError
@@ -13,7 +12,7 @@ from faceflow.settings import PathSettings, Settings, current_settings
 from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import running_server
 from tests.images.registries import PASSWORD, USER, running_registry
-from tests.servers import free_port, until
+from tests.servers import asked, free_port, until
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def failed(**parameters) -> FaceflowError:
 def table(api_url: str, digest: str) -> list[dict]:
     """The newest table about this version."""
     wanted = {"artifacts": {"key": {"any_": ["image-replicas"]}}, "sort": "CREATED_DESC", "limit": 50}
-    found = httpx.post(f"{api_url}/artifacts/filter", json=wanted, trust_env=False).json()
+    found = asked("POST", f"{api_url}/artifacts/filter", wanted).json()
     return next(json.loads(artifact["data"]) for artifact in found if digest in artifact["description"])
 
 
@@ -76,7 +75,7 @@ def test_every_pool_gets_it_and_the_lag_is_shown(api_url, near, name, release):
         (f"{near.host}/{name}-azure", "copied and verified", 0),
     ]
     assert [json.loads(row["record"])["digest"] for row in rows] == [digest] * 2
-    runs = httpx.post(f"{api_url}/task_runs/filter", json={"sort": "END_TIME_DESC", "limit": 20}, trust_env=False)
+    runs = asked("POST", f"{api_url}/task_runs/filter", {"sort": "END_TIME_DESC", "limit": 20})
     assert f"image to {near.host}/{name}-azure" in {one["name"] for one in runs.json()}
 
     assert [one.copied for one in run(pools=["azure"])] == [False]
@@ -106,7 +105,7 @@ def test_logins_are_in_a_block_and_nowhere_else(api_url, name, release, settings
         auth = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         Secret(value={"auths": {closed.host: {"auth": auth}}}).save("registry-logins", overwrite=True)
         assert [one.digest for one in run(pools=["closed"])] == [digest]
-    runs = httpx.post(f"{api_url}/flow_runs/filter", json={"limit": 200}, trust_env=False).text
+    runs = asked("POST", f"{api_url}/flow_runs/filter", {"limit": 200}).text
     assert auth not in runs
     assert PASSWORD not in runs
 
@@ -129,16 +128,14 @@ def test_a_release_and_the_schedule_start_it(api_url, origin, name, settings):
     mine = settings.model_copy(update={"routing": RoutingSettings(dispatcher_pool="images-of-a-test")})
     asyncio.run(register_dispatcher(mine))
     asyncio.run(register_dispatcher(mine))  # again: still one of each
-    deployment = httpx.get(
-        f"{api_url}/deployments/name/replicate-images/images-of-a-test", trust_env=False, timeout=60
-    ).json()
+    deployment = asked("GET", f"{api_url}/deployments/name/replicate-images/images-of-a-test").json()
     assert [one["schedule"]["interval"] for one in deployment["schedules"]] == [settings.images.every_s]
 
     released = f"{origin.host}/{name}:2.0"
 
     def started() -> list[dict]:
         wanted = {"deployments": {"id": {"any_": [deployment["id"]]}}, "flow_runs": {"parent_task_run_id": None}}
-        runs = httpx.post(f"{api_url}/flow_runs/filter", json=wanted, trust_env=False, timeout=60).json()
+        runs = asked("POST", f"{api_url}/flow_runs/filter", wanted).json()
         return [one for one in runs if one["parameters"].get("image") == released]
 
     emit_event("faceflow.image.released", {"prefect.resource.id": "faceflow.image", "image": released})

@@ -12,6 +12,7 @@ from faceflow.settings import PathSettings, Settings
 from infrastructure.server.lease import running_server
 from tests.conftest import Program
 from tests.pools.conftest import POOLS_FILE
+from tests.servers import asked
 
 # Under names of their own: the suite's server is shared.
 NAMES = {"isolated-k8s": "reg-isolated", "private-k8s": "reg-private", "aws-g4dn-spot": "reg-aws"}
@@ -29,7 +30,7 @@ class Server:
         self.url = record.api_url
 
     def __call__(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.url}{path}", json=body or None, timeout=30, trust_env=False)
+        answer = asked(method, f"{self.url}{path}", body or None)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         answer.raise_for_status()

@@ -152,7 +152,7 @@ def test_a_job_that_is_told_to_end_leaves_only_missing_segments(
         assert (first.process.returncode, ended["state_name"]) == (0, "AwaitingRetry")
         attempt = run
     else:
-        assert ended["state_type"] == "CRASHED"
+        assert ended["state_type"] == "CRASHED", f"{ended['state']}\n{first.log.read_text(errors='replace')[-6000:]}"
         attempt = server("POST", f"/deployments/{deployment['id']}/create_flow_run", state=state,
                          parameters={"job": clip.job(output)})  # fmt: skip
     second = Pod(tmp_path / "second", pool, behaviour, server.url)

@@ -8,7 +8,6 @@ import re
 from random import Random
 from uuid import uuid4
 
-import httpx
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -24,6 +23,7 @@ from infrastructure.rule_sources.pushing import push_rules
 from infrastructure.server.lease import running_server
 from tests.routing.worlds import POLICIES, canonical, job, random_policy, snapshot
 from tests.rule_sources.test_following import rules
+from tests.servers import asked
 
 CANONICAL, POOLS = canonical()
 
@@ -197,9 +197,7 @@ def test_a_form_that_is_filled_in_wrongly_is_refused(address, server, tmp_path):
         ({"budget": {"over_budget": "ask"}}, "over_budget"),
         ({"sensitivity": {"restricted_pools": ["mars"]}}, "mars"),
     ):
-        answer = httpx.patch(
-            f"{server}/block_documents/{document_id}", json={"data": data, "merge_existing_data": True}
-        )
+        answer = asked("PATCH", f"{server}/block_documents/{document_id}", {"data": data, "merge_existing_data": True})
         answer.raise_for_status()
         live = asyncio.run(current_policy(config, POOLS))
         assert live.policy == before

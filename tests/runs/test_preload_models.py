@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import httpx
 import pytest
 
 from faceflow.errors import FaceflowError
@@ -15,6 +14,7 @@ from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import running_server
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, sha256
 from tests.models.server import Behaviour, serving
+from tests.servers import asked
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def test_what_a_pool_needs_is_fetched_and_shown(place):
     assert (folder / "two" / "two.onnx").read_bytes() == OTHER
     assert [one.fetched for one in run(pool="gpu")] == [False, False]
     assert len(server.gets("/net.onnx")) == 1
-    answer = httpx.post(
-        f"{api_url}/artifacts/filter", json={"artifacts": {"key": {"any_": ["preloaded-models"]}}, "limit": 10}
+    answer = asked(
+        "POST", f"{api_url}/artifacts/filter", {"artifacts": {"key": {"any_": ["preloaded-models"]}}, "limit": 10}
     )
     assert any("was there, verified" in artifact["data"] for artifact in answer.json())
-    names = httpx.post(f"{api_url}/task_runs/filter", json={"sort": "END_TIME_DESC", "limit": 20}).json()
+    names = asked("POST", f"{api_url}/task_runs/filter", {"sort": "END_TIME_DESC", "limit": 20}).json()
     assert {"pull net", "pull two"} <= {one["name"] for one in names}
 
 

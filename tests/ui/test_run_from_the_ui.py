@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Up
 from tests.faces import face_clip, portrait
+from tests.servers import asked
 
 pytestmark = pytest.mark.ui
 
@@ -68,7 +69,7 @@ def open_form(page: Page) -> None:
     heading(page, "Target").wait_for()
 
 
-def test_a_run_from_the_ui_completes_and_shows_what_it_did(page: Page, tmp_path: Path) -> None:
+def test_a_run_from_the_ui_completes_and_shows_what_it_did(page: Page, up: Up, tmp_path: Path) -> None:
     source, target, output = portrait(tmp_path), face_clip(tmp_path / "from ui.mp4", seconds=1.5), tmp_path / "out.mp4"
 
     open_form(page)
@@ -97,8 +98,8 @@ def test_a_run_from_the_ui_completes_and_shows_what_it_did(page: Page, tmp_path:
     # The note with "View run" moves, and goes away on a busy machine before it can be clicked.
     page.wait_for_url("**tab=Runs")
     deployment = page.url.partition("/deployment/")[2].partition("?")[0]
-    asked = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-    [started] = page.request.post("/api/flow_runs/filter", data=asked).json()
+    newest = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+    [started] = asked("POST", f"{up.ui_url}/api/flow_runs/filter", newest).json()
     page.goto(f"/runs/flow-run/{started['id']}")
     run = page.url
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=RUN_TIMEOUT_MS)
