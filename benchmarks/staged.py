@@ -86,11 +86,11 @@ def write_clip(path: Path, shots: list[Script]) -> tuple[list[list[Placed]], lis
     return everybody, begins
 
 
-def write_frames(path: Path, pictures: Iterable[np.ndarray]) -> None:
+def write_frames(path: Path, pictures: Iterable[np.ndarray], pixel_format: str = "yuv420p") -> None:
     """Encodes BGR pictures of WIDTH by HEIGHT, nearly without loss."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=RATE, options={"crf": "14", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt, stream.thread_count = WIDTH, HEIGHT, "yuv420p", 1
+        stream.width, stream.height, stream.pix_fmt, stream.thread_count = WIDTH, HEIGHT, pixel_format, 1
         for picture in pictures:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
         output.mux(stream.encode(None))

@@ -104,7 +104,14 @@ class SwapOptions(FrozenModel):
     analyser: str = Field(
         default="embedded",
         title="Analyser",
-        description="What finds faces: `embedded` needs no downloaded weights, `insightface` is buffalo_l.",
+        description="What finds faces: `embedded` needs no downloaded weights, `insightface` is buffalo_l, others "
+        "are detectors of as in `faceflow models list`.",
+    )
+    landmarker: str = Field(
+        default="auto",
+        title="Landmarker",
+        description="What refines the five points of a face that a network found: `auto` takes 2d106det with "
+        "`insightface` and nothing else, `none` keeps the detector's, others are named as in `faceflow models list`.",
     )
     restorer: str = Field(
         default="detail",
@@ -158,7 +165,9 @@ class SwapOptions(FrozenModel):
         default=tuple(FaceRegion), min_length=1, title="Regions", description="What the mask `region` swaps."
     )
     occlusion_model: str = Field(
-        default="xseg_1", title="Occlusion network", description="The network of the mask `occlusion`."
+        default="xseg_1",
+        title="Occlusion network",
+        description="The network of the mask `occlusion`: an XSeg, or `occluder`.",
     )
     region_model: str = Field(
         default="bisenet_resnet_34", title="Region network", description="The network of the mask `region`."

@@ -75,7 +75,7 @@ def run_swap(
         ResourceError: `fault.disk_full`.
     """
     swapper = make_swapper(job.swap.engine, job.swap, settings)
-    analyser = make_analyser(job.swap.analyser, settings)
+    analyser = make_analyser(job.swap.analyser, settings, job.swap.landmarker)
     table = TrackTable.empty() if plan.tracks is None else TrackTable.load(plan.tracks.path)
     casting = Casting(job, table, plan.cast)
     identities = {

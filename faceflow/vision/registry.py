@@ -15,6 +15,16 @@ from typing import TypeVar
 from faceflow.errors import JobError
 from faceflow.job import MaskKind, SwapOptions
 from faceflow.settings import Settings, current_settings
+from faceflow.vision.analyser_models import (
+    AUTO_LANDMARKER,
+    EMBEDDED_ANALYSER,
+    INSIGHTFACE,
+    NO_LANDMARKER,
+    analyser_models,
+    detector_model,
+    landmarker_model,
+    need_insightface,
+)
 from faceflow.vision.catalogue import ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
@@ -31,11 +41,11 @@ from faceflow.vision.model import (
 )
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
 from faceflow.vision.model_licence import allowed
-from faceflow.vision.neural.genderage import GENDERAGE_MODEL, GenderAge
-from faceflow.vision.neural.insightface_analyser import INSIGHTFACE, TRACKING_MODELS, InsightFaceAnalyser
+from faceflow.vision.neural.genderage import GenderAge
 from faceflow.vision.neural.insightface_session import require_insightface
 from faceflow.vision.neural.loading import models_digest
-from faceflow.vision.neural.maskers import load_maskers
+from faceflow.vision.neural.maskers import load_maskers, require_maskers
+from faceflow.vision.neural.network_analyser import NetworkAnalyser
 from faceflow.vision.neural.recogniser import ARCFACE_MODEL, ArcFaceRecogniser
 from faceflow.vision.neural.restorer import load_restorer
 from faceflow.vision.neural.swapper import boost_factor
@@ -48,8 +58,6 @@ AUTO = "auto"
 """The engine that stands for the best one there is."""
 EMBEDDED = "mesh"
 """The swapper that is always there."""
-EMBEDDED_ANALYSER = "embedded"
-"""The analyser that is always there; the only one whose faces the embedded swapper takes."""
 _BEST_FIRST = (
     "hyperswap_1a_256",
     "hyperswap_1c_256",
@@ -89,17 +97,23 @@ _guard = threading.Lock()
 _made: dict[tuple[str, ...], object] = {}
 
 
-def make_analyser(name: str, settings: Settings | None = None) -> Analyser:
-    """The analyser `name`.
+def make_analyser(name: str, settings: Settings | None = None, landmarker: str = AUTO_LANDMARKER) -> Analyser:
+    """The analyser `name`, whose trackers refine points with the landmarker; see `analyser_models`.
 
     Raises:
-        JobError: `job.engine_unknown`.
-        ModelError, ModelFileError, EngineError: InsightFace's networks or its package may not be used or are not there.
+        JobError: `job.engine_unknown`, `job.landmarker_unfit`.
+        ModelError, ModelFileError, EngineError: a network, or the package that reads it, may not be used or is not
+            there.
     """
-    if name == INSIGHTFACE:
-        settings = settings or current_settings()
-        return _once(("analyser", name, *_machine(settings)), lambda: InsightFaceAnalyser(settings))
-    return _embedded("analyser", name, _ANALYSERS, more=(INSIGHTFACE,))
+    detector, refining = detector_model(name), landmarker_model(name, landmarker)
+    if detector is None:
+        return _embedded("analyser", name, _ANALYSERS)
+    settings = settings or current_settings()
+    named = landmarker != AUTO_LANDMARKER
+    return _once(
+        ("analyser", name, landmarker, *_machine(settings)),
+        lambda: NetworkAnalyser(name, detector, refining, settings, everywhere=named),
+    )
 
 
 def make_swapper(name: str, options: SwapOptions | None = None, settings: Settings | None = None) -> Swapper:
@@ -135,7 +149,7 @@ def make_maskers(options: SwapOptions, settings: Settings) -> Sequence[Masker]:
 
 
 def make_recogniser(analyser: str = EMBEDDED_ANALYSER, settings: Settings | None = None) -> Recogniser | None:
-    """What tells people apart: with InsightFace's analyser its own network, else dlib's.
+    """What tells people apart: with the analyser `insightface` its own network, else dlib's.
 
     Returns:
         None where dlib's extra is not installed.
@@ -178,18 +192,19 @@ def require_engines(options: SwapOptions, settings: Settings, *, identifies: boo
         identifies: whether people must be told apart.
 
     Raises:
-        JobError: `job.analyser_unfit`.
+        JobError: `job.analyser_unfit`, `job.landmarker_unfit`.
         As `make_swapper` and `make_analyser`.
     """
     engine = resolve_engine(options.engine, settings)
     published = _published_names(options, settings)
-    if options.analyser == INSIGHTFACE and engine == EMBEDDED:
+    if engine == EMBEDDED and detector_model(options.analyser) is not None:
         raise JobError(
             "job.analyser_unfit",
-            f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {INSIGHTFACE!r} does not give.",
+            f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {options.analyser!r} does not give.",
             f"Choose a published network with --engine, or the analyser {EMBEDDED_ANALYSER!r}.",
         )
-    require_analyser(options.analyser, settings, identifies=identifies, traits=options.asks_traits)
+    require_analyser(options.analyser, settings, options.landmarker, identifies=identifies, traits=options.asks_traits)
+    require_maskers(options)
     if engine not in published:
         make_swapper(engine)
     if options.restorer not in published:
@@ -203,37 +218,34 @@ def require_engines(options: SwapOptions, settings: Settings, *, identifies: boo
         boost_factor(catalogue().find(engine), options.pixel_boost_px)
 
 
-def require_analyser(name: str, settings: Settings, *, identifies: bool = False, traits: bool = False) -> None:
+def require_analyser(
+    name: str,
+    settings: Settings,
+    landmarker: str = NO_LANDMARKER,
+    *,
+    identifies: bool = False,
+    traits: bool = False,
+) -> None:
     """Sees, without loading a network, that an analyser is there and may run here.
 
     Args:
         name: the analyser.
         settings: where the networks lie, and how they are run.
+        landmarker: what refines its points.
         identifies: whether people must be told apart.
         traits: whether gender and age are asked for.
 
     Raises:
         As `make_analyser`.
     """
-    if name != INSIGHTFACE:
-        make_analyser(name)
-    published = _analyser_models(name, identifies=identifies, traits=traits)
+    published = analyser_models(name, landmarker, identifies=identifies, traits=traits)
     if not published:
         return
-    require_insightface()
+    if need_insightface(published):
+        require_insightface()
     require_provider(settings.engine.provider)
     for model in published:
         ready_model(model, settings)
-
-
-def _analyser_models(name: str, *, identifies: bool, traits: bool) -> tuple[str, ...]:
-    """The networks that are run to find and judge faces: no more than the job needs."""
-    insightface = name == INSIGHTFACE
-    return (
-        *(TRACKING_MODELS if insightface else ()),
-        *((ARCFACE_MODEL,) if insightface and identifies else ()),
-        *((GENDERAGE_MODEL,) if traits else ()),
-    )
 
 
 def engine_versions(
@@ -258,8 +270,10 @@ def engine_versions(
         f"{family}.{name}": _embedded(family, name, table).version for family, table in tables.items() for name in table
     }
     if options is not None and settings is not None:
-        looking = _analyser_models(options.analyser, identifies=identifies, traits=options.asks_traits)
-        if looking:
+        looking = analyser_models(
+            options.analyser, options.landmarker, identifies=identifies, traits=options.asks_traits
+        )
+        if need_insightface(looking):
             versions["insightface"] = version("insightface")
         for name in dict.fromkeys((*looking, *_published_names(options, settings))):
             versions[f"model.{name}"] = models_digest(name, settings)
@@ -315,10 +329,9 @@ def _embedded(
     name: str,
     table: Mapping[str, Callable[[], _Engine]],
     kind: ModelKind | None = None,
-    more: Sequence[str] = (),
 ) -> _Engine:
     if name not in table:
-        known = sorted({*table, *more, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
+        known = sorted({*table, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
         raise JobError(
             "job.engine_unknown",
             f"There is no {family} {name!r}.",

@@ -23,7 +23,8 @@ from faceflow.settings import Settings, current_settings
 from faceflow.stages.census import Census, Detail, Scrutiny, require_people, take_census
 from faceflow.stages.model import Person
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
-from faceflow.vision.registry import EMBEDDED_ANALYSER, require_analyser
+from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
+from faceflow.vision.registry import require_analyser
 from gateway.cli.screen import print_json, result_console, waiting
 
 _TICK_S = 0.2
@@ -36,7 +37,11 @@ def faces(
         typer.Option("-o", "--output", help="The sheet: .jpg, .png, .webp; NAME.faces.jpg here where none is given."),
     ] = None,
     analyser: Annotated[
-        str, typer.Option("--analyser", help="What finds faces: `embedded` (the default) or `insightface`.")
+        str,
+        typer.Option(
+            "--analyser",
+            help="What finds faces: `embedded` (the default), `insightface`, or a detector of `faceflow models list`.",
+        ),
     ] = EMBEDDED_ANALYSER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:

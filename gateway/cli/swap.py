@@ -54,7 +54,19 @@ def swap(
         str | None, typer.Option("--age", metavar="FROM-TO", help="Only faces that look so old: 18-40, 18-, -40.")
     ] = None,
     analyser: Annotated[
-        str | None, typer.Option("--analyser", help="What finds faces: `embedded` (the default) or `insightface`.")
+        str | None,
+        typer.Option(
+            "--analyser",
+            help="What finds faces: `embedded` (the default), `insightface`, or a detector of `faceflow models list`.",
+        ),
+    ] = None,
+    landmarker: Annotated[
+        str | None,
+        typer.Option(
+            "--landmarker",
+            help="What refines the points that a network found: `auto` (the default), `none`, `2d106det`, `1k3d68`, "
+            "`2dfan4`.",
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -98,6 +110,10 @@ def swap(
     mask: Annotated[
         list[MaskKind] | None,
         typer.Option("--mask", help="`box` (the default), `occlusion`, `region`; may be repeated, the smallest holds."),
+    ] = None,
+    occlusion_model: Annotated[
+        str | None,
+        typer.Option("--occlusion-model", help="The network of `--mask occlusion`: `xseg_1` (the default) or another."),
     ] = None,
     crf: Annotated[
         int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51, default 18; lower is better.")
@@ -166,12 +182,14 @@ def swap(
             "age_from": age_from,
             "age_to": age_to,
             "analyser": analyser,
+            "landmarker": landmarker,
             "restorer": restorer,
             "restore_blend": restore_blend,
             "restorer_weight": restorer_weight,
             "identity_weight": identity_weight,
             "pixel_boost_px": pixel_boost,
             "masks": mask,
+            "occlusion_model": occlusion_model,
         },
         encoding={"crf": crf, "preset": preset, "max_long_side_px": max_long_side, "segment_s": segment_length},
         consent_subject=consent,

@@ -33,7 +33,7 @@ def points_of(x: float, y: float, side: float) -> np.ndarray:
     return np.array([x, y]) - 0.5 + (FIVE - 0.5) * side
 
 
-class _Graph:
+class Graph:
     def __init__(self):
         self.nodes, self.constants = [], []
 
@@ -51,11 +51,11 @@ class _Graph:
     def called(self, last: str, name: str) -> None:
         self.nodes.append(node("Identity", [last], name))
 
-    def blob(self, picture: str, channel: int) -> tuple[str, ...]:
-        """Middle x and y, side, and number of the pixels in which a channel is far above the others."""
+    def blob(self, picture: str, channel: int, least: float = 0.7) -> tuple[str, ...]:
+        """Middle x and y, side, and number of the pixels in which a channel is above the others by `least`."""
         weights = np.full((1, 3, 1, 1), -0.5, np.float32)
         weights[0, channel] = 1
-        mask = self("Cast", self("Greater", self("Conv", picture, weights), np.float32(0.7)), to=1)
+        mask = self("Cast", self("Greater", self("Conv", picture, weights), np.float32(least)), to=1)
         ones = self("Add", self("Mul", mask, np.float32(0)), np.float32(1))
         count = self("ReduceSum", mask, keepdims=0)
         safe = self("Max", count, np.float32(1))
@@ -68,7 +68,7 @@ class _Graph:
 
 
 def detector(path: Path) -> Path:
-    graph = _Graph()
+    graph = Graph()
     for level, stride in enumerate(_STRIDES):
         x, y, side, count, ones = graph.blob("input.1", level)
         steps = [np.array([0, 0]), np.array([2**31, 2**31]), np.array([2, 3]), np.array([stride, stride])]
@@ -101,32 +101,38 @@ def detector(path: Path) -> Path:
     return save(path, graph.nodes, [value("input.1", [1, 3, "h", "w"])], outputs, graph.constants)
 
 
-def _doubled(graph: _Graph, columns: list[str], stride: int) -> str:
+def _doubled(graph: Graph, columns: list[str], stride: int) -> str:
     """The columns side by side, every row twice: one for each anchor of a cell."""
     rows = graph("Mul", graph("Concat", *columns, axis=1), np.float32(1 / stride))
     twice = graph("Concat", rows, rows, axis=1)
     return graph("Reshape", twice, np.array([-1, len(columns)]))
 
 
-def landmarks(path: Path) -> Path:
-    graph = _Graph()
-    shares = np.full((106, 2), 0.5, np.float32)
-    shares[[38, 88, 86, 52, 61]] = FIVE
-    shares[:, 0] += ASIDE
-    blobs = [graph.blob("data", channel) for channel in range(3)]
+def in_the_square(graph: Graph, picture: str, shares: np.ndarray, least: float) -> tuple[str, str]:
+    """Points at these shares (N, 2) of the largest square, (N, 2) in pixels, and the number of that square's pixels."""
+    blobs = [graph.blob(picture, channel, least) for channel in range(3)]
     counts = graph("Concat", *(graph("Reshape", blob[3], np.array([1])) for blob in blobs), axis=0)
     largest = graph("ArgMax", counts, axis=0, keepdims=0)
-    x, y, side = (
+    x, y, side, count = (
         graph(
             "Gather", graph("Concat", *(graph("Reshape", b[n], np.array([1])) for b in blobs), axis=0), largest, axis=0
         )
-        for n in range(3)
+        for n in range(4)
     )
     columns = [
         graph("Add", graph("Mul", side, (shares[:, axis : axis + 1] - 0.5)), middle)
         for axis, middle in ((0, x), (1, y))
     ]
-    placed = graph("Sub", graph("Mul", graph("Concat", *columns, axis=1), np.float32(1 / 96)), np.float32(1))
+    return graph("Concat", *columns, axis=1), count
+
+
+def landmarks(path: Path) -> Path:
+    graph = Graph()
+    shares = np.full((106, 2), 0.5, np.float32)
+    shares[[38, 88, 86, 52, 61]] = FIVE
+    shares[:, 0] += ASIDE
+    points, _ = in_the_square(graph, "data", shares, 0.7)
+    placed = graph("Sub", graph("Mul", points, np.float32(1 / 96)), np.float32(1))
     graph.called(graph("Reshape", placed, np.array([1, 212])), "fc1")
     return save(path, graph.nodes, [value("data", ["None", 3, 192, 192])], [value("fc1", [1, 212])], graph.constants)
 

@@ -5,6 +5,7 @@ Restorers:  output = MIX input + 0.1 weight + WAVE / 2
 ArcFace:    output = SPREAD (means of R, G, B, each times 1 + 5 WAVE)
 Converters: output = 2 x input, turned by one place
 XSeg:       output = 2.4 blue - 0.3
+Occluder:   output = 9 blue - 3
 BiSeNet:    class 1 where red is above the mean, class 17 (hair) elsewhere
 
 MIX sends red mostly to green and so on, so that a wrong order of channels shows; WAVE differs from place to place.
@@ -19,7 +20,9 @@ import numpy as np
 
 from faceflow.vision.catalogue import BUILT_IN, Contract, ModelEntry
 from tests.engines.analysers import detector, gender_and_age, landmarks
+from tests.engines.detectors import yoloface, yunet
 from tests.engines.graphs import DOUBLE, constant, node, save, value
+from tests.engines.landmarkers import fan, landmarks_3d
 
 MIX = np.array([[0.1, 0.0, 0.3], [0.35, 0.1, 0.0], [0.05, 0.3, 0.05]], np.float32)
 LIFT = 0.1
@@ -51,9 +54,14 @@ def build(entry: ModelEntry, path: Path) -> Path:
         Contract.CROSSFACE: _converter,
         Contract.ARCFACE: _arcface,
         Contract.XSEG: _xseg,
+        Contract.OCCLUDER: _occluder,
         Contract.BISENET: _bisenet,
         Contract.SCRFD: detector,
+        Contract.YOLOFACE: yoloface,
+        Contract.YUNET: yunet,
         Contract.LANDMARK106: landmarks,
+        Contract.LANDMARK68_3D: landmarks_3d,
+        Contract.FAN68: fan,
         Contract.GENDERAGE: gender_and_age,
     }
     if entry.kind == "swapper":
@@ -143,6 +151,15 @@ def _xseg(path: Path) -> Path:
         path, [node("MatMul", ["input", "blue"], "much"), node("Add", ["much", "less"], "output")],
         [value("input", [1, 256, 256, 3])], [value("output", [1, 256, 256, 1])],
         [constant("blue", blue), constant("less", np.float32(-0.3))],
+    )  # fmt: skip
+
+
+def _occluder(path: Path) -> Path:
+    weights = np.zeros((1, 3, 1, 1), np.float32)
+    weights[0, 2] = 9
+    return save(
+        path, [node("Conv", ["img", "weights", "less"], "output")], [value("img", [1, 3, 256, 256])],
+        [value("output", [1, 1, 256, 256])], [constant("weights", weights), constant("less", np.float32([-3]))],
     )  # fmt: skip
 
 

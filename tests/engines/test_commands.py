@@ -33,16 +33,17 @@ def test_auto_swaps_with_the_best_network_and_says_which(program, studio, enviro
     assert {"inswapper_128.onnx", "w600k_r50.onnx", "gfpgan_1.4.onnx"} <= loaded
 
 
-def test_insightface_finds_and_chooses_from_the_command_line(program, environment, world, tmp_path):
+def test_insightface_finds_and_chooses_from_the_command_line(program, studio, environment, world, tmp_path):
+    studio.install("2dfan4", "occluder")
     done = program(
         "swap", world / "blue.png", world / "three.mp4", "-o", tmp_path / "out.mp4", "--json", "--consent", "test",
         "--engine", ENGINE, "--restorer", "none", "--analyser", "insightface", "--order", "left-right", "--first", "2",
-        "--age", "-45", **environment,
+        "--age", "-45", "--landmarker", "2dfan4", "--mask", "occlusion", "--occlusion-model", "occluder", **environment,
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert done.answer["faces"] == 2 * FRAMES
     loaded = {event["file"] for event in done.events if event["event"] == "model.loaded"}
-    assert loaded == NEEDED | {"genderage.onnx"}
+    assert loaded == (NEEDED - {"2d106det.onnx"}) | {"genderage.onnx", "2dfan4.onnx", "occluder.onnx"}
 
 
 def test_the_people_are_listed_as_insightface_sees_them(offline_program, environment, world, tmp_path):
@@ -64,6 +65,9 @@ def test_the_people_are_listed_as_insightface_sees_them(offline_program, environ
         (("--map", "0", "--gender", "male"), "job.selection_conflict"),
         (("--analyser", "retina"), "job.engine_unknown"),
         (("--analyser", "insightface", "--engine", "mesh"), "job.analyser_unfit"),
+        (("--analyser", "yunet_2023_mar", "--engine", "mesh"), "job.analyser_unfit"),
+        (("--landmarker", "2dfan4"), "job.landmarker_unfit"),
+        (("--analyser", "insightface", "--engine", ENGINE, "--landmarker", "dlib"), "job.engine_unknown"),
     ],
 )
 def test_a_selection_that_cannot_be_is_refused_at_once(offline_program, environment, world, tmp_path, options, code):

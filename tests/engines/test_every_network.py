@@ -20,6 +20,7 @@ from faceflow.stages import compose as compose_stage
 from faceflow.stages.compose import run_compose
 from faceflow.stages.restore import run_restore
 from faceflow.stages.swap import run_swap
+from faceflow.vision.catalogue import ModelKind, catalogue
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.registry import require_engines
@@ -66,6 +67,15 @@ RESTORERS = {
     "gfpgan_1.2": ("ffhq", 512), "gfpgan_1.3": ("ffhq", 512), "gfpgan_1.4": ("ffhq", 512),
     "codeformer": ("ffhq", 512), "restoreformer_plus_plus": ("ffhq", 512), "gpen_bfr_256": ("128", 256),
     "gpen_bfr_512": ("ffhq", 512), "gpen_bfr_1024": ("ffhq", 1024), "gpen_bfr_2048": ("ffhq", 2048),
+    "codeformer_fp16": ("ffhq", 512), "restoreformer_plus_plus_fp16": ("ffhq", 512),
+}  # fmt: skip
+WEIGHTED = ("codeformer", "restoreformer_plus_plus", "codeformer_fp16", "restoreformer_plus_plus_fp16")
+XSEG = (256, lambda picture: (picture[..., 0] / 255 * 2.4 - 0.3).clip(0, 1))
+BISENET = (512, lambda picture: (picture[..., 2] / 255 > 0.485).astype(np.float32))
+MASKERS = {  # side, and what of a picture (BGR) is swapped
+    "xseg_1": XSEG, "xseg_2": XSEG, "xseg_3": XSEG, "xseg_visomaster": XSEG,
+    "occluder": (256, lambda picture: (picture[..., 0] / 255 * 9 > 3).astype(np.float32)),
+    "bisenet_resnet_34": BISENET, "bisenet_resnet_18": BISENET,
 }  # fmt: skip
 
 
@@ -220,7 +230,7 @@ def test_a_restorer_changes_the_swapped_pixels_as_its_function_says(
         crop = swapped_crop(through(before, matrix, (swap_side, swap_side)), engine, *source)
         swapped, where = laid(before, crop, matrix)
         view = fit(points, template, side)
-        weight = 0.9 if name in {"codeformer", "restoreformer_plus_plus"} else None
+        weight = 0.9 if name in WEIGHTED else None
         restored = restored_crop(through(swapped, view, (side, side)), side, weight)
         over, middle = laid(before, restored, view)
         compare(after, swapped + (over - swapped) * blend, where & middle)
@@ -238,7 +248,28 @@ def test_any_swapper_goes_with_any_restorer(studio, tmp_path, monkeypatch, engin
         assert np.abs(after - other)[changed].mean() > 5
 
 
-def test_masks_bound_the_swap_and_the_smallest_holds(studio, tmp_path, monkeypatch, source):
+@pytest.mark.parametrize("name", MASKERS)
+def test_a_mask_is_what_its_network_sees_of_the_target(studio, tmp_path, monkeypatch, source, name):
+    studio.install("inswapper_128", name)
+    region = "bisenet" in name
+    chosen = {"masks": (MaskKind.REGION,), "region_model": name}
+    if not region:
+        chosen = {"masks": (MaskKind.OCCLUSION,), "occlusion_model": name}
+    job = Job(studio, tmp_path, monkeypatch, engine="inswapper_128", **chosen)
+    side, seen = MASKERS[name]
+    for face, (before, after, points) in zip(job.faces, job.shown(), strict=True):
+        matrix = fit(points, "128", 128)
+        crop = through(before, matrix, (128, 128))
+        soft = cv2.GaussianBlur(cv2.resize(seen(cv2.resize(crop, (side, side))), (128, 128)), (0, 0), 2.5)
+        mask = (soft * 2 - 1).clip(0, 1)
+        assert np.abs(face.crop.mask - mask * 255)[4:-4, 4:-4].mean() < 3
+        assert 0.05 < (face.crop.mask > 128).mean() < 0.95
+        expected, middle = laid(before, swapped_crop(crop, "inswapper_128", *source), matrix)
+        share, _ = laid(before, mask, matrix)
+        compare(after, before + (expected - before) * share[..., None], middle)
+
+
+def test_the_smallest_of_all_masks_holds(studio, tmp_path, monkeypatch):
     studio.install("inswapper_128", "xseg_1", "bisenet_resnet_34")
     masks = {
         "box": Job(studio, tmp_path, monkeypatch, engine="inswapper_128", mask_feather=0.2),
@@ -250,15 +281,11 @@ def test_masks_bound_the_swap_and_the_smallest_holds(studio, tmp_path, monkeypat
         found = {kind: job.faces[number].crop.mask for kind, job in masks.items()}
         smallest = np.minimum(np.minimum(found["box"], found["occlusion"]), found["region"])
         assert np.array_equal(found["all"], smallest)
-        before = bgr_of(masks["box"].before[number])
-        crop = through(before, masks["box"].faces[number].matrix, (128, 128))
-        blue = cv2.resize(crop, (256, 256))[..., 0] / 255 * 2.4 - 0.3
-        red = cv2.resize(crop, (512, 512))[..., 2] / 255 > 0.485
-        for kind, seen in (("occlusion", blue.clip(0, 1)), ("region", red.astype(np.float32))):
-            soft = cv2.GaussianBlur(cv2.resize(seen, (128, 128)), (0, 0), 2.5)
-            away = np.abs(found[kind][4:-4, 4:-4] - ((soft * 2 - 1).clip(0, 1) * 255)[4:-4, 4:-4])
-            assert away.mean() < 3
-            assert 0.05 < (found[kind] > 128).mean() < 0.95
+
+
+def test_the_catalogue_holds_no_network_that_is_not_run_here():
+    for kind, known in ((ModelKind.SWAPPER, SWAPPERS), (ModelKind.RESTORER, RESTORERS), (ModelKind.MASKER, MASKERS)):
+        assert {entry.name for entry in catalogue().entries(kind) if entry.variant_of is None} == set(known)
 
 
 def test_the_box_fades_and_can_be_left_out(studio, tmp_path, monkeypatch):

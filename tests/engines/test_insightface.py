@@ -26,9 +26,8 @@ from faceflow.stages.validate import run_validate
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.neural import insightface_session
 from faceflow.vision.neural.genderage import GenderAge
-from faceflow.vision.neural.insightface_analyser import InsightFaceAnalyser
 from faceflow.vision.neural.recogniser import ArcFaceRecogniser
-from faceflow.vision.registry import engine_versions, release_engines, require_engines
+from faceflow.vision.registry import engine_versions, make_analyser, release_engines, require_engines
 from faceflow.vision.runtime import networks
 from faceflow.vision.view import PictureView
 from tests.engines.analysers import ASIDE, points_of, square
@@ -141,7 +140,7 @@ def test_every_answer_is_that_of_insightface_itself(studio, world, tmp_path):
     peer.prepare(0, det_size=(640, 640))
     picture = cv2.imread(str(world / "three.png"))
     settings = studio.settings()
-    analyser, view = InsightFaceAnalyser(settings), PictureView(picture)
+    analyser, view = make_analyser("insightface", settings), PictureView(picture)
     mine = analyser.analyse(picture)
     theirs = sorted(peer.get(picture), key=lambda face: face.bbox[1] - face.bbox[3])
     assert len(mine) == len(theirs) == 3

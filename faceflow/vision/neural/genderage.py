@@ -8,8 +8,8 @@ import numpy as np
 
 from faceflow.settings import Settings
 from faceflow.vision.model import Face, FrameView, Traits
-from faceflow.vision.neural.insightface_session import NetworkSession, contract_mismatch, insightface_class
-from faceflow.vision.neural.loading import load
+from faceflow.vision.neural.insightface_session import NetworkSession, insightface_class
+from faceflow.vision.neural.loading import contract_mismatch, load
 
 GENDERAGE_MODEL = "genderage"
 _WINDOW = 1.5

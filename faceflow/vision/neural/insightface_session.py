@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.vision.neural.loading import Loaded
 from faceflow.vision.runtime.networks import Network
 from faceflow.vision.runtime.providers import NAMES, Provider
 
@@ -81,22 +80,12 @@ def insightface_class(module: str, name: str) -> Any:
         raise _not_installed(str(error)) from error
 
 
-def contract_mismatch(loaded: Loaded, wanted: str) -> EngineError:
-    """The error where a file is another network than its catalogue entry says."""
-    return EngineError(
-        "engine.contract_mismatch",
-        f"The network of the model {loaded.entry.name!r} is not {wanted}.",
-        "Check the file with `faceflow models verify`; fetch it again with `faceflow models pull`.",
-        model=loaded.entry.name,
-    )
-
-
 def _not_installed(why: str) -> EngineError:
     return EngineError(
         "engine.package_missing",
         f"The package insightface cannot be used: {why}.",
-        "Install it, pip install 'faceflow[insightface]' (docs/engines.md says how beside a GPU build), or leave "
-        "`analyser` at `embedded`.",
+        "Install it, pip install 'faceflow[insightface]' (docs/engines.md says how beside a GPU build), or choose an "
+        "analyser and a landmarker that do without it.",
     )
 
 

@@ -60,6 +60,16 @@ def models_digest(name: str, settings: Settings) -> str:
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:12]
 
 
+def contract_mismatch(loaded: Loaded, wanted: str) -> EngineError:
+    """The error where a file is another network than its catalogue entry says."""
+    return EngineError(
+        "engine.contract_mismatch",
+        f"The network of the model {loaded.entry.name!r} is not {wanted}.",
+        "Check the file with `faceflow models verify`; fetch it again with `faceflow models pull`.",
+        model=loaded.entry.name,
+    )
+
+
 def require_inputs(loaded: Loaded, *names: str) -> None:
     """Sees that a network has these inputs. Raises `EngineError` `engine.contract_mismatch`."""
     found = [value.name for value in loaded.network.inputs]

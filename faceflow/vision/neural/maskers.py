@@ -1,22 +1,22 @@
-"""Masks from networks: what hides a face (XSeg), and which parts of it are skin, brows, eyes (BiSeNet).
+"""Masks from networks: what hides a face (XSeg, occluder), and which parts of it are skin, brows, eyes (BiSeNet).
 
-Both look at the target's own crop, before it is swapped: a hand in front of the face stays in front, hair over the
+All look at the target's own crop, before it is swapped: a hand in front of the face stays in front, hair over the
 forehead stays hair. Each gives a mask of the crop; the smallest of all masks holds. What a network is not sure of is
 cut at its half and feathered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.job import FaceRegion, SwapOptions
+from faceflow.job import FaceRegion, MaskKind, SwapOptions
 from faceflow.settings import Settings
-from faceflow.vision.catalogue import Contract
+from faceflow.vision.catalogue import Contract, catalogue
 from faceflow.vision.model import Picture, TargetCrop
 from faceflow.vision.neural.loading import Loaded, load
 from faceflow.vision.neural.pixels import to_tensor
@@ -44,7 +44,6 @@ class OcclusionMasker:
     """XSeg: (1, 256, 256, 3), BGR from 0 to 1, to (1, 256, 256, 1), 1 where the face is not hidden."""
 
     def __init__(self, loaded: Loaded) -> None:
-        _require(loaded, Contract.XSEG)
         self.version = f"{_CODE_VERSION}-{loaded.sha256[:12]}"
         self._network = loaded.network
         self._size_px = loaded.entry.size_px or 256
@@ -58,6 +57,23 @@ class OcclusionMasker:
         return [_soft(mask, crop.pixels.shape[0]) for mask, crop in zip(shown, crops, strict=True)]
 
 
+class OccluderMasker:
+    """VisoMaster's occluder: (1, 3, 256, 256), RGB from 0 to 1, to (1, 1, 256, 256), above 0 where the face is seen."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.version = f"{_CODE_VERSION}-{loaded.sha256[:12]}"
+        self._network = loaded.network
+        self._size_px = loaded.entry.size_px or 256
+
+    def masks(self, crops: Sequence[TargetCrop]) -> list[NDArray[np.uint8]]:
+        """uint8 (S, S) for each crop, 255 where the face is seen."""
+        small = [_resized(crop.pixels, self._size_px) for crop in crops]
+        tensor = to_tensor(small, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        made = self._network.run({self._network.inputs[0].name: tensor}, reuse=True)[0]
+        shown = (made.reshape(len(crops), self._size_px, self._size_px) > 0).astype(np.float32)
+        return [_soft(mask, crop.pixels.shape[0]) for mask, crop in zip(shown, crops, strict=True)]
+
+
 class RegionMasker:
     """BiSeNet: (1, 3, 512, 512), ImageNet's mean and deviation, to 19 classes.
 
@@ -67,7 +83,6 @@ class RegionMasker:
     """
 
     def __init__(self, loaded: Loaded, regions: Sequence[FaceRegion]) -> None:
-        _require(loaded, Contract.BISENET)
         self.version = f"{_CODE_VERSION}-{loaded.sha256[:12]}"
         self._network = loaded.network
         self._size_px = loaded.entry.size_px or 512
@@ -81,23 +96,44 @@ class RegionMasker:
         return [_soft(mask, crop.pixels.shape[0]) for mask, crop in zip(wanted, crops, strict=True)]
 
 
-def load_maskers(options: SwapOptions, settings: Settings) -> list[OcclusionMasker | RegionMasker]:
-    """The maskers that a job asks for. Raises as `loading.load`."""
-    found: list[OcclusionMasker | RegionMasker] = []
-    if "occlusion" in options.masks:
-        found.append(OcclusionMasker(load(options.occlusion_model, settings)))
-    if "region" in options.masks:
+_OCCLUSION: dict[Contract, type[OcclusionMasker | OccluderMasker]] = {
+    Contract.XSEG: OcclusionMasker,
+    Contract.OCCLUDER: OccluderMasker,
+}
+
+
+def load_maskers(options: SwapOptions, settings: Settings) -> list[OcclusionMasker | OccluderMasker | RegionMasker]:
+    """The maskers that a job asks for. Raises as `loading.load` and `require_maskers`."""
+    require_maskers(options)
+    found: list[OcclusionMasker | OccluderMasker | RegionMasker] = []
+    if MaskKind.OCCLUSION in options.masks:
+        loaded = load(options.occlusion_model, settings)
+        found.append(_OCCLUSION[loaded.entry.contract or Contract.XSEG](loaded))
+    if MaskKind.REGION in options.masks:
         found.append(RegionMasker(load(options.region_model, settings), options.mask_regions))
     return found
 
 
-def _require(loaded: Loaded, contract: Contract) -> None:
-    if loaded.entry.contract is not contract:
+def require_maskers(options: SwapOptions) -> None:
+    """Sees, without loading a network, that what a job names for its masks makes such masks.
+
+    Raises:
+        ModelError: `model.unknown`.
+        EngineError: `engine.contract_mismatch`.
+    """
+    if MaskKind.OCCLUSION in options.masks:
+        _require(options.occlusion_model, _OCCLUSION)
+    if MaskKind.REGION in options.masks:
+        _require(options.region_model, [Contract.BISENET])
+
+
+def _require(name: str, wanted: Collection[Contract]) -> None:
+    if catalogue().find(name).contract not in wanted:
         raise EngineError(
             "engine.contract_mismatch",
-            f"The model {loaded.entry.name!r} does not have the contract {contract.value!r}.",
+            f"The model {name!r} does not have the contract {' or '.join(repr(one.value) for one in wanted)}.",
             "Choose a masker of that kind; see `faceflow models list`.",
-            model=loaded.entry.name,
+            model=name,
         )
 
 
