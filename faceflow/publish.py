@@ -30,6 +30,8 @@ _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_FOLDER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 _BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP})
 
+_MARK, _UNPUBLISHED = ".faceflow-", ".part"
+
 
 @contextmanager
 def publishing(destination: Path) -> Iterator[Path]:
@@ -60,6 +62,11 @@ def publishing(destination: Path) -> Iterator[Path]:
         _sync_folder(destination.parent)
     except OSError as error:
         raise output_error(error, destination) from error
+
+
+def is_unpublished(name: str) -> bool:
+    """Whether a file of this name is one that somebody is writing, and that nobody should read."""
+    return name.startswith(_MARK) and name.endswith(_UNPUBLISHED)
 
 
 def output_error(error: OSError, destination: Path) -> FaceflowError:
@@ -110,7 +117,7 @@ def _create(destination: Path) -> tuple[int, Path]:
     """Makes and locks a temporary file. Another writer may sweep it between the two: look and try again."""
     while True:
         # Not made of the destination's own name, which may already be as long as the disk allows.
-        name = f".faceflow-{_name_key(destination)}-{secrets.token_hex(6)}.part"
+        name = f"{_MARK}{_name_key(destination)}-{secrets.token_hex(6)}{_UNPUBLISHED}"
         temporary = destination.parent / name
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
         with suppress(OSError):  # a file system without locks: then nothing is swept there either
@@ -122,7 +129,7 @@ def _create(destination: Path) -> tuple[int, Path]:
 
 def _remove_left_behind(destination: Path) -> None:
     """Removes temporary files of this destination whose writer no longer lives (its lock is gone)."""
-    for path in destination.parent.glob(f".faceflow-{_name_key(destination)}-*.part"):
+    for path in destination.parent.glob(f"{_MARK}{_name_key(destination)}-*{_UNPUBLISHED}"):
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:

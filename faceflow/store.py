@@ -14,14 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from faceflow.errors import OutputError, ResourceError, StoreError
 from faceflow.job import FrozenModel, Sensitivity
-from faceflow.publish import output_error, publishing, sha256_of
+from faceflow.publish import is_unpublished, output_error, publishing, sha256_of
 from faceflow.zones import Zone, require_zone
 
 _CHUNK_BYTES = 1 << 20
@@ -99,6 +99,18 @@ class Store(Protocol):
         """Removes the object. One that is not there is no error."""
         ...
 
+    def keys(self, prefix: str, sensitivity: Sensitivity) -> Iterator[str]:
+        """The keys of all objects below `prefix`, as below a folder; below an empty one, of all that there are.
+
+        Pages are asked for as they are needed, so the memory does not grow with the number of objects. The order is the
+        service's own and stays the same while nothing changes: most services list by the bytes of the keys, some folder
+        by folder. What comes or goes meanwhile may be in it or not.
+
+        Raises:
+            TrustError: `trust.zone`, before anything is asked: names of media may tell who is seen there.
+        """
+        ...
+
 
 class FolderStore:
     """A folder as a store. Folders inside it are made as keys need them; the root must be there.
@@ -170,6 +182,27 @@ class FolderStore:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise output_error(error, path) from error
+
+    def keys(self, prefix: str, sensitivity: Sensitivity) -> Iterator[str]:
+        """See `Store.keys`. By the code points of the keys; links to folders are not followed, nor links out of it."""
+        require_zone(sensitivity, self._zone, self.name)
+        folder = self._path(prefix.rstrip("/")) if prefix else self._root.resolve()
+        return self._keys_below(folder, f"{prefix.rstrip('/')}/" if prefix else "")
+
+    def _keys_below(self, folder: Path, before: str) -> Iterator[str]:
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(f"{one.name}/" if one.is_dir(follow_symlinks=False) else one.name for one in entries)
+        except (FileNotFoundError, NotADirectoryError):  # as in a store, where nothing lies below it
+            return
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        for name in names:
+            path = (folder / name).resolve()
+            if name.endswith("/"):
+                yield from self._keys_below(folder / name, before + name)
+            elif path.is_file() and path.is_relative_to(self._root.resolve()) and not is_unpublished(name):
+                yield before + name
 
     def _path(self, key: str, *, writing: bool = False) -> Path:
         """The file of a key. Links inside the folder may not lead out of it either.

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any
 
@@ -28,7 +28,6 @@ from flows.campaigning.telling import Bar, show_report
 from flows.dispatching.control import Control, controlling, now
 from flows.failures import reason_of
 from infrastructure.campaigns.books import (
-    counts_of,
     hold_campaign,
     remember_campaign,
     require_campaign,
@@ -36,8 +35,9 @@ from infrastructure.campaigns.books import (
     take_wheel,
     waiting_routes,
 )
-from infrastructure.campaigns.manifest import read_manifest
+from infrastructure.campaigns.figures import counts_of
 from infrastructure.campaigns.report import CampaignReport, report_of
+from infrastructure.campaigns.sources import CampaignSource, read_source
 
 WHEEL_S = 30.0
 """A driver that was not heard of for this long is taken for dead."""
@@ -52,24 +52,36 @@ WHEEL_S = 30.0
 async def render_campaign(
     campaign: Annotated[str, Field(title="Campaign", min_length=1, max_length=100, description="Its name.")],
     manifest: Annotated[
-        str, Field(title="Manifest", description="CSV or JSON-lines file; empty: go on with a campaign that is known.")
+        str,
+        Field(title="Manifest", description="CSV or JSON-lines file; without one: portraits, or a known campaign."),
     ] = "",
+    portraits: Annotated[
+        str,
+        Field(title="Portraits", description="Instead of a manifest: a folder, or a prefix in a store (s3://a/b), ..."),
+    ] = "",
+    target: Annotated[str, Field(title="Target", description="... whose portraits each go into this video, ...")] = "",
+    output: Annotated[str, Field(title="Output", description="... the results in this folder or prefix.")] = "",
     defaults: Annotated[dict[str, Any], Field(title="Defaults", description="What all rows share, as a row.")] = {},  # noqa: B006 - Prefect copies it
     again: Annotated[bool, Field(title="Failed ones again", description="Try failed jobs once more.")] = False,
 ) -> CampaignReport:
     """Drives a campaign to its end, or as far as it comes.
 
     Raises:
-        JobError: `job.manifest_unreadable`, `job.manifest_invalid`: nothing was started; `job.unknown_campaign`.
+        JobError: `job.usage`, `job.manifest_unreadable`, `job.manifest_invalid`: nothing was started;
+            `job.unknown_campaign`.
+        TrustError: `trust.zone`, where such media may not lie in the store of the portraits.
+        StoreError, StoreSetupError: the store cannot be listed.
     """
     settings = current_settings()
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
-        rows = await asyncio.to_thread(read_manifest, Path(manifest), defaults) if manifest else []
+        source = CampaignSource(manifest=manifest, portraits=portraits, target=target, output=output, defaults=defaults)
+        rows = await asyncio.to_thread(read_source, source, settings) if source.given else None
         async with controlling(settings) as control:
-            if rows:
-                new = await asyncio.to_thread(remember_campaign, control.database, campaign, manifest, rows, now())
+            if rows is not None:
+                remember = partial(remember_campaign, control.database, campaign, source.location, rows, now())
+                new = await asyncio.to_thread(remember)
                 events().info("campaign.remembered", campaign=campaign, jobs=len(rows), new=new)
             report = await drive(control, campaign, again=again)
         await show_report(report)

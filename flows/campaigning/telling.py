@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
 
-from infrastructure.campaigns.books import Counts
+from infrastructure.campaigns.figures import Counts
 from infrastructure.campaigns.report import CampaignReport
 
 PROGRESS_KEY = "campaign-progress"

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 from faceflow.errors import JobError, stopped
-from faceflow.locations import absolute, in_store, local_path
+from faceflow.locations import in_store, local_path
 from faceflow.log import events
 from faceflow.settings import Settings, current_settings
 from gateway.cli.remote_run import require_server
@@ -27,9 +27,10 @@ from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import lease_server
 
 if TYPE_CHECKING:
-    from infrastructure.campaigns.books import Counts
-    from infrastructure.campaigns.manifest import Row
+    from infrastructure.campaigns.figures import Counts
     from infrastructure.campaigns.report import CampaignReport
+    from infrastructure.campaigns.rows import Rows
+    from infrastructure.campaigns.sources import CampaignSource
 
 app = typer.Typer(help="Campaigns: thousands of short jobs from one list.", no_args_is_help=True)
 
@@ -49,10 +50,18 @@ def run(
         str | None, typer.Option("--name", help="The campaign's name; by default the manifest's.", show_default=False)
     ] = None,
     portraits: Annotated[
-        Path | None, typer.Option("--portraits", help="Instead of a manifest: a folder of portraits, ...")
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", help="... each put into this video, ...")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="... the results in this folder.")] = None,
+        str,
+        typer.Option(
+            "--portraits",
+            metavar="FOLDER|PREFIX",
+            help="Instead of a manifest: portraits in a folder or below a prefix in a store (s3://bucket/prefix), ...",
+            show_default=False,
+        ),
+    ] = "",
+    target: Annotated[str, typer.Option("--target", help="... each put into this video, ...", show_default=False)] = "",
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="... the results in this folder or prefix.", show_default=False)
+    ] = "",
     defaults: Annotated[
         Path | None, typer.Option("--defaults", help="What all rows share (YAML or JSON), as a row of the manifest.")
     ] = None,
@@ -65,15 +74,23 @@ def run(
 ) -> int:
     """Runs a campaign to its end; given again, it does what is missing. Exit code 1 where not all jobs are done."""
     from infrastructure.campaigns.report import write_report
+    from infrastructure.campaigns.sources import CampaignSource
     from infrastructure.database.database import Database
 
     settings = current_settings()
-    rows, source = _rows(manifest, portraits, target, output, _defaults(defaults))
+    source = CampaignSource(
+        manifest="" if manifest is None else str(manifest),
+        portraits=portraits,
+        target=target,
+        output=output,
+        defaults=_defaults(defaults),
+    )
+    rows = _rows(source, settings)
     if check_files:
-        _require_inputs(rows, source)
-    chosen = name or _name_of(source)
+        _require_inputs(rows, source.location)
+    chosen = name or _name_of(source.location)
     with Database.open(settings) as database:
-        _remember(database, chosen, source, rows)
+        _remember(database, chosen, source.location, rows)
     found = _drive(chosen, settings, again=again)
     if report is not None:
         with Database.open(settings) as database:
@@ -107,21 +124,15 @@ def status(
     _show(found, as_json)
 
 
-def _rows(
-    manifest: Path | None, portraits: Path | None, target: str | None, output: Path | None, defaults: dict[str, Any]
-) -> tuple[list[Row], str]:
-    from infrastructure.campaigns.manifest import portraits_of, read_manifest
+def _rows(source: CampaignSource, settings: Settings) -> Rows:
+    from infrastructure.campaigns.sources import read_source
+    from infrastructure.storage.resolve import is_in_block
 
-    if manifest is not None and portraits is None:
-        return read_manifest(manifest, defaults), str(manifest.absolute())
-    if manifest is None and portraits is not None and target is not None and output is not None:
-        rows = portraits_of(portraits, absolute(target), output.absolute(), defaults)
-        return rows, str(portraits.absolute())
-    raise JobError(
-        "job.usage",
-        "Neither a manifest nor a folder of portraits is given as a whole.",
-        "faceflow campaign run MANIFEST, or: --portraits FOLDER --target VIDEO -o FOLDER",
-    )
+    source.require_whole()
+    if not is_in_block(source.portraits, settings):
+        return read_source(source, settings)
+    with _server(settings):  # it alone knows such a store
+        return read_source(source, settings)
 
 
 def _defaults(path: Path | None) -> dict[str, Any]:
@@ -143,7 +154,7 @@ def _defaults(path: Path | None) -> dict[str, Any]:
     return {"consent": declared, **document.value}
 
 
-def _require_inputs(rows: list[Row], source: str) -> None:
+def _require_inputs(rows: Rows, source: str) -> None:
     """Every portrait, target and reference is a file here, and every output's folder is there.
 
     Raises:
@@ -179,19 +190,25 @@ def _name_of(source: str) -> str:
     return f"{Path(source).stem}-{hashlib.sha256(source.encode()).hexdigest()[:6]}"
 
 
-def _remember(database: Any, name: str, source: str, rows: list[Row]) -> None:
+def _remember(database: Any, name: str, source: str, rows: Rows) -> None:
     from infrastructure.campaigns.books import remember_campaign
 
     new = remember_campaign(database, name, source, rows, datetime.now(UTC))
     console().print(f"campaign {escape(name)}: {len(rows)} jobs, {new} of them new")
 
 
-def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
+@contextmanager
+def _server(settings: Settings) -> Iterator[None]:
+    """The Prefect server of this process, until the block ends."""
     require_server(settings, "a campaign")
-    with ExitStack() as stack:
-        address = stack.enter_context(lease_server(settings))
+    with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        yield
+
+
+def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
+    with _server(settings):
         from flows.campaigning.telling import observed_campaign
         from flows.failures import was_stopped
         from flows.render_campaign import render_campaign

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from infrastructure.campaigns.manifest import Row
+from infrastructure.campaigns.rows import Row
 from infrastructure.routing.decision import Placement
 from infrastructure.routing.gpu_seconds import frames_of, reference_seconds
 from infrastructure.routing.model import JobFacts

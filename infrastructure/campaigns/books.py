@@ -9,19 +9,20 @@ whatever is cut off goes on from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import islice
 
 from pydantic import Field
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from faceflow.errors import JobError
 from faceflow.frozen import FrozenModel
 from infrastructure.campaigns.batching import route_of
-from infrastructure.campaigns.manifest import Row
+from infrastructure.campaigns.rows import Row
 from infrastructure.database.database import Database
 from infrastructure.database.insert import insert_if_absent
 from infrastructure.database.schema import CampaignJobRow, CampaignRow
@@ -70,17 +71,24 @@ class Ending(FrozenModel):
     """Of one that goes back: whether it was in work when its run was lost."""
 
 
-def remember_campaign(database: Database, name: str, source: str, rows: Sequence[Row], now: datetime) -> int:
-    """Writes down the rows that are not known yet; the others stay as they stand. Returns how many are new."""
+def remember_campaign(database: Database, name: str, source: str, rows: Iterable[Row], now: datetime) -> int:
+    """Writes down the rows that are not known yet; the others stay as they stand. Returns how many are new.
+
+    Many rows are written in several steps, so that nobody else waits long; cut off, it goes on when it is called again.
+    """
     with database.write() as session:
         values = {"name": name, "source": source, "made_at": now, "held": "", "driver": "", "driven_until": now}
         session.execute(insert_if_absent(session, CampaignRow, values, ("name",)))
-        known = set(session.scalars(select(CampaignJobRow.name).where(CampaignJobRow.campaign == name)))
-        new = {row.name: row for row in rows if row.name not in known}
-        records = [_record(name, key, row) for key, row in new.items()]
-        for first in range(0, len(records), _CHUNK):
-            session.execute(insert(CampaignJobRow), records[first : first + _CHUNK])
-        return len(new)
+    new, left = 0, iter(rows)
+    while chunk := {row.name: row for row in islice(left, _CHUNK)}:
+        with database.write() as session:
+            mine = (CampaignJobRow.campaign == name, CampaignJobRow.name.in_(chunk))
+            known = set(session.scalars(select(CampaignJobRow.name).where(*mine)))
+            records = [_record(name, key, row) for key, row in chunk.items() if key not in known]
+            if records:
+                session.execute(insert(CampaignJobRow), records)
+        new += len(records)
+    return new
 
 
 def take_wheel(database: Database, campaign: str, driver: str, now: datetime, until: datetime) -> bool:
@@ -123,36 +131,42 @@ def next_waiting(database: Database, campaign: str, route: str, limit: int) -> l
 
     One that has to be alone comes alone, and last.
     """
+    waiting = (
+        CampaignJobRow.campaign == campaign,
+        CampaignJobRow.state == JobState.WAITING.value,
+        CampaignJobRow.route == route,
+    )
     with database.read() as session:
-        waiting = (
-            CampaignJobRow.campaign == campaign,
-            CampaignJobRow.state == JobState.WAITING.value,
-            CampaignJobRow.route == route,
-        )
-        order = (CampaignJobRow.alone, CampaignJobRow.line)
-        rows = list(session.scalars(select(CampaignJobRow).where(*waiting).order_by(*order).limit(limit)))
-    together = [row for row in rows if not row.alone and row.attempt == rows[0].attempt]
-    return [_job(row) for row in together or rows[:1]]
+        # Asked for one after the other: in the order of lines alone the database reads no further than it has to.
+        for alone in (False, True):
+            chosen = select(CampaignJobRow).where(*waiting, CampaignJobRow.alone == alone)
+            rows = list(session.scalars(chosen.order_by(CampaignJobRow.line).limit(1 if alone else limit)))
+            if rows:
+                return [_job(row) for row in rows if row.attempt == rows[0].attempt]
+    return []
 
 
 def place_jobs(
     database: Database, campaign: str, jobs: Sequence[CampaignJob], batch: str, pools: Sequence[str]
 ) -> bool:
     """Moves waiting jobs into a batch, each on its pool. False, and nothing is moved, where one waits no more."""
+    places: dict[tuple[str, int], list[str]] = {}
+    for job, pool in zip(jobs, pools, strict=True):
+        places.setdefault((pool, job.attempt), []).append(job.name)
     with database.write() as session:
-        for job, pool in zip(jobs, pools, strict=True):
+        for (pool, attempt), names in places.items():
             statement = (
                 update(CampaignJobRow)
                 .where(
                     CampaignJobRow.campaign == campaign,
-                    CampaignJobRow.name == job.name,
+                    CampaignJobRow.name.in_(names),
                     CampaignJobRow.state == JobState.WAITING.value,
-                    CampaignJobRow.attempt == job.attempt,
+                    CampaignJobRow.attempt == attempt,
                 )
-                .values(state=JobState.PLACED.value, batch=batch, pool=pool, attempt=job.attempt + 1)
+                .values(state=JobState.PLACED.value, batch=batch, pool=pool, attempt=attempt + 1)
                 .returning(CampaignJobRow.name)
             )
-            if session.scalar(statement) is None:
+            if len(list(session.scalars(statement))) < len(names):
                 session.rollback()
                 return False
         return True
@@ -174,9 +188,17 @@ def end_jobs(
     """Books what became of a batch's jobs; its cost is divided among them. Told again it changes nothing."""
     share = None if cost_usd is None or not endings else (cost_usd / len(endings)).quantize(Decimal("0.000001"))
     with database.write() as session:
+        mine = (
+            CampaignJobRow.campaign == campaign,
+            CampaignJobRow.name.in_([ending.name for ending in endings]),
+            CampaignJobRow.state == JobState.PLACED.value,
+            CampaignJobRow.batch == batch,
+        )
+        statement = select(CampaignJobRow).where(*mine).order_by(CampaignJobRow.name).with_for_update()
+        rows = {row.name: row for row in session.scalars(statement)}
         for ending in endings:
-            row = session.get(CampaignJobRow, (campaign, ending.name), with_for_update=True)
-            if row is None or row.state != JobState.PLACED.value or row.batch != batch:
+            row = rows.get(ending.name)
+            if row is None:
                 continue
             row.state, row.code, row.message = ending.state.value, ending.code, ending.message
             row.cost_usd = (row.cost_usd or Decimal(0)) + share if share is not None else row.cost_usd
@@ -211,33 +233,6 @@ def retry_failed(database: Database, campaign: str) -> int:
         return len(list(session.scalars(statement.returning(CampaignJobRow.name))))
 
 
-class Counts(FrozenModel):
-    """How many jobs of a campaign stand how."""
-
-    waiting: int = 0
-    placed: int = 0
-    done: int = 0
-    failed: int = 0
-
-    @property
-    def ended(self) -> int:
-        """Done or failed."""
-        return self.done + self.failed
-
-    @property
-    def jobs(self) -> int:
-        """All."""
-        return self.ended + self.waiting + self.placed
-
-
-def counts_of(database: Database, campaign: str) -> Counts:
-    """How the jobs of a campaign stand."""
-    with database.read() as session:
-        statement = select(CampaignJobRow.state, func.count()).where(CampaignJobRow.campaign == campaign)
-        rows = session.execute(statement.group_by(CampaignJobRow.state))
-        return Counts.model_validate({row.state: row[1] for row in rows})
-
-
 def hold_campaign(database: Database, campaign: str, reason: str) -> None:
     """Keeps why what waits is not placed; an empty reason says that it is."""
     with database.write() as session:
@@ -264,8 +259,8 @@ def jobs_of(database: Database, campaign: str) -> Iterator[CampaignJob]:
 
 
 def _page(session: Session, campaign: str, last: tuple[int, str]) -> list[CampaignJobRow]:
-    after = (CampaignJobRow.line > last[0]) | ((CampaignJobRow.line == last[0]) & (CampaignJobRow.name > last[1]))
-    statement = select(CampaignJobRow).where(CampaignJobRow.campaign == campaign, after)
+    place = tuple_(CampaignJobRow.line, CampaignJobRow.name)
+    statement = select(CampaignJobRow).where(CampaignJobRow.campaign == campaign, place > last)
     return list(session.scalars(statement.order_by(CampaignJobRow.line, CampaignJobRow.name).limit(_CHUNK)))
 
 

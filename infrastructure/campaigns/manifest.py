@@ -1,4 +1,4 @@
-"""The list of a campaign: a CSV or JSON-lines file with a job a line, or the portraits of a folder.
+"""The list of a campaign: a CSV or JSON-lines file with a job a line.
 
     greetings.csv      portrait,target,output,deadline,label.kind
                        anna.jpg,hello.mp4,out/anna.mp4,2026-12-24T18:00:00+00:00,campaign
@@ -14,60 +14,31 @@ All rows are read before anything starts; every mistake is named with its line.
 from __future__ import annotations
 
 import csv
-import hashlib
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from faceflow.errors import JobError
-from faceflow.frozen import FrozenModel
-from faceflow.job import SwapJob
 from faceflow.locations import in_store
+from infrastructure.campaigns.rows import Row, Rows
 
 FACTS = ("frames", "duration_s", "width", "height", "faces")
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+Line = tuple[int, dict[str, Any] | str]
+"""A line's number and its object, or what is wrong with it."""
+Problem = tuple[int, str]
 _SHOWN = 20
 _PATHS = ("target", "output")
 
 
-class Row(FrozenModel):
-    """One job of a campaign."""
-
-    line: int = Field(ge=1)
-    """Where it stands in the manifest; for folders the portrait's number."""
-    job: SwapJob
-    labels: Mapping[str, str] = {}
-    frames: int | None = Field(default=None, ge=1, le=10**8)
-    duration_s: float | None = Field(default=None, gt=0, le=10**7, allow_inf_nan=False)
-    width: int | None = Field(default=None, ge=1, le=65536)
-    height: int | None = Field(default=None, ge=1, le=65536)
-    faces: int | None = Field(default=None, ge=0, le=10_000)
-
-    @property
-    def name(self) -> str:
-        """24 hexadecimal digits that name the job by what it says: the same row again is the same job."""
-        text = json.dumps(self.job.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def read_manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> list[Row]:
+def read_manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> Rows:
     """The rows of a manifest, `.csv`, `.jsonl` or `.ndjson`.
 
     Raises:
         JobError: `job.manifest_unreadable`; `job.manifest_invalid`, naming the lines that are wrong and why.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(
-            "job.manifest_unreadable",
-            f"The manifest {str(path)!r} cannot be read: {error}",
-            "Check the path, and that it is UTF-8 text.",
-        ) from error
     ending = path.suffix.lower()
     if ending not in {".csv", ".jsonl", ".ndjson"}:
         raise JobError(
@@ -75,40 +46,20 @@ def read_manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> list
             f"{path.name!r} is neither a CSV nor a JSON-lines file.",
             "Name it .csv or .jsonl, as what it is.",
         )
-    lines = _csv_lines(text) if ending == ".csv" else _json_lines(text)
-    return _rows(str(path), lines, path.absolute().parent, defaults or {})
-
-
-def portraits_of(folder: Path, target: str, output_folder: Path, defaults: Mapping[str, Any]) -> list[Row]:
-    """A row for every picture below a folder: that person into `target`, the result named after the portrait.
-
-    Raises:
-        JobError: `job.manifest_unreadable` where there is no folder or no picture in it; `job.manifest_invalid`.
-    """
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
-    if not pictures:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = _csv_lines(file) if ending == ".csv" else _json_lines(file)
+            return rows_of(str(path), lines, path.absolute().parent, defaults or {})
+    except (OSError, UnicodeDecodeError) as error:
         raise JobError(
             "job.manifest_unreadable",
-            f"No picture lies below {str(folder)!r}.",
-            "Name a folder with portraits (JPEG, PNG, WebP).",
-        )
-    ending = Path(target).suffix
-    lines = []
-    for number, picture in enumerate(pictures, 1):
-        # The picture's ending stays in the name: anna.jpg and anna.png are two portraits.
-        name = "-".join(picture.relative_to(folder).parts).replace(".", "-")
-        job = {"portrait": str(picture.absolute()), "target": target, "output": str(output_folder / f"{name}{ending}")}
-        lines.append((number, job))
-    return _rows(str(folder), iter(lines), Path.cwd(), defaults)
+            f"The manifest {str(path)!r} cannot be read: {error}",
+            "Check the path, and that it is UTF-8 text.",
+        ) from error
 
 
-Problem = tuple[int, str]
-_Line = tuple[int, dict[str, Any] | str]
-"""A line's number and its object, or what is wrong with it."""
-
-
-def _csv_lines(text: str) -> Iterator[_Line]:
-    reader = csv.reader(io.StringIO(text), strict=True)
+def _csv_lines(file: IO[str]) -> Iterator[Line]:
+    reader = csv.reader(file, strict=True)
     try:
         header = next(reader, [])
         names = [name.strip() for name in header]
@@ -126,8 +77,8 @@ def _csv_lines(text: str) -> Iterator[_Line]:
         yield reader.line_num, f"not CSV: {error}"
 
 
-def _json_lines(text: str) -> Iterator[_Line]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _json_lines(file: IO[str]) -> Iterator[Line]:
+    for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
@@ -138,8 +89,13 @@ def _json_lines(text: str) -> Iterator[_Line]:
         yield number, value if isinstance(value, dict) else "not a JSON object"
 
 
-def _rows(source: str, lines: Iterator[_Line], folder: Path, defaults: Mapping[str, Any]) -> list[Row]:
-    rows: list[Row] = []
+def rows_of(source: str, lines: Iterable[Line], folder: Path, defaults: Mapping[str, Any]) -> Rows:
+    """The rows of numbered lines, paths in them counted from `folder`.
+
+    Raises:
+        JobError: `job.manifest_invalid`, naming the lines that are wrong and why.
+    """
+    rows = Rows()
     problems: list[Problem] = []
     outputs: dict[str, int] = {}
     common = _nested(defaults)
@@ -158,8 +114,9 @@ def _rows(source: str, lines: Iterator[_Line], folder: Path, defaults: Mapping[s
         first = outputs.setdefault(row.job.output, number)
         if first != number:
             problems.append((number, f"writes the same output as line {first}"))
-        rows.append(row)
-    if problems or not rows:
+        if not problems:
+            rows.append(row)
+    if problems or not len(rows):
         raise _invalid(source, problems or [(1, "there is no job in it")])
     return rows
 

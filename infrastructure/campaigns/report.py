@@ -14,6 +14,7 @@ from faceflow.errors import OutputError
 from faceflow.frozen import FrozenModel
 from faceflow.publish import publishing
 from infrastructure.campaigns.books import CampaignJob, JobState, held_because, jobs_of
+from infrastructure.campaigns.figures import Sums, failures_of, sums_of
 from infrastructure.database.database import Database
 
 COLUMNS = (
@@ -74,21 +75,14 @@ class CampaignReport(FrozenModel):
 def report_of(database: Database, campaign: str) -> CampaignReport:
     """The figures of a campaign as it stands."""
     states: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    pools: dict[str, list[Any]] = {}
+    pools: dict[str, PoolFigures] = {}
     cost, late = Decimal(0), 0
-    for job in jobs_of(database, campaign):
-        states[job.state] += 1
-        cost += job.cost_usd or 0
-        late += job.late
-        if job.state is JobState.FAILED:
-            codes[job.code or "unknown"] += 1
-        if job.pool is not None and job.state in {JobState.DONE, JobState.FAILED}:
-            figures = pools.setdefault(job.pool, [0, 0, 0, 0.0, Decimal(0)])
-            figures[0 if job.state is JobState.DONE else 1] += 1
-            figures[2] += job.late
-            figures[3] += job.seconds or 0.0
-            figures[4] += job.cost_usd or 0
+    for one in sums_of(database, campaign):
+        states[one.state] += one.jobs
+        cost += one.cost_usd
+        late += one.late
+        if one.pool is not None and one.state in {JobState.DONE, JobState.FAILED}:
+            pools[one.pool] = _added(pools.get(one.pool), one)
     return CampaignReport(
         campaign=campaign,
         jobs=states.total(),
@@ -96,11 +90,21 @@ def report_of(database: Database, campaign: str) -> CampaignReport:
         late=late,
         cost_usd=cost,
         held=held_because(database, campaign) if states[JobState.WAITING] else "",
-        by_pool=tuple(
-            PoolFigures(pool=pool, done=done, failed=failed, late=slow, seconds=round(seconds, 1), cost_usd=usd)
-            for pool, (done, failed, slow, seconds, usd) in sorted(pools.items())
-        ),
-        by_code=dict(codes.most_common()),
+        by_pool=tuple(pools[name] for name in sorted(pools)),
+        by_code=failures_of(database, campaign),
+    )
+
+
+def _added(before: PoolFigures | None, one: Sums) -> PoolFigures:
+    figures = before or PoolFigures(pool=one.pool or "", done=0, failed=0, late=0, seconds=0, cost_usd=Decimal(0))
+    ended = "done" if one.state is JobState.DONE else "failed"
+    return figures.model_copy(
+        update={
+            ended: one.jobs,
+            "late": figures.late + one.late,
+            "seconds": round(figures.seconds + one.seconds, 1),
+            "cost_usd": figures.cost_usd + one.cost_usd,
+        }
     )
 
 

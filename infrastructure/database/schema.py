@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infrastructure.database.columns import Usd, UtcMoment
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """Name of the newest migration."""
 
 STANDING = "always"
@@ -204,6 +204,7 @@ class CampaignJobRow(Base):
         CheckConstraint("state IN ('waiting', 'placed', 'done', 'failed')", name="state"),
         Index(None, "campaign", "state", "route", "line"),
         Index(None, "campaign", "batch"),
+        Index(None, "campaign", "line", "name"),
     )
     campaign: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(24), primary_key=True)

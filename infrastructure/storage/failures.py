@@ -11,7 +11,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 
 from faceflow.errors import FaceflowError, OutputError, StoreError, StoreSetupError
 
@@ -62,6 +68,7 @@ _WORDS = {
     "unreachable": "unreachable",
     "certificate": "certificate",
     "not_signed": "not_signed",
+    "key_unusual": "key_unusual",
 }
 _STATUSES = {301: "region_wrong", 307: "region_wrong", 401: "credentials_invalid", 403: "access_denied", 412: "changed"}
 _STATUSES |= {404: "missing", 408: "busy", 413: "full", 429: "busy", 507: "full"}
@@ -127,6 +134,11 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
         "output.bad_name",
         f"{failed}: it does not take this name.",
         "Choose a shorter name without unusual characters.",
+    ),
+    "key_unusual": lambda failed: StoreSetupError(
+        "store.key_unusual",
+        f"{failed}: an object below it has an empty part in its name (`//`), which nothing here can name.",
+        "Rename it, or list a prefix without it.",
     ),
     "missing": lambda failed: StoreError(
         "store.missing",
@@ -210,6 +222,8 @@ def obstore_refusals() -> Iterator[None]:
 def of_obstore(error: Exception) -> RefusedError:
     """What obstore's exception says; its text holds the service's answer."""
     text = str(error)
+    if isinstance(error, InvalidPathError) and "Encountered object" in text:  # met by a listing
+        return RefusedError("key_unusual")
     code, status = _CODE.search(text), _STATUS.search(text)
     word = next((group for group in code.groups() if group), "") if code else ""
     number = int(next(group for group in status.groups() if group)) if status else 0

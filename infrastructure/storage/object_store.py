@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,9 +36,10 @@ from infrastructure.storage.pieces import payload_of, wrong_checksum
 from infrastructure.storage.service import CHECKSUM, Service
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, ListStream, ObjectMeta
 
 _CHECKSUM = re.compile(r"^[0-9a-f]{64}$")
+_PAGE_OBJECTS = 1000
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 
@@ -154,6 +155,39 @@ class ObjectStore:
                 if refusal.trouble != "missing":
                     raise
 
+    def keys(self, prefix: str, sensitivity: Sensitivity) -> Iterator[str]:
+        """See `Store.keys`."""
+        require_zone(sensitivity, self.zone, self.name)
+        return self._keys_below(self._path(prefix.rstrip("/")) if prefix else self._place.prefix)
+
+    def _keys_below(self, path: str) -> Iterator[str]:
+        """A page that breaks off is asked for again, from behind the last key that came."""
+        inside = len(self._place.prefix) + 1 if self._place.prefix else 0
+        last: str | None = None
+        failures = 0
+        with self._told(path, "Listing"):
+            pages = self._pages(path, last)
+            while True:
+                try:
+                    with obstore_refusals():
+                        page = next(pages, None)
+                except RefusedError as refusal:
+                    failures += 1
+                    if refusal.trouble != "unreachable" or failures == self._settings.attempts:
+                        raise
+                    self._pause(failures - 1, refusal)
+                    pages = self._pages(path, last)
+                    continue
+                if page is None:
+                    return
+                failures = 0
+                for meta in page:
+                    last = meta["path"]
+                    yield last[inside:]
+
+    def _pages(self, path: str, after: str | None) -> ListStream[Sequence[ObjectMeta]]:
+        return obstore.list(self._service.objects, path or None, offset=after, chunk_size=_PAGE_OBJECTS)
+
     def check(self, key: str) -> None:
         """Says early what would end a `put`: no way there, no access, no bucket, no links."""
         path = self._path(key)
@@ -200,10 +234,14 @@ class ObjectStore:
             except RefusedError as refusal:
                 if refusal.trouble not in ("busy", "unreachable") or attempt + 1 == self._settings.attempts:
                     raise
-                events().info("store.retry", store=self.name, reason=refusal.trouble)
-                pause_s = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
-                time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+                self._pause(attempt, refusal)
         raise RefusedError("unreachable")
+
+    def _pause(self, attempt: int, refusal: RefusedError) -> None:
+        """Before the next attempt; `attempt` counts from 0."""
+        events().info("store.retry", store=self.name, reason=refusal.trouble)
+        pause_s = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+        time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
 
     def _stored(self, path: str, size_bytes: int, sha256: str) -> StoredObject:
         link, until = self._link(path)

@@ -39,6 +39,17 @@ def store_for(location: str, settings: Settings, **fields: str) -> tuple[Store, 
     return store_at(place, settings), key
 
 
+def prefix_for(location: str, settings: Settings) -> tuple[Store, str]:
+    """The store that holds what lies below an address, and the prefix there; an empty one means all of the store.
+
+    Raises:
+        JobError: `job.location_unsupported`, `job.store_unknown`, `job.store_ambiguous`.
+        StoreSetupError: `store.extra_missing`.
+    """
+    place, prefix = _place(f"{location.rstrip('/')}/", settings, whole=True)
+    return store_at(place, settings), prefix.rstrip("/")
+
+
 def store_at(place: Place, settings: Settings) -> Store:
     """The store of a place."""
     keep_free_bytes = settings.pipeline.keep_free_bytes
@@ -49,8 +60,12 @@ def store_at(place: Place, settings: Settings) -> Store:
 
 def needs_server(job: SwapJob, settings: Settings) -> bool:
     """Whether one of the job's stores is none of the settings', so that only a Prefect block can name it."""
-    named = [location for location in (job.output, *inputs_of(job)) if scheme_of(location) == NAMED]
-    return any(split_named(location)[0] not in settings.stores.named for location in named)
+    return any(is_in_block(location, settings) for location in (job.output, *inputs_of(job)))
+
+
+def is_in_block(location: str, settings: Settings) -> bool:
+    """Whether the address names a store that is none of the settings', so that only a Prefect block can say more."""
+    return scheme_of(location) == NAMED and split_named(location)[0] not in settings.stores.named
 
 
 def check_output(job: SwapJob, settings: Settings) -> None:
@@ -70,14 +85,14 @@ def check_output(job: SwapJob, settings: Settings) -> None:
         store.size_bytes(key)
 
 
-def _place(location: str, settings: Settings) -> tuple[Place, str]:
+def _place(location: str, settings: Settings, *, whole: bool = False) -> tuple[Place, str]:
     if scheme_of(location) != NAMED:
         return find_place(location, settings.stores)
     name, key = split_named(location)
     connection = settings.stores.named.get(name) or _from_block(name)
     if connection is None:
         raise unknown_store(name, settings.stores)
-    if not key:
+    if not key and not whole:
         raise JobError(
             "job.location_unsupported",
             f"{location!r} names a store and no object in it.",

@@ -15,7 +15,6 @@ from infrastructure.campaigns.books import (
     Ending,
     JobState,
     campaign_names,
-    counts_of,
     end_jobs,
     fail_waiting,
     hold_campaign,
@@ -29,8 +28,9 @@ from infrastructure.campaigns.books import (
     take_wheel,
     waiting_routes,
 )
-from infrastructure.campaigns.manifest import Row
+from infrastructure.campaigns.figures import counts_of
 from infrastructure.campaigns.report import report_of, write_report
+from infrastructure.campaigns.rows import Row
 from infrastructure.records.erasing import erase_job, erase_project
 from infrastructure.routing.decide import decide
 from tests.routing.worlds import NOW, canonical, snapshot

@@ -7,6 +7,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from infrastructure.worker import descendants
 from tests.conftest import Program, Up
 from tests.faces import face_clip, portrait
 from tests.servers import asked
+from tests.stores import services
 
 FAST = {"FACEFLOW_CAMPAIGNS__POLL_S": "0.3"}
 
@@ -138,6 +142,56 @@ def kill(up: Up, run_id: str) -> None:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
     assert killed, "the run has no process"
+
+
+@pytest.fixture
+def bucket(campaign: Campaign) -> Iterator[Any]:
+    """A client for the bucket `visitors` with portraits and a target, which a Prefect block names `visitors`."""
+    with services.moto() as url:
+        client = services.s3_client(url)
+        client.create_bucket(Bucket="visitors")
+        for name in ("anna", "ben"):
+            client.upload_file(str(campaign.portrait), "visitors", f"selfies/{name}{campaign.portrait.suffix}")
+        client.put_object(Bucket="visitors", Key="selfies/notes.txt", Body=b"not a portrait")
+        client.upload_file(str(campaign.target), "visitors", f"{campaign.folder.name}.mp4")
+        fields = {"address": "s3://visitors", "endpoint": url, "zone": "private"}
+        fields |= {"access_key_id": services.KEY, "secret_access_key": services.SECRET}
+        code = (
+            f"from infrastructure.blocks.faceflow_store import FaceflowStore as S; S(**{fields}).save('visitors', True)"
+        )
+        environment = {**campaign.program.environment, "PREFECT_API_URL": campaign.api_url}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+        yield client
+
+
+def test_portraits_in_a_store(campaign, bucket):
+    """The store is known by its block alone; given again only a portrait that came meanwhile is rendered."""
+    target = f"store://visitors/{campaign.folder.name}.mp4"
+    command = ("campaign", "run", "--portraits", "store://visitors/selfies", "--target", target)
+    command += ("-o", "store://visitors/out", "--json")
+
+    def made() -> list[str]:
+        return [one["Key"] for one in bucket.list_objects_v2(Bucket="visitors", Prefix="out/").get("Contents", ())]
+
+    def batches() -> int:
+        runs = campaign.api("/flow_runs/filter", {"flows": {"name": {"any_": ["render-batch"]}}})
+        return sum(target in json.dumps(run["parameters"]) for run in runs)
+
+    secret = campaign.folder / "secret.yaml"
+    secret.write_text("sensitivity: restricted")
+    refused = campaign.program(*command, "--defaults", secret, **FAST)
+    assert (refused.exit_code, refused.answer["code"]) == (2, "trust.zone")
+    assert (made(), batches()) == ([], 0)
+
+    done = campaign.program(*command, **FAST)
+    assert (done.exit_code, done.answer["done"]) == (0, 2), done.stderr
+    ending = campaign.portrait.suffix.removeprefix(".")
+    assert made() == [f"out/{name}-{ending}.mp4" for name in ("anna", "ben")]
+    bucket.upload_file(str(campaign.portrait), "visitors", f"selfies/carl.{ending}")
+    again = campaign.program(*command, **FAST)
+    assert (again.exit_code, again.answer["done"]) == (0, 3), again.stderr
+    assert len(made()) == 3
+    assert batches() == 2
 
 
 @pytest.mark.parametrize("options", [(), ("--portraits", "in"), ("--portraits", "in", "--target", "x.mp4")])

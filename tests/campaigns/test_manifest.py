@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import JobError
-from infrastructure.campaigns.manifest import portraits_of, read_manifest
+from infrastructure.campaigns.manifest import read_manifest
 
 CONSENT = {"consent": {"subject": "the visitor", "scope": "a greeting", "reference": "form 7"}}
 
@@ -133,16 +133,3 @@ def test_files_that_cannot_be_read(manifest, name):
     with pytest.raises(JobError) as raised:
         read_manifest(path, CONSENT)
     assert raised.value.code == "job.manifest_unreadable"
-
-
-def test_a_folder_of_portraits(tmp_path):
-    for name in ("anna.jpg", "anna.PNG", "deep/ben.webp", "notes.txt"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    rows = portraits_of(tmp_path / "in", "/v/hello.mp4", tmp_path / "out", {**CONSENT, "frames": 90, "label.kind": "x"})
-    assert [Path(row.job.output).name for row in rows] == ["anna-PNG.mp4", "anna-jpg.mp4", "deep-ben-webp.mp4"]
-    assert {row.job.target for row in rows} == {"/v/hello.mp4"}
-    assert [row.line for row in rows] == [1, 2, 3]
-    assert (rows[0].frames, rows[0].labels) == (90, {"kind": "x"})
-    with pytest.raises(JobError):
-        portraits_of(tmp_path / "out", "/v/hello.mp4", tmp_path / "out", CONSENT)

@@ -72,7 +72,8 @@ def seaweed(folder: Path) -> Iterator[str]:
     arguments += [f"-dir={folder}", "-s3", f"-s3.config={config}", f"-s3.port={ports['s3']}"]
     for name in ("master", "volume", "filer"):
         arguments += [f"-{name}.port={ports[name]}", f"-{name}.port.grpc={free_port()}"]
-    arguments += [f"-s3.port.grpc={free_port()}"]
+    # Catalogues of tables on fixed ports, which a second server on this machine would find taken.
+    arguments += [f"-s3.port.grpc={free_port()}", "-s3.port.lance=0", "-s3.port.iceberg=0"]
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen([weed, "server", *arguments], stdout=log, stderr=log, cwd=folder)
     url = f"http://127.0.0.1:{ports['s3']}"
