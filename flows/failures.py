@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import httpx
@@ -25,7 +26,14 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def reason_of(error: BaseException) -> FaceflowError:
-    """The error that ended the run: threads that were only told to stop are not the reason."""
+    """The error that ended the run: threads that were only told to stop are not the reason.
+
+    Raises:
+        asyncio.CancelledError: the run itself is being ended. SIGTERM that arrives while the event loop waits ends the
+            loop, which cancels the run; what its threads say then must not make a failed run of a crashed one.
+    """
+    if _is_being_cancelled():
+        raise asyncio.CancelledError from error
     leaves = _leaves(error)
     reasons = [leaf for leaf in leaves if not isinstance(leaf, CancelledError)] or leaves
     reason = reasons[0]
@@ -60,6 +68,14 @@ def reason_of(error: BaseException) -> FaceflowError:
 def was_stopped(error: BaseException) -> bool:
     """Whether Ctrl-C or SIGTERM (as Prefect passes it on) ended the run, however deep in a group it arrived."""
     return any(isinstance(leaf, KeyboardInterrupt | TerminationSignal) for leaf in _leaves(error))
+
+
+def _is_being_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

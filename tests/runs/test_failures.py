@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import httpx
@@ -34,6 +35,27 @@ def test_other_errors_get_a_code_and_a_resolution(error: Exception, code: str, r
     assert reason.code == code
     assert reason.resolution
     assert isinstance(reason, RESUMABLE) is resumable
+
+
+async def test_a_run_that_is_being_ended_is_not_one_that_failed() -> None:
+    at_work = asyncio.Event()
+
+    async def job() -> None:
+        try:
+            at_work.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise stopped() from None  # what a thread says that was told to stop
+        except Exception as error:
+            raise reason_of(error) from error
+
+    run = asyncio.create_task(job())
+    await at_work.wait()
+    run.cancel()  # as the end of the event loop does
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert run.cancelled()
 
 
 def test_a_stop_is_seen_inside_groups() -> None:
