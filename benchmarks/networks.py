@@ -47,6 +47,37 @@ def still_models(folder: Path) -> dict[str, str]:
     return {"FACEFLOW_MODELS__FOLDER": str(folder), "FACEFLOW_MODELS__EXTRA": str(catalogue)}
 
 
+def whole_models(folder: Path) -> dict[str, str]:
+    """Fills a models folder with `inswapper` and a still recogniser; the environment that makes faceflow use them."""
+    for name, make in (("inswapper_128", inswapper), ("w600k_r50", _recogniser)):
+        path = folder / name / f"{name}.onnx"
+        path.parent.mkdir(parents=True)
+        make(path)
+    catalogue = folder / "models.toml"
+    catalogue.write_text(
+        """[licence.measured]
+title = "made to measure"
+commercial_ok = true
+[model.inswapper_128]
+kind = "swapper"
+contract = "inswapper"
+template = "arcface_128"
+size_px = 128
+licence = "measured"
+needs = ["w600k_r50"]
+file = { name = "inswapper_128.onnx" }
+[model.w600k_r50]
+kind = "recogniser"
+contract = "arcface"
+template = "arcface_112_v2"
+size_px = 112
+licence = "measured"
+file = { name = "w600k_r50.onnx" }
+"""
+    )
+    return {"FACEFLOW_MODELS__FOLDER": str(folder), "FACEFLOW_MODELS__EXTRA": str(catalogue)}
+
+
 def inswapper(path: Path) -> Path:
     """A network of inswapper_128's shape with random weights: 554 MB."""
     build = _Builder()
@@ -111,14 +142,14 @@ class _Builder:
         return self.node("Add", [self.node("Mul", [normal, scale]), offset])
 
 
-def _recogniser(path: Path) -> None:
+def _recogniser(path: Path) -> Path:
     weights = np.random.default_rng(2).standard_normal((3, 512)).astype(np.float32)
     nodes = [
         helper.make_node("ReduceMean", ["input.1"], ["means"], axes=[2, 3], keepdims=0),
         helper.make_node("MatMul", ["means", "weights"], ["output"]),
     ]
     constants = [numpy_helper.from_array(weights, "weights")]
-    _save(path, nodes, {"input.1": ["N", 3, 112, 112]}, {"output": ["N", 512]}, constants)
+    return _save(path, nodes, {"input.1": ["N", 3, 112, 112]}, {"output": ["N", 512]}, constants)
 
 
 def _save(

@@ -78,6 +78,7 @@ async def swap_video(
     settings = current_settings()
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
+    events().info("run.started", pool=settings.pool.name, zone=str(settings.pool.zone))
     try:
         await asyncio.to_thread(check_output, job, settings)
         async with inputs_here(job, settings) as local_job:

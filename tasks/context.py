@@ -52,10 +52,21 @@ class RunContext:
     engines: Mapping[str, str]
     """Versions of the engines that the job uses, for cache keys."""
     stop: threading.Event = field(default_factory=threading.Event)
+    _begun: dict[str, object] = field(default_factory=dict)
 
     def progress(self, stage: str) -> Progress:
-        """A `Progress` that counts for `stage` and ends it when the run is to stop."""
-        return Progress(lambda frames: self.watcher.advanced(stage, frames), self.stop)
+        """A `Progress` that counts for `stage` and ends it when the run is to stop.
+
+        The first frame of a stage is an event: how long a machine took until it was at work.
+        """
+
+        def advanced(frames: int) -> None:
+            mine = object()
+            if self._begun.setdefault(stage, mine) is mine:
+                events().info("stage.first_frame", stage=stage)
+            self.watcher.advanced(stage, frames)
+
+        return Progress(advanced, self.stop)
 
     async def work(self, stage: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a plain stage function in a thread, with its time told and its events logged."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,7 @@ atexit.register(release_networks)  # before ONNX Runtime's own end, which a sess
 
 
 def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int]) -> Network:
+    begun = time.monotonic()
     file = OnnxFile(path)
     varies = any(None in value.shape[1:] for value in file.inputs)
     if settings.engine.batch == 1 or varies or takes_batches(file):
@@ -191,8 +193,13 @@ def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, in
     else:
         network = _batched(file, sha256, settings)
     network.run(_samples(file, 1, sides_px[1]))  # warm: the first run allocates, searches algorithms, compiles
-    events().debug(
-        "model.loaded", file=path.name, provider=settings.engine.provider, batched=network.batched, sha256=sha256
+    events().info(
+        "model.loaded",
+        file=path.name,
+        provider=settings.engine.provider,
+        batched=network.batched,
+        sha256=sha256,
+        seconds=round(time.monotonic() - begun, 3),
     )
     return network
 
