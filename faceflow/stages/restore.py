@@ -48,7 +48,7 @@ def run_restore(
     with FacesReader(faces.file.path) as reader:
         description = {**reader.description, "restorer": restorer.name, "restorer_version": restorer.version}
         with FacesWriter(path, description) as writer:
-            for faces_together in _batched(reader, settings.engine.batch):
+            for faces_together in _batched(reader, settings.engine.faces_at_once):
                 for face in _restored(restorer, faces_together, job.swap.restore_blend):
                     # Nobody looks at the surroundings any more.
                     writer.write(trimmed(face))

@@ -87,7 +87,7 @@ def run_swap(
         identities,
         make_maskers(job.swap, settings),
         make_restorer(job.swap.restorer, job.swap, settings),
-        settings.engine.batch,
+        settings.engine.faces_at_once,
     )
     path = directory / f"swap-{segment.number:05d}.faces"
     description = {"engine": swapper.name, "engine_version": swapper.version, "analyser": analyser.name}

@@ -277,7 +277,7 @@ def engine_versions(
             versions["insightface"] = version("insightface")
         for name in dict.fromkeys((*looking, *_published_names(options, settings))):
             versions[f"model.{name}"] = models_digest(name, settings)
-            versions["provider"] = f"{settings.engine.provider}, {settings.engine.batch} at once"
+            versions["provider"] = f"{settings.engine.provider}, {settings.engine.faces_at_once} at once"
             versions["onnxruntime"] = str(onnxruntime().__version__)
     return versions
 

@@ -124,6 +124,31 @@ def test_a_batch_through_a_file_of_one_equals_single_runs(tmp_path, held_shape):
     np.testing.assert_allclose(network.run(inputs)[0], alone(path, inputs), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("takes_more", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_no_more_go_through_at_once_than_the_settings_say(tmp_path, monkeypatch, takes_more, batch):
+    path = tmp_path / "a.onnx"
+    if takes_more:
+        shape = ["N", 3, 4, 4]
+        save(path, [node("Neg", ["target"], "output")], [value("target", shape)], [value("output", shape)])
+    else:
+        styled(path)
+    network = open_network(path, "a", settings(batch=batch))
+    inputs = {"target": feeds(5, 4)["target"]} if takes_more else feeds(5)
+    counts, run = [], network._run
+    monkeypatch.setattr(network, "_run", lambda cast, *more: counts.append(len(cast["target"])) or run(cast, *more))
+    (made,) = network.run(inputs, reuse=True)
+    assert counts == ([1] * 5 if batch == 1 else [2, 2, 1])
+    expected = -inputs["target"] if takes_more else alone(path, inputs)
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-5)
+
+
+def test_how_many_faces_go_at_once_is_the_providers_business_until_it_is_said():
+    assert EngineSettings().faces_at_once == 1
+    assert EngineSettings(provider="cuda").faces_at_once == EngineSettings(provider="tensorrt").faces_at_once == 4
+    assert EngineSettings(batch=3).faces_at_once == EngineSettings(provider="cuda", batch=3).faces_at_once == 3
+
+
 def test_a_network_that_mixes_pictures_runs_them_one_by_one(tmp_path):
     path = styled(tmp_path / "a.onnx", folded=True)
     network = open_network(path, "a", settings(batch=4))

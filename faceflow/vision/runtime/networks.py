@@ -53,17 +53,24 @@ _PROOF = 2
 class Network:
     """One network, loaded. Safe to share between threads.
 
+    Args:
+        file: the model file.
+        session: ONNX Runtime's.
+        batched: whether several pictures can go through at once; otherwise they go one by one.
+        most: how many at once.
+
     Attributes:
         inputs, outputs: what the file says of them.
-        batched: whether a batch goes through at once; otherwise its pictures go one by one.
+        batched: as given.
     """
 
-    def __init__(self, file: OnnxFile, session: Any, batched: bool) -> None:
+    def __init__(self, file: OnnxFile, session: Any, batched: bool, most: int) -> None:
         self._file = file  # the weights lie in its mapping
         self._session = session
         self.inputs = file.inputs
         self.outputs = file.outputs
         self.batched = batched
+        self._most = most
         self._sides_vary = any(None in value.shape[1:] for value in file.inputs)
 
     @property
@@ -88,13 +95,14 @@ class Network:
         cast = {value.name: _cast(feeds[value.name], value) for value in self.inputs}
         per_picture = [value.name for value in self.inputs if is_per_picture(value)]
         count = max((len(cast[name]) for name in per_picture), default=1)
-        if count == 1 or self.batched:
+        together = self._most if self.batched else 1
+        if count <= together:
             return self._run(cast, reuse)
-        one_by_one = [
-            self._run({name: array[n : n + 1] if name in per_picture else array for name, array in cast.items()})
-            for n in range(count)
+        parts = [
+            self._run({name: array[n : n + together] if name in per_picture else array for name, array in cast.items()})
+            for n in range(0, count, together)
         ]
-        return [np.concatenate(parts) for parts in zip(*one_by_one, strict=True)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def last_initializer(self) -> NDArray[Any] | None:
         """The last constant of the graph."""
@@ -187,9 +195,10 @@ atexit.register(release_networks)  # before ONNX Runtime's own end, which a sess
 def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int]) -> Network:
     begun = time.monotonic()
     file = OnnxFile(path)
-    varies = any(None in value.shape[1:] for value in file.inputs)
-    if settings.engine.batch == 1 or varies or takes_batches(file):
-        network = Network(file, _session(file, None, sha256, settings, sides_px), takes_batches(file) and not varies)
+    varies, most = any(None in value.shape[1:] for value in file.inputs), settings.engine.faces_at_once
+    if most == 1 or varies or takes_batches(file):
+        session = _session(file, None, sha256, settings, sides_px)
+        network = Network(file, session, takes_batches(file) and not varies, most)
     else:
         network = _batched(file, sha256, settings)
     network.run(_samples(file, 1, sides_px[1]))  # warm: the first run allocates, searches algorithms, compiles
@@ -206,9 +215,9 @@ def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, in
 
 def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
     """The network with a symbolic number of pictures, if it then does what it did before; else as it is."""
-    external = settings.engine.provider != "tensorrt"
+    external, most = settings.engine.provider != "tensorrt", settings.engine.faces_at_once
     try:
-        network = Network(file, _session(file, batched_graph(file, external=external), sha256, settings), True)
+        network = Network(file, _session(file, batched_graph(file, external=external), sha256, settings), True, most)
         samples = _samples(file, _PROOF)
         together = network.run(samples)
         network.batched = False
@@ -221,7 +230,7 @@ def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
             raise
         why = error.message
     events().info("model.one_by_one", file=file.path.name, why=why)
-    return Network(file, _session(file, None, sha256, settings), False)
+    return Network(file, _session(file, None, sha256, settings), False, most)
 
 
 def _session(
@@ -238,7 +247,7 @@ def _session(
         compiled = compiled_folder(root, sha256, device_name(wanted.device_id), versions())
         compiled.mkdir(parents=True, exist_ok=True)
         opened = {value.name: value.shape[1:] for value in file.inputs if is_per_picture(value)}
-        batch = 1 if any(None in value.shape[1:] for value in file.inputs) else wanted.batch
+        batch = 1 if any(None in value.shape[1:] for value in file.inputs) else wanted.faces_at_once
         shapes = tensorrt_shapes(opened if graph is not None else open_sides(file.inputs), batch, sides_px)
     _limit_memory(runtime, wanted)
     options = session_options(runtime, wanted, file.path.parent)
