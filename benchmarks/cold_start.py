@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from benchmarks.material import face_clip, portrait
 from benchmarks.networks import whole_models
+from benchmarks.server import ask
 from faceflow.settings import PathSettings, ServerSettings, Settings
 from infrastructure.pools.environment import ENGINE_COMMAND
 from infrastructure.server.environment import client_environment
@@ -62,13 +61,10 @@ def started_run(api_url: str, folder: Path, engine: str, number: int) -> tuple[s
         "swap": {"engine": engine},
         "consent": {"subject": "Eileen Collins", "scope": "a benchmark", "reference": "NASA S93-45481"},
     }
-    deployment = httpx.get(f"{api_url}/deployments/name/swap-video/cold", timeout=60, trust_env=False).json()
+    deployment = ask("GET", f"{api_url}/deployments/name/swap-video/cold")
     body = {"state": {"type": "PENDING"}, "parameters": {"job": job}}
-    made = httpx.post(
-        f"{api_url}/deployments/{deployment['id']}/create_flow_run", json=body, timeout=60, trust_env=False
-    )
-    made.raise_for_status()
-    return made.json()["id"], output
+    made = ask("POST", f"{api_url}/deployments/{deployment['id']}/create_flow_run", body)
+    return made["id"], output
 
 
 def measured(api_url: str, folder: Path, engine: str, number: int, environment: dict[str, str]) -> dict[str, float]:
