@@ -91,10 +91,10 @@ def test_a_provider_that_is_not_there_ends_the_command_at_once(offline_program, 
     assert "onnxruntime-gpu" in done.answer["resolution"]
     assert not [event for event in done.events if event["event"] in {"model.loaded", "stage.started"}]
     assert not (tmp_path / "out.mp4").exists()
-    assert seconds < 3, seconds
+    assert seconds < 8, seconds  # it takes 2, and to CPU time, too, a very busy machine adds as much again
 
 
 def cpu_seconds() -> float:
-    """Of the commands that have ended. A quiet machine takes no longer; a busy one must not fail the test."""
+    """Of the commands that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
