@@ -14,7 +14,7 @@ import structlog
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 from pydantic import ValidationError
 
 from faceflow.errors import FaceflowError
@@ -36,6 +36,7 @@ CHANGED_KEY = "reconciled-jobs"
 SIGNALS_KEY = "signals"
 _LOOK_BACK_S = 86_400.0
 """How far back lost runs of `dispatch` are looked for."""
+_ENDED = "It was asked to end, and nothing was heard of it any more."
 _LOST = "Its heartbeat was not heard any more: the machine or the process is gone."
 
 
@@ -135,13 +136,19 @@ async def _take_in(control: Control) -> None:
 
 
 async def _mark_lost(control: Control) -> None:
-    """Tells the server of runs that are silent; where an automation does that too, nothing is left to do here."""
+    """Tells the server of runs that are silent; where an automation does that too, nothing is left to do here.
+
+    A run that was asked to end and is silent has ended: the loser of a race may have been about to finish, and then
+    nobody else says so.
+    """
     limit = timedelta(seconds=control.settings.routing.silence_s)
     running: list[FlowRun] = await running_of(control.client, FOLLOWED_FLOWS)
     for run in await silent_runs(control.client, running, limit):
         if run.state_type is StateType.RUNNING:
             await control.client.set_flow_run_state(run.id, Crashed(message=_LOST), force=True)
             events().warning("run.silent", flow_run_id=str(run.id))
+        elif run.state_type is StateType.CANCELLING:
+            await control.client.set_flow_run_state(run.id, Cancelled(message=_ENDED), force=True)
 
 
 def _row_of(report: SourceReport) -> dict[str, object]:

@@ -87,11 +87,11 @@ async def artifact_rows(client: PrefectClient, run_id: UUID, key: str) -> dict[s
 
 
 async def running_of(client: PrefectClient, flows: Sequence[str]) -> list[FlowRun]:
-    """Runs of these flows that are running."""
+    """Runs of these flows that are running, or were asked to end."""
     return await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
         flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])),
         ),
     )
 

@@ -20,6 +20,7 @@ from flows.artifacts import FAILURE_KEY, PROGRESS_KEY
 from flows.dispatching.control import Control, now
 from flows.dispatching.known import KnownMedia, facts_of
 from flows.dispatching.placing import current, place_next
+from flows.losses import why_lost
 from flows.racing import STOPPED
 from flows.runs import artifact_rows, artifact_value, cancel_run, has_ended, read_runs
 from infrastructure.records.requests import Request, RequestState, change
@@ -42,6 +43,7 @@ async def follow_up(control: Control, request: Request) -> Request:
         The request as it is now: placed still, or again as a later attempt; done, failed or cancelled; or held,
         refused, waiting for approval as a later attempt.
     """
+    await _explain_losses(control, request)
     runs = await _runs(control, request)
     there = await read_runs(control.client, [UUID(run.flow_run_id) for run in runs if run.flow_run_id])
     for run in runs:
@@ -88,6 +90,21 @@ async def _runs(control: Control, request: Request) -> list[Run]:
     return [run for run in found if run.attempt == request.attempt and not run.part]
 
 
+async def _explain_losses(control: Control, request: Request) -> None:
+    """Keeps what the clouds have said meanwhile of runs that were lost."""
+    kept = await asyncio.to_thread(runs_of, control.database, request.job_id)
+    silent = {UUID(run.flow_run_id): run for run in kept if _is_unexplained(run) and run.flow_run_id}
+    for run_id, found in (await read_runs(control.client, list(silent))).items():
+        run = silent[run_id]
+        reason = await why_lost(control.client, found)
+        told = partial(end_run, control.database, run.key, run.state, run.ended_at or now(), reason=reason)
+        await asyncio.to_thread(told)
+
+
+def _is_unexplained(run: Run) -> bool:
+    return run.state is RunState.LOST and run.reason is None
+
+
 async def _book(control: Control, run: Run, found: FlowRun | None) -> None:
     """Keeps how far a run came."""
     key = run.key
@@ -102,12 +119,15 @@ async def _book(control: Control, run: Run, found: FlowRun | None) -> None:
 
 async def _book_end(control: Control, key: RunKey, found: FlowRun) -> None:
     state = _ENDS[found.state_type or StateType.CRASHED]
-    code = None
+    code = reason = None
     if state is RunState.FAILED:
         code = (await artifact_rows(control.client, found.id, FAILURE_KEY)).get("code")
+    elif state is RunState.LOST:
+        reason = await why_lost(control.client, found)
     seconds = 0.0 if found.start_time is None else max(found.total_run_time.total_seconds(), 0.0)
     ended: datetime = found.end_time or now()
-    await asyncio.to_thread(end_run, control.database, key, state, ended, gpu_s=seconds, error_code=code)
+    told = partial(end_run, control.database, key, state, ended, gpu_s=seconds, error_code=code, reason=reason)
+    await asyncio.to_thread(told)
 
 
 async def _shards_of(control: Control, request: Request, run: Run) -> list[Run]:
@@ -149,7 +169,7 @@ async def _why_failed(control: Control, runs: list[Run]) -> str:
             rows = await artifact_rows(control.client, UUID(run.flow_run_id), FAILURE_KEY)
             if "message" in rows:
                 return f"{rows['message']} [{rows.get('code', '')}]"
-    return "; ".join(f"{run.state} on {run.pool}" for run in runs)
+    return "; ".join(f"{run.state} on {run.pool}{f', {run.reason}' if run.reason else ''}" for run in runs)
 
 
 async def _progress(control: Control, request: Request, runs: list[Run]) -> JobProgress:

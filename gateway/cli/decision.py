@@ -104,7 +104,8 @@ def _show_runs(runs: list[Run]) -> None:
     screen = result_console()
     table = Table("attempt", "pool", "state", "began", "GPU-s", "by table", "USD", box=None, padding=(0, 2, 0, 0))
     for run in runs:
-        state = f"{run.state} ({run.error_code})" if run.error_code else str(run.state)
+        said = run.error_code or run.reason
+        state = f"{run.state} ({said})" if said else str(run.state)
         table.add_row(
             str(run.attempt),
             escape(f"{run.pool} {run.part}".rstrip()),

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from infrastructure.database.columns import Usd, UtcMoment
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """Name of the newest migration."""
 
 STANDING = "always"
@@ -160,6 +160,8 @@ class RunRow(Base):
     price_usd_per_gpu_hour: Mapped[Decimal | None]
     cost_usd: Mapped[Decimal | None]
     error_code: Mapped[str | None] = mapped_column(String(80))
+    reason: Mapped[str | None] = mapped_column(Text)
+    """Why it was lost, in words."""
 
 
 class RequestRow(Base):

@@ -72,6 +72,8 @@ class Run(RunKey):
     price_usd_per_gpu_hour: Decimal | None
     cost_usd: Decimal | None
     error_code: str | None
+    reason: str | None = None
+    """Why it was lost, as far as anybody said."""
 
     @property
     def key(self) -> RunKey:
@@ -151,6 +153,7 @@ def end_run(
     gpu_s: float | None = None,
     cost_usd: Decimal | None = None,
     error_code: str | None = None,
+    reason: str | None = None,
 ) -> Run:
     """Keeps how a run ended. What was told first stays; only what was not known yet is filled in.
 
@@ -161,6 +164,7 @@ def end_run(
         gpu_s: seconds that it held a GPU; by default the time since it started.
         cost_usd: what it cost; by default GPU-seconds at the price that was kept when it was submitted.
         error_code: of what failed.
+        reason: why it was lost, in words.
 
     Raises:
         JobError: `job.unknown_run`.
@@ -172,6 +176,7 @@ def end_run(
         if row.ended_at is None:
             row.state, row.ended_at = state.value, at
         row.error_code = row.error_code or error_code
+        row.reason = row.reason or reason
         if row.gpu_s is None:
             row.gpu_s = gpu_s if gpu_s is not None or row.started_at is None else _seconds(row)
         if row.cost_usd is None:

@@ -1,0 +1,112 @@
+"""Why a run was lost: what ECS and Kubernetes said of its task or pod, in words, and kept with the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.plugins import load_prefect_collections
+from prefect.states import Crashed
+
+from flows.losses import why_lost
+from infrastructure.database.database import Database
+from infrastructure.pools.ecs_events import FLOW_RUN_TAG, TASK_STOPPED, stopped_event, tell_why_stopped
+from infrastructure.records.runs import RunState, end_run, runs_of, submit_run
+from tests.routing.worlds import NOW, canonical, job
+
+TASK = {"taskArn": "arn:aws:ecs:us-east-1:1:task/faceflow/1", "lastStatus": "STOPPED"}
+SPOT = {"stopCode": "SpotInterruption", "stoppedReason": "Your Spot Task was interrupted."}
+
+
+class Server:
+    """A Prefect server that was told these events."""
+
+    def __init__(self, *events: dict[str, Any]) -> None:
+        self.events = events
+        self.asked: list[dict[str, Any]] = []
+
+    async def request(self, method: str, path: str, json: dict[str, Any]) -> Server:
+        assert (method, path) == ("POST", "/events/filter")
+        self.asked.append(json["filter"])
+        return self
+
+    def json(self) -> dict[str, Any]:
+        return {"events": list(self.events)}
+
+
+def lost_run(ago_s: float = 1.0) -> FlowRun:
+    ended = datetime.now(UTC) - timedelta(seconds=ago_s)
+    state = Crashed(message="The process was ended by SIGTERM.")
+    return FlowRun(id=uuid4(), flow_id=uuid4(), name="run", state=state, end_time=ended, expected_start_time=ended)
+
+
+def said_of(run: FlowRun, *events: dict[str, Any]) -> str | None:
+    server = Server(*events)
+    said = asyncio.run(why_lost(server, run))  # type: ignore[arg-type]
+    assert [one["any_resource"]["id"] for one in server.asked] == [[f"prefect.flow-run.{run.id}"]]
+    return said
+
+
+def of_task(**detail: Any) -> dict[str, Any]:
+    run_id = str(uuid4())
+    event = stopped_event({"detail": TASK | detail}, {FLOW_RUN_TAG: run_id})
+    assert event.resource.id == f"prefect.flow-run.{run_id}"
+    return {"event": event.event, "resource": dict(event.resource.root), "payload": event.payload}
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        (
+            {**SPOT, "containers": [{"name": "faceflow", "exitCode": 143}]},
+            "Spot took its machine back (ECS: SpotInterruption: Your Spot Task was interrupted; "
+            "faceflow exited with 143)",
+        ),
+        (
+            {"stopCode": "EssentialContainerExited", "containers": [{"name": "faceflow", "exitCode": 137}]},
+            "its process ended (ECS: EssentialContainerExited; faceflow exited with 137)",
+        ),
+        (
+            {"stopCode": "TaskFailedToStart", "stoppedReason": "CannotPullContainerError: no such image"},
+            "its task could not start (ECS: TaskFailedToStart: CannotPullContainerError: no such image)",
+        ),
+        ({"containers": [{"name": "faceflow"}]}, "its task stopped (ECS: )"),
+    ],
+)
+def test_what_ecs_said(detail: dict[str, Any], words: str) -> None:
+    assert said_of(lost_run(), of_task(**detail)) == words
+
+
+def test_what_kubernetes_said() -> None:
+    pod = {"event": "prefect.kubernetes.pod.evicted", "resource": {"kubernetes.reason": "OOMKilled"}, "payload": {}}
+    assert said_of(lost_run(), pod) == "it needed more memory than its limit (Kubernetes: OOMKilled)"
+
+
+def test_the_clouds_words_are_waited_for_and_then_prefects_are_taken() -> None:
+    assert said_of(lost_run(ago_s=5)) is None
+    assert said_of(lost_run(ago_s=600)) == "The process was ended by SIGTERM"
+
+
+def test_prefects_workers_load_the_listener() -> None:
+    load_prefect_collections()
+    from prefect_aws.observers.ecs import ecs_observer
+
+    listening = [one for one in ecs_observer.event_handlers["task"] if one.handler is tell_why_stopped]
+    [ours] = listening
+    assert ours.filters["last_status"].is_match("STOPPED")
+    assert not ours.filters["last_status"].is_match("RUNNING")
+    assert not ours.filters["tags"].is_match({"other": "task"})
+
+
+def test_the_reason_is_kept_with_the_attempt_and_the_first_one_stays(database: Database) -> None:
+    run = submit_run(database, job(id="job-1"), canonical()[1].by_name["aws-g4dn-spot"], NOW)
+    end_run(database, run.key, RunState.LOST, NOW)
+    end_run(database, run.key, RunState.LOST, NOW, reason="Spot took its machine back")
+    end_run(database, run.key, RunState.LOST, NOW, reason="nobody knows")
+    [kept] = runs_of(database, "job-1")
+    assert (kept.state, kept.reason) == (RunState.LOST, "Spot took its machine back")
+    assert TASK_STOPPED.startswith("faceflow.")
