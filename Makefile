@@ -17,7 +17,7 @@ export PYTHON SOURCE TARGET OUT
 
 python := .venv/bin/python
 
-.PHONY: help setup develop demo up test test-full test-manifests lint bench quality wheel image test-image clean
+.PHONY: help setup develop demo up test test-full test-cloud test-cloud-full test-manifests lint bench quality wheel image test-image clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
@@ -35,7 +35,7 @@ up: setup  ## server, worker and deployments, until Ctrl-C
 	@.venv/bin/faceflow up
 
 # A Prefect server for each group: the workers, schedules and automations of one do not keep the next one's busy.
-test_groups := "tests --ignore=tests/commands --ignore=tests/ui --ignore=tests/campaigns --ignore=tests/dispatch" \
+test_groups := "tests --ignore=tests/commands --ignore=tests/ui --ignore=tests/campaigns --ignore=tests/dispatch --ignore=tests/cloud" \
 	"tests/commands tests/ui" "tests/campaigns" "tests/dispatch"
 in_groups = failed=0; for group in $(test_groups); do \
 	$(python) -m pytest $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
@@ -45,6 +45,12 @@ test: develop  ## the tests
 
 test-full: develop  ## the tests with the long matrices
 	@$(call in_groups,)
+
+test-cloud: develop  ## jobs on a hybrid cloud of one machine: Kubernetes and AWS stand-ins, real Prefect (docs/faults.md)
+	@$(python) -m pytest tests/cloud -m "not full" $(ARGS)
+
+test-cloud-full: develop  ## the same with every fault; writes the table of docs/faults.md
+	@$(python) -m pytest tests/cloud $(ARGS)
 
 test-manifests: develop  ## what is shipped for clusters and clouds: schemas, rights, network policies (no cluster needed)
 	@$(python) -m pytest tests/manifests tests/pools/test_templates.py $(ARGS)

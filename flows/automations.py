@@ -48,8 +48,12 @@ def lost_runs(dispatcher: str, flows: list[str], reconcile: UUID) -> AutomationC
     )
 
 
-def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta) -> AutomationCore:
-    """Marks a run as crashed whose heartbeat was not heard for `silence`, and which has not ended."""
+def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta, reconcile: UUID) -> AutomationCore:
+    """Starts the deployment `reconcile`, which marks lost runs, when no heartbeat was heard for `silence`.
+
+    The server could mark the run itself, but it looks at events only: the last heartbeat of a process that gave its run
+    back may come after that, and a run that waits for its next machine would be lost.
+    """
     return AutomationCore(
         name=f"faceflow {dispatcher}: silent runs are lost",
         description="The machine or the process of such a run is gone; the server would show it as running for ever.",
@@ -63,11 +67,7 @@ def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta) 
             threshold=1,
             within=silence,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, name=None, message="Its heartbeat was not heard any more.", force=False
-            )
-        ],
+        actions=[RunDeployment(source="selected", deployment_id=reconcile, parameters={}, job_variables=None)],
     )
 
 

@@ -120,6 +120,6 @@ def dispatcher_automations(
     return (
         image_is_replicated(dispatcher, ids[replicate_images.name]),
         lost_runs(dispatcher, [swap_video.name, dispatch.name], ids[reconcile.name]),
-        silent_runs_are_lost(dispatcher, work, timedelta(seconds=settings.routing.silence_s)),
+        silent_runs_are_lost(dispatcher, work, timedelta(seconds=settings.routing.silence_s), ids[reconcile.name]),
         runs_that_do_not_start(dispatcher, work, timedelta(seconds=start_s)),
     )

@@ -31,7 +31,7 @@ from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
 from infrastructure.records.requests import Request, RequestState, find_request, remember, requests_in
 from infrastructure.signals import SourceReport
 
-FOLLOWED_FLOWS = ("swap-video", "swap-shard")
+FOLLOWED_FLOWS = ("swap-video", "swap-shard", "render-batch")
 CHANGED_KEY = "reconciled-jobs"
 SIGNALS_KEY = "signals"
 _LOOK_BACK_S = 86_400.0
@@ -136,7 +136,7 @@ async def _take_in(control: Control) -> None:
 
 
 async def _mark_lost(control: Control) -> None:
-    """Tells the server of runs that are silent; where an automation does that too, nothing is left to do here.
+    """Tells the server of runs that are silent.
 
     A run that was asked to end and is silent has ended: the loser of a race may have been about to finish, and then
     nobody else says so.

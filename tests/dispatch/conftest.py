@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -25,67 +23,20 @@ from infrastructure.worker import descendants, local_worker
 from tests.conftest import ROOT, Program
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
 from tests.faces import face_clip, portrait
-from tests.servers import asked
+from tests.prefect_api import PrefectApi, run_in_prefect, until
 
 HERE = Path(__file__).parent
 DISPATCHER = "zones-dispatcher"
 ZONES = {"isolated-zone": Zone.ISOLATED, "private-zone": Zone.PRIVATE, "public-zone": Zone.PUBLIC}
 T = TypeVar("T")
-FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-PATIENCE_S = 240.0
 
 
 @dataclass
-class Zones:
-    """The pools, the server, and how to ask it."""
+class Zones(PrefectApi):
+    """The pools and the server."""
 
     folder: Path
-    api_url: str
-    environment: dict[str, str]
     supervisors: dict[str, int] = field(default_factory=dict)
-
-    def api(self, method: str, path: str, **body: Any) -> Any:
-        return self.ask(method, path, body or None)
-
-    def ask(self, method: str, path: str, body: Any) -> Any:
-        answer = asked(method, f"{self.api_url}{path}", body if body is not None or method == "GET" else {})
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    def run(self, run_id: str) -> dict[str, Any]:
-        return self.api("GET", f"/flow_runs/{run_id}")
-
-    def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        return self.api("POST", "/flow_runs/filter", sort="EXPECTED_START_TIME_ASC", **filters)
-
-    def start(self, deployment: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """A custom run, as the UI asks for it."""
-        flow, name = deployment.split("/")
-        found = self.api("GET", f"/deployments/name/{flow}/{name}")
-        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters, "enforce_parameter_schema": True}
-        return self.api("POST", f"/deployments/{found['id']}/create_flow_run", **body)
-
-    def wait(self, run_id: str) -> dict[str, Any]:
-        """The run when it has ended."""
-        return until(lambda: run if (run := self.run(run_id))["state_type"] in FINAL else None)
-
-    def dispatch(self, job: dict[str, Any], kind: str = "", **more: Any) -> dict[str, Any]:
-        """Gives a job to the dispatcher as the UI does, and what it answered, when it has."""
-        known = {"labels": {"kind": kind} if kind else {}, "frames": 120, "duration_s": 4.0}
-        run = self.start(f"dispatch/{DISPATCHER}", {"job": job, "known": known} | more)
-        return self.answer(self.wait(run["id"]))
-
-    def answer(self, run: dict[str, Any]) -> dict[str, Any]:
-        """What a run of `dispatch` answered."""
-        assert run["state_type"] == "COMPLETED", run["state"]
-        rows = {row["what"]: row["value"] for row in self.artifact(run["id"], "dispatch-decision")}
-        return json.loads(rows["record"])
-
-    def artifact(self, run_id: str, key: str) -> list[dict[str, Any]]:
-        """Rows of a table artifact of the run."""
-        wanted = {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [key]}}
-        found = self.api("POST", "/artifacts/filter", artifacts=wanted, sort="CREATED_DESC", limit=1)
-        return json.loads(found[0]["data"]) if found else []
 
     def events(self, pool: str) -> list[dict[str, Any]]:
         """What the pool's worker and its jobs have logged."""
@@ -102,15 +53,6 @@ class Zones:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
         assert killed, "the run has no process"
-
-
-def until(condition: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
-    """What `condition` gives as soon as it gives something."""
-    deadline = time.monotonic() + patience_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.2)
-    return found
 
 
 def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
@@ -140,7 +82,7 @@ def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("zones")
     record = running_server(Settings(paths=PathSettings(state=shared_state, scratch=folder)))
     assert record is not None
-    zones = Zones(folder, record.api_url, {})
+    zones = Zones(record.api_url, DISPATCHER, folder)
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in [name for name in os.environ if name.startswith(("FACEFLOW_", "PREFECT_"))]:
@@ -169,20 +111,7 @@ async def _register() -> None:
 
 def in_prefect(zones: Zones, function: Callable[[], Awaitable[T]]) -> T:
     """Runs a coroutine in this process, as on the dispatcher's machine, against the suite's server."""
-    environment = pool_environment(zones.folder, DISPATCHER, zones.api_url)
-    (zones.folder / DISPATCHER / "state" / "prefect").mkdir(parents=True, exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
-
-        # Prefect reads the environment once, and another test of this process may have imported it already.
-        with temporary_settings({PREFECT_API_URL: zones.api_url, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
-            current_settings.cache_clear()
-            try:
-                return asyncio.run(function())
-            finally:
-                current_settings.cache_clear()
+    return run_in_prefect(pool_environment(zones.folder, DISPATCHER, zones.api_url), function)
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.plugins import load_prefect_collections
-from prefect.states import Crashed
+from prefect.states import Cancelling, Crashed, Running
 
+from faceflow.settings import Settings
+from flows.automations import silent_runs_are_lost
 from flows.losses import why_lost
+from flows.reconcile import _mark_lost
 from infrastructure.database.database import Database
 from infrastructure.pools.ecs_events import FLOW_RUN_TAG, TASK_STOPPED, stopped_event, tell_why_stopped
 from infrastructure.records.runs import RunState, end_run, runs_of, submit_run
@@ -110,3 +114,35 @@ def test_the_reason_is_kept_with_the_attempt_and_the_first_one_stays(database: D
     [kept] = runs_of(database, "job-1")
     assert (kept.state, kept.reason) == (RunState.LOST, "Spot took its machine back")
     assert TASK_STOPPED.startswith("faceflow.")
+
+
+class Marking(Server):
+    """A server on which two runs have been silent for ten minutes: one in work, one that was asked to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        since = datetime.now(UTC) - timedelta(minutes=10)
+        states = (Running(timestamp=since), Cancelling(timestamp=since))
+        self.runs = [lost_run().model_copy(update={"state": one, "state_type": one.type}) for one in states]
+        self.marked: list[tuple[Any, StateType]] = []
+
+    async def read_flow_runs(self, **_filters: Any) -> list[FlowRun]:
+        return self.runs
+
+    async def set_flow_run_state(self, run_id: Any, state: Any, force: bool) -> None:
+        assert force
+        self.marked.append((run_id, state.type))
+
+
+def test_a_silent_run_is_lost_and_one_that_was_asked_to_end_has_ended() -> None:
+    server = Marking()
+    control = SimpleNamespace(client=server, settings=Settings())
+    asyncio.run(_mark_lost(control))  # type: ignore[arg-type]
+    running, cancelling = server.runs
+    assert server.marked == [(running.id, StateType.CRASHED), (cancelling.id, StateType.CANCELLED)]
+
+
+def test_silence_is_looked_into_before_a_run_is_marked() -> None:
+    reconcile = uuid4()
+    [action] = silent_runs_are_lost("dispatch", ["swap-video"], timedelta(seconds=90), reconcile).actions
+    assert (action.type, action.deployment_id) == ("run-deployment", reconcile)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
+SLOW_S = 4.0
 SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>less, please</Message></Error>'
 _SIGNED = "AWS4-HMAC-SHA256 Credential=stand-in/20270101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "expect"}
@@ -26,7 +27,8 @@ class Fault:
     Attributes:
         pattern: regular expression.
         action: `status`, `cut_request` (half of the body is read and the connection dropped), `cut_response` (half of
-            the answer is sent), `lose_answer` (the service does it, nobody hears of it), `hang` (until released).
+            the answer is sent), `lose_answer` (the service does it, nobody hears of it), `hang` (until released),
+            `slow` (each answer comes `SLOW_S` later).
         times: how many requests; more pass unharmed.
         after: matching requests that pass before.
         body: of `status`.
@@ -93,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         if action == "status" and fault is not None:
             self._answer(fault.status, [("Content-Type", "application/xml")], fault.body)
             return
+        if action == "slow":
+            proxy.release.wait(SLOW_S)
         status, headers, answer = self._forward(body)
         if action == "lose_answer":
             self._drop()

@@ -1,0 +1,331 @@
+"""Faults that hit a job of the cloud in a chosen moment, and what is found when it has ended.
+
+A fault waits for a moment in the job's own log (`stage.started`, `stage.finished`): the container is stopped in that
+very moment (SIGSTOP), the fault happens, and it goes on or is no more. What was published before is noted, so that it
+can be told which segments were done again without need.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from faceflow.zones import Zone
+from infrastructure.budgets.limits import standing
+from infrastructure.budgets.model import Reservation
+from infrastructure.database.database import Database
+from infrastructure.records.requests import Request
+from infrastructure.records.runs import Run
+from tests.cloud.cloud import AWS, AZURE, PRIVATE, Cloud
+from tests.cloud.containers import Container, Event, Trap
+from tests.dispatch.jobs import SEGMENTS
+from tests.stores.proxy import Fault as ProxyFault
+
+MOMENT_S = 240.0
+"""How long a job may take to come to its moment."""
+Action = Callable[[Cloud, Container, str], None]
+"""What happens to the container of the job whose result has that name."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A line of a job's log. Without `event` it is as soon as the container runs."""
+
+    event: str = ""
+    stage: str = ""
+    segment: int | None = None
+
+    def fits(self, _container: Container, said: Event) -> bool:
+        return (
+            said["event"] == self.event
+            and said.get("stage", "") == self.stage
+            and (self.segment is None or said.get("segment") == self.segment)
+        )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the table.
+
+    Attributes:
+        attempts: which the job takes, as the dispatcher counts.
+        containers: that it takes; more than attempts where a run goes back into its queue.
+        alone: whether it disturbs every job, so that no other may run.
+        reason: part of what the record says of the attempt that was lost.
+        prepare: called with the run's id before a container can have been started.
+    """
+
+    name: str
+    pool: str
+    moment: Moment
+    action: Action
+    attempts: int = 2
+    containers: int = 2
+    alone: bool = False
+    reason: str = ""
+    prepare: Callable[[Cloud, str], None] | None = None
+
+    @property
+    def slug(self) -> str:
+        return "".join(letter if letter.isalnum() else "-" for letter in self.name.lower()).strip("-")[:60]
+
+
+@dataclass
+class Outcome:
+    """What became of the job."""
+
+    fault: Fault
+    request: Request
+    runs: list[Run]
+    money: list[Reservation]
+    seconds: float
+    containers: list[Container]
+    published: set[int]
+    same_bytes: bool
+    spent_once: bool
+    left_in_scratch: list[str]
+    left_in_exchange: list[str]
+
+    @property
+    def done_again(self) -> list[int]:
+        """Segments that were composed more than once."""
+        composed = [event["segment"] for one in self.containers for event in one.finished("compose")]
+        return sorted({number for number in composed if composed.count(number) > 1})
+
+    @property
+    def without_need(self) -> list[int]:
+        """Those of them whose part had been published when the fault came."""
+        return sorted(set(self.done_again) & self.published)
+
+
+@dataclass
+class Bench:
+    """Runs faults on a cloud, several side by side, against the bytes of an undisturbed run."""
+
+    cloud: Cloud
+    sha256: str
+    deciding: threading.Lock = field(default_factory=threading.Lock)
+    _open: set[str] = field(default_factory=set)
+
+    def run(self, fault: Fault) -> Outcome:
+        cloud, begun = self.cloud, time.monotonic()
+        more = {"sensitivity": "private"} if fault.pool == PRIVATE else {}
+        output = f"{fault.slug}.mp4"
+        job = cloud.job(output, project=fault.slug, **more)
+        with self.deciding:
+            request_id, run_id = cloud.dispatch_here(job, "aks" if fault.pool == AZURE else "")
+            if fault.prepare is not None:
+                fault.prepare(cloud, run_id)
+        container = self._at(fault.moment, run_id)
+        published = set(self._parts(fault))
+        fault.action(cloud, container, output)
+        request, runs, money = self._follow(request_id)
+        # The last container reports its end to the server before it has ended.
+        containers = [one for run in runs for one in cloud.containers_of(run.flow_run_id or "")]
+        for one in containers:
+            one.process.wait(60)
+        results = cloud.stores[_zone(fault.pool)].results()
+        return Outcome(
+            fault, request, runs, money, time.monotonic() - begun, containers, published,
+            hashlib.sha256(results.get(output, b"")).hexdigest() == self.sha256,
+            self._spent_once(fault, runs, money),
+            _left(containers[-1]),
+            [str(path) for path in self._exchange(fault).rglob("*") if path.is_file()],
+        )  # fmt: skip
+
+    def _at(self, moment: Moment, run_id: str) -> Container:
+        if not moment.event:
+            deadline = time.monotonic() + MOMENT_S
+            while not (found := self.cloud.containers_of(run_id)):
+                assert time.monotonic() < deadline, "no container was started"
+                time.sleep(0.05)
+            return found[0]
+        trap = Trap(moment.fits)
+        self.cloud.set_trap(run_id, trap)
+        return trap.wait(MOMENT_S)
+
+    def _follow(self, request_id: str) -> tuple[Request, list[Run], list[Reservation]]:
+        self._open.add(request_id)
+        try:
+            return self.cloud.follow(request_id, MOMENT_S, reconcile=self._reconcile)
+        finally:
+            self._open.discard(request_id)
+
+    def _reconcile(self) -> None:
+        with self.deciding:
+            self.cloud.reconcile()
+
+    def _exchange(self, fault: Fault) -> Path:
+        return self.cloud.state_of(fault.pool) / "exchange" / fault.slug
+
+    def _parts(self, fault: Fault) -> list[int]:
+        """Segments whose encoded part lies where the next machine finds it."""
+        return [int(path.name.partition("-")[0]) for path in self._exchange(fault).glob("*/*/[0-9]*-*-*.json")]
+
+    def _spent_once(self, fault: Fault, runs: list[Run], money: list[Reservation]) -> bool:
+        """One settled reservation an attempt; the project's account holds what its runs cost, and nothing reserved."""
+        costs = sum(run.cost_usd or 0 for run in runs)
+        with Database.open(self.cloud.settings) as database:
+            account = standing(database, fault.slug, datetime.now(UTC))
+        attempts = [one.attempt for one in money]
+        return (
+            attempts == sorted(set(attempts))
+            and all(str(one.state) == "settled" for one in money)
+            and account.reserved_usd == 0
+            and account.spent_usd == sum(one.spent_usd or 0 for one in money) == costs
+        )
+
+
+def _zone(pool: str) -> Zone:
+    return Zone.PRIVATE if pool == PRIVATE else Zone.PUBLIC
+
+
+def _left(container: Container) -> list[str]:
+    scratch = container.mounts["/scratch"]
+    return [str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+# What happens
+
+
+def spot_interruption(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.amazon.interrupt(container)
+
+
+def machine_lost(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.amazon.lose_machine(container)
+
+
+def node_lost(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.cluster.lose_node(container)
+
+
+def out_of_memory(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.cluster.kill_for_memory(container)
+
+
+def node_drained(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.cluster.drain(container)
+
+
+def kubernetes_api_restarts(cloud: Cloud, container: Container, _output: str) -> None:
+    """It is away while the job goes on, and for some seconds more."""
+    cloud.kubernetes.stop()
+    container.thaw()
+    time.sleep(5)
+    cloud.kubernetes.start()
+
+
+def prefect_server_restarts(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.server.kill()
+    container.thaw()
+    cloud.server.start()
+
+
+def store_fails(zone: Zone, pattern: str, fault: ProxyFault) -> Action:
+    """The store's proxy does something to the requests of this job alone."""
+
+    def act(cloud: Cloud, container: Container, output: str) -> None:
+        proxy = cloud.stores[zone].proxy
+        assert proxy is not None
+        proxy.faults.append(replace(fault, pattern=pattern.format(output=output)))
+        container.thaw()
+
+    return act
+
+
+def nothing(_cloud: Cloud, _container: Container, _output: str) -> None:
+    """What was prepared before the job began is the fault."""
+
+
+def small_disk(cloud: Cloud, run_id: str) -> None:
+    """The first machine of the run has a disk on which the work does not fit."""
+    cloud.cluster.small_disks.add(run_id)
+
+
+# The faults
+
+START, END = "stage.started", "stage.finished"
+_MIDDLE = SEGMENTS // 2
+
+
+def _spot(stage: str, segment: int | None = None, event: str = START, name: str = "") -> Fault:
+    where = name or (stage if segment is None else f"{stage} of segment {segment}")
+    moment = Moment(event, stage, segment)
+    return Fault(f"Spot interruption in {where}", AWS, moment, spot_interruption, reason="SpotInterruption")
+
+
+def _lost(stage: str, segment: int | None = None, event: str = START, name: str = "") -> Fault:
+    where = name or (stage if segment is None else f"{stage} of segment {segment}")
+    moment = Moment(event, stage, segment)
+    return Fault(f"machine lost in {where}", AWS, moment, machine_lost, reason="TerminationNotice")
+
+
+SPOT = [
+    Fault("Spot interruption while Python starts", AWS, Moment(), spot_interruption, reason="SpotInterruption"),
+    _spot("", event="job.started", name="the moment in which the job begins"),
+    _spot("validate"),
+    _spot("transcode"),
+    _spot("segment"),
+    *(_spot("swap", number) for number in range(SEGMENTS)),
+    *(_spot("restore", number) for number in (0, _MIDDLE, SEGMENTS - 1)),
+    *(_spot("compose", number) for number in (0, _MIDDLE, SEGMENTS - 1)),
+    _spot("join"),
+    _spot("upload"),
+    _spot("upload", event=END, name="the moment after the upload"),
+]
+LOST = [
+    _lost("validate"),
+    _lost("transcode"),
+    _lost("swap", _MIDDLE),
+    _lost("compose", _MIDDLE),
+    _lost("join"),
+    _lost("upload"),
+    _lost("upload", event=END, name="the moment after the upload"),
+]
+KUBERNETES = [
+    Fault("node drained in swap of segment 3", PRIVATE, Moment(START, "swap", 3), node_drained, 1, 2),
+    Fault("node drained in upload", PRIVATE, Moment(START, "upload"), node_drained, 1, 2),
+    Fault("node lost in swap of segment 3", PRIVATE, Moment(START, "swap", 3), node_lost, reason="NodeLost"),
+    Fault("node lost in join", PRIVATE, Moment(START, "join"), node_lost, reason="NodeLost"),
+    Fault("out of memory in swap of segment 1", PRIVATE, Moment(START, "swap", 1), out_of_memory, reason="OOMKilled"),
+    Fault("AKS spot node drained in compose of segment 2", AZURE, Moment(START, "compose", 2), node_drained),
+]
+_PUT = r"^PUT .*{output}"
+STORES = [
+    Fault(name, AWS, Moment(START, "upload"), store_fails(Zone.PUBLIC, _PUT, fault), 1, 1)
+    for name, fault in (
+        ("store answers 503 three times", ProxyFault("", "status", times=3)),
+        ("store answers 500 three times", ProxyFault("", "status", times=3, status=500, body=b"")),
+        ("store breaks off uploads half-written, twice", ProxyFault("", "cut_request", times=2)),
+        ("store keeps the upload, its answer is lost", ProxyFault("", "lose_answer")),
+        ("store says nothing for a minute", ProxyFault("", "hang")),
+        ("store is slow, 4 s for each answer", ProxyFault("", "slow", times=5)),
+    )
+]
+DISKS = [
+    Fault("disk full", PRIVATE, Moment(), nothing, reason="fault.disk_full", prepare=small_disk),
+]
+RESTARTS = [
+    Fault("Kubernetes API restarts", PRIVATE, Moment(START, "swap", 2), kubernetes_api_restarts, 1, 1, alone=True),
+    Fault("Prefect server restarts", AWS, Moment(START, "swap", 2), prefect_server_restarts, 1, 1, alone=True),
+]
+
+
+@contextmanager
+def automation_off(cloud: Cloud) -> Iterator[None]:
+    """Without the process that the server starts for each lost run: here one bench looks after all jobs."""
+    wanted = [one for one in cloud.api("POST", "/automations/filter") if "lost and failed" in one["name"]]
+    for one in wanted:
+        cloud.api("PATCH", f"/automations/{one['id']}", enabled=False)
+    try:
+        yield
+    finally:
+        for one in wanted:
+            cloud.api("PATCH", f"/automations/{one['id']}", enabled=True)
