@@ -30,6 +30,9 @@ class RoutingSettings(Group):
     """After this long an attempt that was decided and not started counts as left behind, and is started, seconds."""
     silence_s: float = Field(default=90.0, ge=10, le=86_400)
     """A run whose heartbeat was not heard for this long counts as lost, seconds."""
+    start_s: float = Field(default=600.0, ge=10, le=86_400)
+    """A run that a worker took and that has not begun after this long counts as lost, seconds. Where the list of pools
+    has one that starts slowly, four times its start counts when that is longer."""
     reconcile_s: float = Field(default=300.0, ge=10, le=86_400)
     """How often the dispatcher looks what became of its runs, seconds; of lost ones it is told at once."""
     retry_held_s: float = Field(default=120.0, ge=10, le=86_400)

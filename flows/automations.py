@@ -17,6 +17,7 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from flows.runs import HEARTBEAT
 
+NEVER_BEGUN = "It was taken by a worker and never began: no machine came for it, or its image cannot be pulled."
 RELEASED_EVENT = "faceflow.image.released"
 _ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
 # A run whose machine was taken away with notice waits in its queue for another one, and says nothing meanwhile.
@@ -105,11 +106,7 @@ def runs_that_do_not_start(dispatcher: str, flows: list[str], patience: timedelt
             threshold=1,
             within=patience,
         ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, name=None, message="It was taken by a worker and never started.", force=False
-            )
-        ],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, name=None, message=NEVER_BEGUN, force=False)],
     )
 
 

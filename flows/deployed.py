@@ -32,8 +32,6 @@ QUEUES = {Priority.URGENT: 1, Priority.HIGH: 2, Priority.NORMAL: 3, Priority.LOW
 """Work queues of every pool by the priority of jobs; Prefect takes from queue 1 first."""
 DISPATCHER_DESCRIPTION = "Decides where jobs run, and looks after them. No media is opened here."
 DISPATCHES_AT_ONCE = 4
-LEAST_START_S = 600.0
-"""A run that a worker took so long ago and that has not started will not come."""
 
 # Of a flow that looks after all jobs, a second run at the same time would find nothing to do.
 _ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
@@ -107,19 +105,19 @@ def dispatcher_flows(settings: Settings) -> tuple[Deployed, ...]:
 
 
 def dispatcher_automations(
-    settings: Settings, ids: Mapping[str, UUID], start_s: float = LEAST_START_S
+    settings: Settings, ids: Mapping[str, UUID], starting: timedelta
 ) -> tuple[AutomationCore, ...]:
     """What the server itself does for the dispatcher.
 
     Args:
         settings: its pool, and which silence is too long.
         ids: of the dispatcher's deployments, by the names of their flows.
-        start_s: how long a run may take to start, seconds.
+        starting: how long a run may take to begin after a worker took it (`flows.starting.start_limit`).
     """
     dispatcher, work = settings.routing.dispatcher_pool, [swap_video.name, swap_shard.name, render_batch.name]
     return (
         image_is_replicated(dispatcher, ids[replicate_images.name]),
         lost_runs(dispatcher, [swap_video.name, dispatch.name], ids[reconcile.name]),
         silent_runs_are_lost(dispatcher, work, timedelta(seconds=settings.routing.silence_s), ids[reconcile.name]),
-        runs_that_do_not_start(dispatcher, work, timedelta(seconds=start_s)),
+        runs_that_do_not_start(dispatcher, work, starting),
     )

@@ -22,11 +22,13 @@ from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from flows.artifacts import show_failure
+from flows.automations import NEVER_BEGUN
 from flows.dispatch import advance
 from flows.dispatching.control import Control, controlling, now
 from flows.dispatching.known import KnownMedia, request_id
 from flows.failures import reason_of
-from flows.runs import crashed_since, running_of, silent_runs
+from flows.runs import crashed_since, runs_in, silent_runs
+from flows.starting import never_begun, start_limit
 from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
 from infrastructure.records.requests import Request, RequestState, find_request, remember, requests_in
 from infrastructure.signals import SourceReport
@@ -136,19 +138,24 @@ async def _take_in(control: Control) -> None:
 
 
 async def _mark_lost(control: Control) -> None:
-    """Tells the server of runs that are silent.
+    """Tells the server of runs that are silent or never began; where automations do that, nothing is left to do.
 
     A run that was asked to end and is silent has ended: the loser of a race may have been about to finish, and then
     nobody else says so.
     """
     limit = timedelta(seconds=control.settings.routing.silence_s)
-    running: list[FlowRun] = await running_of(control.client, FOLLOWED_FLOWS)
+    running: list[FlowRun] = await runs_in(
+        control.client, FOLLOWED_FLOWS, StateType.RUNNING, StateType.CANCELLING
+    )
     for run in await silent_runs(control.client, running, limit):
         if run.state_type is StateType.RUNNING:
             await control.client.set_flow_run_state(run.id, Crashed(message=_LOST), force=True)
             events().warning("run.silent", flow_run_id=str(run.id))
         elif run.state_type is StateType.CANCELLING:
             await control.client.set_flow_run_state(run.id, Cancelled(message=_ENDED), force=True)
+    for run in await never_begun(control.client, FOLLOWED_FLOWS, start_limit(control.settings, control.pools)):
+        await control.client.set_flow_run_state(run.id, Crashed(message=NEVER_BEGUN), force=True)
+        events().warning("run.never_begun", flow_run_id=str(run.id), pool=run.work_pool_name)
 
 
 def _row_of(report: SourceReport) -> dict[str, object]:

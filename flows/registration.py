@@ -40,7 +40,9 @@ from flows.deployed import (
     work_flows,
 )
 from flows.dispatch import dispatch
+from flows.dispatching.control import configured_pools
 from flows.registering.work_pools import queue_items
+from flows.starting import start_limit
 from flows.swap_video import swap_video
 from infrastructure.blocks.routing_policy import RoutingPolicy
 from infrastructure.server.environment import HEARTBEAT_S
@@ -80,7 +82,7 @@ async def register_dispatcher(settings: Settings) -> str:
     await _create_pool(pool, DISPATCHES_AT_ONCE, DISPATCHER_DESCRIPTION)
     ids = await deploy_on(pool, dispatcher_flows(settings))
     async with get_client() as client:
-        for automation in dispatcher_automations(settings, ids):
+        for automation in dispatcher_automations(settings, ids, start_limit(settings, configured_pools(settings))):
             await keep_automation(client, automation)
         await RoutingPolicy.aregister_type_and_schema(client=client)
     return f"{dispatch.name}/{pool}"

@@ -1,20 +1,18 @@
 """A micro-batch of a campaign on its pool: short jobs one after the other in one process, each on its own.
 
-A job that fails leaves the others alone. What became of each is told in one table when the batch ends, also when it is
-told to stop (a spot machine that is taken away): what is in the table is not done again. A bounded number of jobs is
-in work at a time, so memory and scratch stay bounded, however long the batch.
+A job that fails leaves the others alone. A table tells how each stands (`flows.batch_table`): what had ended is not
+done again when the machine goes away. A bounded number of jobs is in work at a time, so memory and scratch stay
+bounded, however long the batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
+from prefect.client.orchestration import get_client
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
@@ -22,13 +20,14 @@ from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from faceflow.zones import require_zone
+from flows.batch_table import BatchTable
 from flows.failures import reason_of
+from flows.short_job import render
+from flows.starting import require_wanted
 from infrastructure.campaigns.books import Ending, JobState
 from infrastructure.ledger import remove_stale_work
 from infrastructure.storage.inputs import remove_stale_inputs
-from tasks.render import render
 
-ENDINGS_KEY = "campaign-batch"
 Jobs = Annotated[
     dict[str, SwapJob], Field(title="Jobs", description="The jobs by their names in the campaign.", min_length=1)
 ]
@@ -47,62 +46,58 @@ async def render_batch(
 
     Raises:
         TrustError: `trust.zone`: some job's media may not be here; none is opened.
+        CancelledError: `fault.given_up`: the batch counted as lost before it began.
     """
     settings = current_settings()
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     for job in jobs.values():
         require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
-    # Prefect sends the server a line for every task, which says what its state says.
-    logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
+    await require_wanted()
     for remove_stale in (remove_stale_work, remove_stale_inputs):
         await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
     events().info("batch.started", batch=batch, jobs=len(jobs))
-    endings: dict[str, Ending] = {}
-    try:
-        await _work(jobs, endings, settings)
-    finally:
-        await _tell(endings, len(jobs))
-    return list(endings.values())
+    async with get_client() as client:
+        table = BatchTable(client, len(jobs))
+        try:
+            endings = await _work(jobs, table, settings)
+        finally:  # also when the batch is told to stop
+            done, failed = table.count(JobState.DONE), table.count(JobState.FAILED)
+            events().info("batch.finished", jobs=len(jobs), done=done, failed=failed)
+            await table.close()
+    return endings
 
 
-async def _work(jobs: dict[str, SwapJob], endings: dict[str, Ending], settings: Settings) -> None:
+async def _work(jobs: dict[str, SwapJob], table: BatchTable, settings: Settings) -> list[Ending]:
     waiting = iter(jobs.items())
+    endings: list[Ending] = []
 
     async def worker() -> None:
         for name, job in waiting:
-            endings[name] = await _ending(name, job)
+            await table.begin(name)
+            ending, link = await _ending(name, job)
+            table.end(ending, link)
+            endings.append(ending)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(settings.campaigns.jobs_in_flight, len(jobs))):
             group.create_task(worker())
+    return endings
 
 
-async def _ending(name: str, job: SwapJob) -> Ending:
-    """What became of a job: every failure of its own is caught, an end of the whole batch is not."""
+async def _ending(name: str, job: SwapJob) -> tuple[Ending, str]:
+    """What became of a job and what opens its result. A failure of its own is caught, an end of the whole batch not."""
     with structlog.contextvars.bound_contextvars(task_id=name):
         try:
-            record = await render.with_options(task_run_name=name)(job)
+            record = await render(job)
         except Exception as error:  # noqa: BLE001 - one job's failure is no other's
             reason = reason_of(error)
             events().warning("job.failed", **reason.to_dict())
-            return _failed(name, reason)
-    return Ending(name=name, state=JobState.DONE, seconds=record.seconds)
+            return _failed(name, reason), ""
+    return Ending(name=name, state=JobState.DONE, seconds=record.seconds), record.delivery.link
 
 
 def _failed(name: str, reason: FaceflowError) -> Ending:
     """Failed for good; or, where it may pass, to be tried again in another batch."""
     state = JobState.WAITING if reason.retryable else JobState.FAILED
     return Ending(name=name, state=state, code=reason.code, message=f"{reason.message} {reason.resolution}")
-
-
-async def _tell(endings: dict[str, Ending], jobs: int) -> None:
-    rows = [ending.model_dump(mode="json", exclude_defaults=True) for ending in endings.values()]
-    done = sum(ending.state is JobState.DONE for ending in endings.values())
-    events().info("batch.finished", jobs=jobs, done=done, failed=len(endings) - done)
-    await acreate_table_artifact(table=rows, key=ENDINGS_KEY, description=f"{done} of {jobs} jobs done")
-
-
-def endings_in(table: Any) -> list[Ending]:
-    """What a batch told, from the data of its artifact; empty where it told nothing."""
-    return [Ending.model_validate(row) for row in json.loads(table)] if isinstance(table, str) else []

@@ -86,12 +86,12 @@ async def artifact_rows(client: PrefectClient, run_id: UUID, key: str) -> dict[s
     return {str(row["what"]): str(row["value"]) for row in json.loads(table)} if isinstance(table, str) else {}
 
 
-async def running_of(client: PrefectClient, flows: Sequence[str]) -> list[FlowRun]:
-    """Runs of these flows that are running, or were asked to end."""
+async def runs_in(client: PrefectClient, flows: Sequence[str], *states: StateType) -> list[FlowRun]:
+    """Runs of these flows that are in a state of one of these types."""
     return await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
         flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
         ),
     )
 

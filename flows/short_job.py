@@ -1,8 +1,7 @@
-"""One short job as one task: a micro-batch of a campaign runs these one after the other in one process.
+"""One short job from start to end in this process: what a micro-batch of a campaign runs one after the other.
 
-Prefect keeps a record of every job, with its failure, and not of every stage, which would cost the server a second a
-job. Networks and analysers are loaded by the first job and serve the others. A job is claimed and found again as by
-`swap-video`, so the two may be mixed.
+Plain functions, no task a stage, which would cost the server most of a second a job. Networks and analysers are loaded
+by the first job and serve the others. A job is claimed and found again as by `swap-video`, so the two may be mixed.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from contextvars import copy_context
 from functools import partial
 
 import structlog
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
+from faceflow.errors import FaceflowError
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
@@ -29,24 +27,27 @@ from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record
 from infrastructure.memory import give_memory_back, keep_memory_low
 from infrastructure.storage.inputs import inputs_here
 from infrastructure.storage.resolve import check_output, store_for
-from tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
+from tasks.stage_task import RETRY_DELAY_S
 
 
-@task(
-    name="render",
-    description="One job from start to end.",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=list(RETRY_DELAY_S),
-    retry_condition_fn=is_retryable,
-)
 async def render(job: SwapJob) -> JobRecord:
-    """Runs a whole job in this process, or finds it finished.
+    """Runs a whole job in this process, or finds it finished. What may pass is tried again after a while.
 
     Raises:
         FaceflowError: whatever went wrong with this job.
     """
+    for delay_s in RETRY_DELAY_S:
+        try:
+            return await _render_once(job)
+        except FaceflowError as error:
+            if not error.retryable:
+                raise
+            events().warning("job.tried_again", delay_s=delay_s, **error.to_dict())
+            await asyncio.sleep(delay_s)
+    return await _render_once(job)
+
+
+async def _render_once(job: SwapJob) -> JobRecord:
     settings = current_settings()
     require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
     await asyncio.to_thread(check_output, job, settings)

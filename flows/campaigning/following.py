@@ -1,8 +1,7 @@
 """What became of batches on their way: runs booked, money settled, every job done, failed or waiting again.
 
-A batch tells in a table what became of its jobs. Where it could not tell (its machine went away at once), Prefect knows
-which of its tasks were completed; those that were in work then are tried again each in a batch of its own, so that a
-job that brings its process down takes no others with it.
+A batch tells in a table how its jobs stand. Those that were in work when its machine went away are tried again each in
+a batch of its own, so that a job that brings its process down takes no others with it.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from faceflow.log import events
+from flows.batch_table import BATCH_KEY, Told, told_in
 from flows.campaigning.placing import start_again
 from flows.dispatching.control import Control, now
-from flows.render_batch import ENDINGS_KEY, endings_in
 from flows.runs import artifact_value, has_ended, read_runs
 from infrastructure.campaigns.books import CampaignJob, Ending, JobState, end_jobs, placed_batches
 from infrastructure.records.runs import Run, RunState, end_run, runs_of, start_run
@@ -102,33 +100,21 @@ def _lost(found: FlowRun | None) -> RunState:
 
 async def _endings(control: Control, jobs: Sequence[CampaignJob], found: FlowRun | None) -> list[Ending]:
     """What became of each job, in their order."""
-    told: dict[str, Ending] = {}
-    if found is not None:
-        told = {one.name: one for one in endings_in(await artifact_value(control.client, found.id, ENDINGS_KEY))}
-    missing = [job for job in jobs if job.name not in told]
-    states = await _task_states(control, found) if found is not None and missing else {}
-    for job in missing:
-        state = states.get(job.name)
-        done = state is StateType.COMPLETED
-        told[job.name] = Ending(
-            name=job.name,
-            state=JobState.DONE if done else JobState.WAITING,
-            code=None if done else LOST,
-            message=None if done else "Its machine went away, or its process was ended, while it was in work.",
-            alone=state in {StateType.RUNNING, StateType.CRASHED} and len(jobs) > 1,
-        )
-    return [told[job.name] for job in jobs]
+    told = told_in(None if found is None else await artifact_value(control.client, found.id, BATCH_KEY))
+    return [told.endings.get(job.name) or _unfinished(job.name, told, len(jobs)) for job in jobs]
 
 
-async def _task_states(control: Control, found: FlowRun) -> dict[str, StateType | None]:
-    """How the tasks of a run stand, by job."""
-    states: dict[str, StateType | None] = {}
-    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[found.id]))
-    read = 0
-    while page := await control.client.read_task_runs(flow_run_filter=chosen, limit=200, offset=read):
-        read += len(page)
-        states |= {task.name: task.state_type for task in page}
-    return states
+def _unfinished(name: str, told: Told, jobs: int) -> Ending:
+    """A job that its batch did not finish: in work when the batch was lost, or not begun."""
+    in_work = name in told.in_work
+    what = "while it was in work" if in_work else "before it began"
+    return Ending(
+        name=name,
+        state=JobState.WAITING,
+        code=LOST,
+        message=f"Its machine went away, or its process was ended, {what}.",
+        alone=in_work and jobs > 1,
+    )
 
 
 def _limited(control: Control, job: CampaignJob, ending: Ending) -> Ending:

@@ -13,17 +13,16 @@ from prefect.exceptions import ObjectNotFound
 
 from faceflow.settings import Settings
 from flows.automations import keep_automation
-from flows.deployed import LEAST_START_S, Deployed, dispatcher_automations, dispatcher_flows, work_flows
+from flows.deployed import Deployed, dispatcher_automations, dispatcher_flows, work_flows
 from flows.registering.change import Action, Change, Item, difference
 from flows.registering.deployments import deployment_id, deployment_item
 from flows.registering.renaming import retired
 from flows.registering.work_pools import dispatcher_pool, pool_item, queue_items, wanted_pool
+from flows.starting import start_limit
 from infrastructure.blocks.routing_policy import RoutingPolicy
 from infrastructure.routing.pools import Pools
 
 _NOT_YET = UUID(int=0)
-START_MARGIN = 4
-"""A run that is not there after so many times the start of the slowest pool will not come."""
 
 
 @dataclass
@@ -97,8 +96,7 @@ async def _automations(client: PrefectClient, pools: Pools, settings: Settings) 
     dispatcher = settings.routing.dispatcher_pool
     # In a dry run the deployments may not be there.
     ids = {name: await deployment_id(client, f"{name}/{dispatcher}") or _NOT_YET for name in names}
-    start_s = max(LEAST_START_S, START_MARGIN * max(pool.start_s for pool in pools.pools))
-    return dispatcher_automations(settings, ids, start_s)
+    return dispatcher_automations(settings, ids, start_limit(settings, pools))
 
 
 async def _automation_item(client: PrefectClient, wanted: AutomationCore) -> Item:

@@ -21,6 +21,7 @@ from infrastructure.server.environment import client_environment
 from infrastructure.server.lease import running_server
 from infrastructure.worker import descendants, local_worker
 from tests.conftest import ROOT, Program
+from tests.dispatch.attempts import PARKED
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
 from tests.faces import face_clip, portrait
 from tests.prefect_api import PrefectApi, run_in_prefect, until
@@ -125,3 +126,41 @@ def clip(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
     done = Program(shared_state, folder / "scratch")("swap", source, target, "-o", output, "--json", *options)
     assert done.exit_code == 0, done.stdout + done.stderr
     return Clip(source, target, digest(output))
+
+
+@pytest.fixture
+def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a coroutine of the test with a dispatcher that takes no notice of workers."""
+    rules = tmp_path / "rules.yaml"
+
+    def run(test: Callable[[Any], Awaitable[Any]], place: str = PARKED, **environment: str) -> Any:
+        rules.write_text(f"version: 1\nrules: [{{name: only, {place}}}]\n")
+
+        async def controlled() -> Any:
+            for name, value in {
+                "FACEFLOW_ROUTING__RULES": str(rules),
+                "FACEFLOW_SIGNALS__PREFECT": "false",
+                "FACEFLOW_PATHS__STATE": str(tmp_path / "state"),
+                **environment,
+            }.items():
+                monkeypatch.setenv(name, value)
+            current_settings.cache_clear()
+            from flows.dispatching.control import controlling
+
+            async with controlling(current_settings()) as control:
+                return await test(control)
+
+        return in_prefect(zones, controlled)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def parked_pools(zones: Zones) -> None:
+    async def register() -> None:
+        from flows.registration import register_work_pool
+
+        for pool in ("parked-a", "parked-b"):
+            await register_work_pool(pool, 2)
+
+    in_prefect(zones, register)

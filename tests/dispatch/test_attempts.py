@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,92 +15,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from faceflow.job import Budget, SwapJob
-from faceflow.settings import current_settings
+from faceflow.job import Budget
 from flows.dispatching import placing
 from infrastructure.budgets.approvals import approve
 from infrastructure.budgets.limits import set_limit, standing
 from infrastructure.budgets.model import ReservationState
-from infrastructure.records.requests import Request, RequestState, find_request, remember
+from infrastructure.records.requests import Request, RequestState, find_request
 from infrastructure.records.runs import runs_of
-from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect
-
-PARKED = "place: {lock: [parked-a]}"
-RACE = "place: {parallel: [{pool: parked-a}, {pool: parked-b}]}"
-
-
-@pytest.fixture
-def parked(zones: Zones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs a coroutine of the test with a dispatcher that takes no notice of workers."""
-    rules = tmp_path / "rules.yaml"
-
-    def run(test: Callable[[Any], Awaitable[Any]], place: str = PARKED, **environment: str) -> Any:
-        rules.write_text(f"version: 1\nrules: [{{name: only, {place}}}]\n")
-
-        async def controlled() -> Any:
-            for name, value in {
-                "FACEFLOW_ROUTING__RULES": str(rules),
-                "FACEFLOW_SIGNALS__PREFECT": "false",
-                "FACEFLOW_PATHS__STATE": str(tmp_path / "state"),
-                **environment,
-            }.items():
-                monkeypatch.setenv(name, value)
-            current_settings.cache_clear()
-            from flows.dispatching.control import controlling
-
-            async with controlling(current_settings()) as control:
-                return await test(control)
-
-        return in_prefect(zones, controlled)
-
-    return run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def parked_pools(zones: Zones) -> None:
-    async def register() -> None:
-        from flows.registration import register_work_pool
-
-        for pool in ("parked-a", "parked-b"):
-            await register_work_pool(pool, 2)
-
-    in_prefect(zones, register)
-
-
-def request(control: Any, folder: Path, name: str = "job", frames: int = 100, **more: Any) -> Request:
-    """A request of 100 frames: 3.71 s on such a pool, which costs a dollar a second."""
-    from flows.dispatching.control import now
-    from flows.dispatching.known import KnownMedia
-
-    job = SwapJob.model_validate(
-        {
-            "sources": [{"portraits": ["a.png"]}],
-            "target": "t.mp4",
-            "output": "o.mp4",
-            "project": "demo",
-            "consent": {"subject": "s", "scope": "s"},
-            **more,
-        }
-    )
-    known = KnownMedia(frames=frames, width=176, height=144, faces=1)
-    return remember(control.database, f"{folder.name}-{name}", job, known.model_dump_json(), now())
-
-
-async def end(control: Any, run_id: str, state: str) -> None:
-    """Says how a run ended, as a worker does."""
-    from prefect.states import Cancelled, Completed, Crashed, Running
-
-    await control.client.set_flow_run_state(UUID(run_id), Running(), force=True)
-    ended = {"completed": Completed, "crashed": Crashed, "cancelled": Cancelled}[state]()
-    await control.client.set_flow_run_state(UUID(run_id), ended, force=True)
-
-
-def runs(control: Any, seen: Request) -> list[tuple[int, str, str]]:
-    return [(run.attempt, run.pool, str(run.state)) for run in runs_of(control.database, seen.job_id)]
-
-
-def reservations(control: Any, seen: Request) -> list[tuple[int, str]]:
-    return [(one.attempt, str(one.state)) for one in control.budgets.of_job(seen.job_id)]
+from tests.dispatch.attempts import RACE, end, request, reservations, runs
+from tests.dispatch.conftest import DISPATCHER, Zones
 
 
 def test_dispatchers_that_come_at_once_start_one_run(parked: Any, tmp_path: Path) -> None:
@@ -238,30 +160,6 @@ def test_a_race_is_over_when_one_has_finished(parked: Any, tmp_path: Path) -> No
         assert settled.state is ReservationState.SETTLED
         assert settled.spent_usd is not None
         assert settled.spent_usd < reserved
-
-    parked(test, RACE)
-
-
-def test_the_winner_itself_stops_the_others(parked: Any, tmp_path: Path) -> None:
-    async def test(control: Any) -> None:
-        from faceflow.errors import CancelledError
-        from flows.dispatch import advance
-        from flows.dispatched import Dispatched
-        from flows.racing import require_race_open, stop_rivals
-
-        placed = await advance(control, request(control, tmp_path))
-        slow, quick = (run.flow_run_id or "" for run in runs_of(control.database, placed.job_id))
-        run = await control.client.read_flow_run(UUID(quick))
-        told = Dispatched.model_validate(run.parameters["dispatched"])
-        await require_race_open(told, "parked-b")
-        await end(control, quick, "completed")
-        with pytest.raises(CancelledError, match=r"fault\.race_lost"):
-            await require_race_open(told, "parked-a")
-        await stop_rivals(told, "parked-b")
-        loser = await control.client.read_flow_run(UUID(slow))
-        assert loser.state is not None
-        assert loser.state.is_cancelled()
-        assert (await control.client.read_flow_run(UUID(quick))).state.is_completed()
 
     parked(test, RACE)
 
