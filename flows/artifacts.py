@@ -15,6 +15,7 @@ FAILURE_KEY = "swap-failure"
 PICTURE_KEY = "swap-before-after"
 PROGRESS_KEY = "swap-progress"
 LINK_KEY = "swap-output"
+WORK_KEY = "swap-work"
 
 
 async def show_result(record: JobRecord) -> None:
@@ -51,6 +52,12 @@ async def show_pictures(sheet_jpeg: bytes) -> None:
     await acreate_image_artifact(
         image_url=f"data:image/jpeg;base64,{encoded}", key=PICTURE_KEY, description="Before (above) and after (below)"
     )
+
+
+async def show_work(frames: int, seconds: float) -> None:
+    """What this run of a job that several share worked on itself: frames, and how long it took, seconds."""
+    rows = [{"what": "frames", "value": frames}, {"what": "seconds", "value": round(seconds, 3)}]
+    await acreate_table_artifact(table=rows, key=WORK_KEY, description="This run's part of the work")
 
 
 async def show_failure(error: FaceflowError) -> None:

@@ -144,9 +144,7 @@ async def _mark_lost(control: Control) -> None:
     nobody else says so.
     """
     limit = timedelta(seconds=control.settings.routing.silence_s)
-    running: list[FlowRun] = await runs_in(
-        control.client, FOLLOWED_FLOWS, StateType.RUNNING, StateType.CANCELLING
-    )
+    running: list[FlowRun] = await runs_in(control.client, FOLLOWED_FLOWS, StateType.RUNNING, StateType.CANCELLING)
     for run in await silent_runs(control.client, running, limit):
         if run.state_type is StateType.RUNNING:
             await control.client.set_flow_run_state(run.id, Crashed(message=_LOST), force=True)

@@ -8,6 +8,7 @@ time, so that memory and scratch stay bounded.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,14 @@ from tasks.stage_task import call, kept_result
 from tasks.swap import swap
 
 
+@dataclass(slots=True)
+class Tally:
+    """What this process itself worked on: frames whose parts it made, and seconds."""
+
+    frames: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentWork:
     """Everything that segments of a job need in this process.
@@ -37,6 +46,8 @@ class SegmentWork:
     Attributes:
         identity: under whose name results are kept.
         exchange: where parts are published and found; None where nobody else works on the job.
+        counted: segments that were done elsewhere and that the bar knows of.
+        tally: what was worked on here.
     """
 
     job: SwapJob
@@ -46,6 +57,7 @@ class SegmentWork:
     prepared: PreparedJob
     exchange: Exchange | None
     counted: set[int] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
 
     async def parts(self, segments: Iterable[Segment]) -> dict[int, Part]:
         """The encoded part of every segment, by the segment's number."""
@@ -59,8 +71,11 @@ class SegmentWork:
                     self.run.stop.set()  # threads of the other segments end at their next frame
                     raise
 
+        begun, made = time.monotonic(), self.tally.frames
         async with asyncio.TaskGroup() as group:
             tasks = {segment.number: group.create_task(part_of(segment)) for segment in segments}
+        if self.tally.frames > made:  # else all were found, which is no measure of work
+            self.tally.seconds += time.monotonic() - begun
         return {number: task.result() for number, task in tasks.items()}
 
     async def part(self, segment: Segment) -> Part:
@@ -103,6 +118,7 @@ class SegmentWork:
         for faces in (swapped, restored):
             faces.file.path.unlink(missing_ok=True)
         await self._publish(part)
+        self.tally.frames += segment.frames
         return part
 
     def _composed(self, segment: Segment) -> dict[str, Any]:

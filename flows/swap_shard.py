@@ -22,10 +22,11 @@ from faceflow.stages.identity import identify
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
-from flows.artifacts import PROGRESS_KEY, show_failure
+from flows.artifacts import PROGRESS_KEY, show_failure, show_work
 from flows.failures import reason_of
 from flows.progress import RunProgress, shown
 from flows.segment_work import SegmentWork, with_engine
+from flows.starting import require_wanted
 from infrastructure.ledger import JobPlace, claim
 from infrastructure.storage.exchange import Exchange, exchange_folder
 from infrastructure.storage.inputs import inputs_here
@@ -58,6 +59,7 @@ async def swap_shard(
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
+        await require_wanted()
         async with inputs_here(job, settings) as local_job:
             return await _swap_shard(local_job, job_id, segments, settings)
     except Exception as error:
@@ -91,7 +93,9 @@ async def _swap_shard(request: SwapJob, job_id: str, numbers: list[int], setting
             chosen = [segment for segment in prepared.plan.segments if segment.number in set(numbers)]
             progress.expect(sum(segment.frames for segment in chosen), transcoding=False)
             events().info("shard.began", segments=len(chosen))
-            parts = await SegmentWork(job, own, run, progress, prepared, exchange).parts(chosen)
+            work = SegmentWork(job, own, run, progress, prepared, exchange)
+            parts = await work.parts(chosen)
+            await show_work(work.tally.frames, work.tally.seconds)
         await asyncio.to_thread(place.clear)
     events().info("shard.finished", segments=len(parts))
     return len(parts)

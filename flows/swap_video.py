@@ -28,13 +28,14 @@ from faceflow.stages.sheet import before_after_jpeg
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
-from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result
+from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result, show_work
 from flows.dispatched import Dispatched
 from flows.failures import RESUMABLE, reason_of
 from flows.fan_out import parts_by_shards
 from flows.progress import RunProgress, shown
-from flows.racing import require_race_open, stop_rivals
+from flows.racing import claim_delivery, stop_rivals
 from flows.segment_work import SegmentWork, with_engine
+from flows.starting import require_wanted
 from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
 from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
@@ -80,6 +81,8 @@ async def swap_video(
         configure_logging(settings.log)
     events().info("run.started", pool=settings.pool.name, zone=str(settings.pool.zone))
     try:
+        if dispatched is not None:
+            await require_wanted()
         await asyncio.to_thread(check_output, job, settings)
         async with inputs_here(job, settings) as local_job:
             return await _swap_video(local_job, job, settings, dispatched)
@@ -152,11 +155,12 @@ async def _run(
         work = SegmentWork(job, identity, run, progress, prepared, exchange)
         if dispatched is not None and several:
             by_number = await parts_by_shards(work, asked, dispatched)
+            await show_work(work.tally.frames, work.tally.seconds)
         else:
             by_number = await work.parts(prepared.plan.segments)
         parts = tuple(by_number[segment.number] for segment in prepared.plan.segments)
         output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
-        await require_race_open(dispatched, settings.pool.name)
+        await claim_delivery(dispatched, settings.pool.name)
         delivery = await call(upload, identity, job=job, output=output)
         sheet = await asyncio.to_thread(before_after_jpeg, validated, mezzanine, output.file.path, settings.limits)
         if exchange is not None:

@@ -11,7 +11,8 @@ is reserved once a job and attempt, and a run is started once a job, attempt and
 | `known` | what a caller may know of the media; a request's name; its facts for `decide` |
 | `control` | what the dispatcher works with: settings, database, pools, rules, signals |
 | `placing` | decides the next attempt of a request and starts it |
-| `following` | what became of its runs: booked, started again, ended |
+| `booking` | how its runs fared, in the books, and what runs that share a job teach |
+| `following` | what became of its runs: started again, ended |
 | `approving` | how much a job over its budget needs, and the form in which a person allows it |
 | `telling` | the decision as artifacts and as the flow's answer |
 """

@@ -7,33 +7,23 @@ with what the runs cost, shards included. Everything here may be cut off and don
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import FlowRun, StateType
-
 from faceflow.log import events
 from flows.artifacts import FAILURE_KEY, PROGRESS_KEY
+from flows.dispatching.booking import book_run, book_shards
 from flows.dispatching.control import Control, now
-from flows.dispatching.known import KnownMedia, facts_of
 from flows.dispatching.placing import current, place_next
 from flows.losses import why_lost
-from flows.racing import STOPPED
-from flows.runs import artifact_rows, artifact_value, cancel_run, has_ended, read_runs
+from flows.racing import STOPPED, forget_claims
+from flows.runs import artifact_rows, artifact_value, cancel_run, read_runs
 from infrastructure.records.requests import Request, RequestState, change
-from infrastructure.records.runs import Run, RunKey, RunState, end_run, runs_of, start_run, submit_run
+from infrastructure.records.runs import Run, RunState, end_run, runs_of
+from infrastructure.routing.decision import Way
 from infrastructure.routing.model import JobProgress
 from infrastructure.routing.pools import Capacity
-
-_ENDS = {
-    StateType.COMPLETED: RunState.DONE,
-    StateType.FAILED: RunState.FAILED,
-    StateType.CRASHED: RunState.LOST,
-    StateType.CANCELLED: RunState.CANCELLED,
-}
 
 
 async def follow_up(control: Control, request: Request) -> Request:
@@ -48,7 +38,7 @@ async def follow_up(control: Control, request: Request) -> Request:
     there = await read_runs(control.client, [UUID(run.flow_run_id) for run in runs if run.flow_run_id])
     for run in runs:
         if not run.state.ended and run.flow_run_id is not None:
-            await _book(control, run, there.get(UUID(run.flow_run_id)))
+            await book_run(control, run, there.get(UUID(run.flow_run_id)))
     runs = await _runs(control, request)
     alive = [run for run in runs if not run.state.ended]
     if any(run.state is RunState.DONE for run in runs):
@@ -64,11 +54,13 @@ async def follow_up(control: Control, request: Request) -> Request:
 
 async def _ended(control: Control, request: Request, runs: list[Run]) -> Request:
     """Settles the attempt, and ends the request or starts its next attempt."""
-    shards = [shard for run in runs for shard in await _shards_of(control, request, run)]
+    shards = [shard for run in runs for shard in await book_shards(control, request, run)]
     costs = [run.cost_usd for run in (*runs, *shards)]
     spent = sum((cost for cost in costs if cost is not None), Decimal(0))
     settled = await asyncio.to_thread(control.budgets.settle, request.job_id, request.attempt, spent)
     events().info("job.settled", task_id=request.job_id, attempt=request.attempt, spent_usd=str(settled.spent_usd))
+    if request.decision is not None and request.decision.way is Way.RACE:
+        await forget_claims(control.client, request.job_id, request.attempt)
     states = {run.state for run in runs}
     if RunState.DONE in states:
         return await _changed(control, request, RequestState.DONE, "")
@@ -103,54 +95,6 @@ async def _explain_losses(control: Control, request: Request) -> None:
 
 def _is_unexplained(run: Run) -> bool:
     return run.state is RunState.LOST and run.reason is None
-
-
-async def _book(control: Control, run: Run, found: FlowRun | None) -> None:
-    """Keeps how far a run came."""
-    key = run.key
-    if found is None:  # somebody deleted it
-        await asyncio.to_thread(end_run, control.database, key, RunState.LOST, now())
-        return
-    if found.start_time is not None:
-        await asyncio.to_thread(start_run, control.database, key, found.start_time)
-    if has_ended(found):
-        await _book_end(control, key, found)
-
-
-async def _book_end(control: Control, key: RunKey, found: FlowRun) -> None:
-    state = _ENDS[found.state_type or StateType.CRASHED]
-    code = reason = None
-    if state is RunState.FAILED:
-        code = (await artifact_rows(control.client, found.id, FAILURE_KEY)).get("code")
-    elif state is RunState.LOST:
-        reason = await why_lost(control.client, found)
-    seconds = 0.0 if found.start_time is None else max(found.total_run_time.total_seconds(), 0.0)
-    ended: datetime = found.end_time or now()
-    told = partial(end_run, control.database, key, state, ended, gpu_s=seconds, error_code=code, reason=reason)
-    await asyncio.to_thread(told)
-
-
-async def _shards_of(control: Control, request: Request, run: Run) -> list[Run]:
-    """Books the shards that a run started on pools of the list, and gives them."""
-    if run.flow_run_id is None:
-        return []
-    chosen = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(run.flow_run_id)]))
-    found = await control.client.read_flow_runs(flow_run_filter=chosen)
-    # Of unknown length, so that nothing is learnt from a part of a job.
-    facts = facts_of(request.job, request.job_id, request.attempt, KnownMedia(), None)
-    for shard in found:
-        pool = control.pools.by_name.get(shard.work_pool_name or "")
-        if pool is None or shard.start_time is None:
-            continue
-        key = RunKey(job_id=request.job_id, attempt=request.attempt, pool=pool.name, part=str(shard.id))
-        at = shard.created or now()
-        submitted = partial(submit_run, control.database, facts, pool, at, part=key.part, flow_run_id=key.part)
-        await asyncio.to_thread(submitted)
-        await asyncio.to_thread(start_run, control.database, key, shard.start_time)
-        if has_ended(shard):
-            await _book_end(control, key, shard)
-    ids = {str(shard.id) for shard in found}
-    return [one for one in await asyncio.to_thread(runs_of, control.database, request.job_id) if one.part in ids]
 
 
 async def _may_pass(control: Control, runs: list[Run]) -> bool:

@@ -219,7 +219,7 @@ async def _start_on(
         return False
     pool = control.pools.by_name[placement.pool]
     known = KnownMedia.model_validate_json(request.known)
-    if dispatched.is_shared:  # of unknown length, so that nothing is learnt from a part of a job
+    if dispatched.is_shared:  # of unknown length: what it works on itself is booked when it says so
         known = KnownMedia(labels=known.labels)
     facts = facts_of(request.job, request.job_id, request.attempt, known, None)
     price = pool.price_usd_per_gpu_hour

@@ -25,6 +25,8 @@ def test_a_split_job_gives_the_bytes_of_one_process(zones: Zones, clip: Clip, tm
     [shard] = zones.runs(flow_runs={"name": {"like_": "shard "}, "parent_flow_run_id": {"any_": [run["id"]]}})
     assert shard["state_type"] == "COMPLETED"
     assert len(shard["parameters"]["segments"]) == SEGMENTS // 2
+    frames = [row["value"] for one in (run, shard) for row in zones.artifact(one["id"], "swap-work")[:1]]
+    assert (len(frames), sum(frames)) == (2, 120), "each says what it worked on itself"
     own = shard["parameters"]["job_id"]  # other tests' jobs have been there too
     there = [one for one in zones.events("public-zone") if (one["event"], one["task_id"]) == ("stage.finished", own)]
     assert {event["segment"] for event in there if event["stage"] == "compose"} == set(shard["parameters"]["segments"])

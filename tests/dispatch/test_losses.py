@@ -126,8 +126,8 @@ class Marking(Server):
         self.runs = [lost_run().model_copy(update={"state": one, "state_type": one.type}) for one in states]
         self.marked: list[tuple[Any, StateType]] = []
 
-    async def read_flow_runs(self, **_filters: Any) -> list[FlowRun]:
-        return self.runs
+    async def read_flow_runs(self, flow_run_filter: Any, **_filters: Any) -> list[FlowRun]:
+        return [run for run in self.runs if run.state_type in flow_run_filter.state.type.any_]
 
     async def set_flow_run_state(self, run_id: Any, state: Any, force: bool) -> None:
         assert force
@@ -136,7 +136,7 @@ class Marking(Server):
 
 def test_a_silent_run_is_lost_and_one_that_was_asked_to_end_has_ended() -> None:
     server = Marking()
-    control = SimpleNamespace(client=server, settings=Settings())
+    control = SimpleNamespace(client=server, settings=Settings(), pools=canonical()[1])
     asyncio.run(_mark_lost(control))  # type: ignore[arg-type]
     running, cancelling = server.runs
     assert server.marked == [(running.id, StateType.CRASHED), (cancelling.id, StateType.CANCELLED)]
