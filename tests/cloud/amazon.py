@@ -28,7 +28,6 @@ REGION = "us-east-1"
 POLL_S = 0.1
 QUEUE = "faceflow-task-events"
 CLUSTER = "faceflow"
-FLOW_RUN = "prefect.io/flow-run-id"
 SPOT = ("SpotInterruption", "Your Spot Task was interrupted.")
 STOPPED = ("UserInitiated", "Task stopped by user")
 EXITED = ("EssentialContainerExited", "Essential container in task exited")
@@ -41,7 +40,7 @@ class Amazon:
 
     Attributes:
         url: endpoint of every service.
-        host_folder: what the machines call `/var/lib/faceflow`, and the file system.
+        folder: where tasks and the shared volumes lie.
         role: variables that the task role gives a container.
         fails_to_start: families whose next task does not start.
     """

@@ -14,15 +14,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
 import yaml
 from botocore.config import Config
 
@@ -43,7 +43,7 @@ from tests.cloud.kubernetes_cluster import Cluster, Node, Thing
 from tests.conftest import ROOT
 from tests.dispatch.jobs import SEGMENT_S
 from tests.postgres import Postgres
-from tests.prefect_api import FINAL, PrefectApi, run_in_prefect, until
+from tests.prefect_api import FINAL, PrefectApi, T, run_in_prefect, until
 from tests.servers import Server, free_port
 from tests.stores import services
 from tests.stores.proxy import Proxy, running_proxy
@@ -55,6 +55,7 @@ ISOLATED, PRIVATE, AWS, AZURE = "isolated-k8s", "private-k8s", "aws-g4dn-spot", 
 NAMESPACES = {ISOLATED: "faceflow-isolated", PRIVATE: "faceflow-jobs", AZURE: "faceflow-aks"}
 FLOW_RUN = "prefect.io/flow-run-id"
 START_S = 600.0
+PATIENCE_S = 900.0
 RECONCILE_S = 3.0
 """How often tests book what ended; the dispatcher's schedule does it every few minutes."""
 NODES = [
@@ -155,6 +156,7 @@ class Cloud(PrefectApi):
     containers: list[tuple[str, str, Container]] = field(default_factory=list)
     traps: list[tuple[str, Trap]] = field(default_factory=list)
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    deciding: threading.Lock = field(default_factory=threading.Lock)
 
     def containers_of(self, flow_run_id: str) -> list[Container]:
         """In the order in which they began."""
@@ -199,7 +201,7 @@ class Cloud(PrefectApi):
             said = await dispatch(SwapJob.model_validate(job), known)
             return said.request_id, said.runs[0].flow_run_id
 
-        return run_in_prefect(self.pool_environment(), once)
+        return self._here(once)
 
     def request(self, request_id: str) -> tuple[Request, list[Run], list[Reservation]]:
         """What the books say of a job."""
@@ -216,16 +218,16 @@ class Cloud(PrefectApi):
 
             await reconcile()
 
-        run_in_prefect(self.pool_environment(), once)
+        self._here(once)
 
     def follow(
-        self, request_id: str, patience_s: float = 300.0, reconcile: Callable[[], None] | None = None
+        self, request_id: str, patience_s: float = PATIENCE_S, *, looked_after_here: bool = False
     ) -> tuple[Request, list[Run], list[Reservation]]:
         """Waits until a job has ended, whatever attempts it takes, and books it.
 
-        With `reconcile` lost runs are looked after by it, else as soon as the server tells of them.
+        Lost runs are looked after by the dispatcher's worker, as soon as the server tells of them, or in this process.
         """
-        ends = {"COMPLETED"} if reconcile is None else FINAL
+        ends = FINAL if looked_after_here else {"COMPLETED"}
 
         def ended() -> tuple[Request, list[Run], list[Reservation]] | None:
             request, runs, money = self.request(request_id)
@@ -233,7 +235,7 @@ class Cloud(PrefectApi):
                 return request, runs, money
             last = [run for run in runs if run.attempt == request.attempt and run.flow_run_id]
             if any(self.run(run.flow_run_id or "")["state_type"] in ends for run in last):
-                (reconcile or self.reconcile)()
+                self.reconcile()
                 time.sleep(RECONCILE_S)
             return None
 
@@ -243,6 +245,11 @@ class Cloud(PrefectApi):
         """Called as soon as a container runs."""
         self.containers.append((flow_run_id, pool, container))
         container.traps.extend(trap for run, trap in self.traps if run == flow_run_id and trap.sprung is None)
+
+    def _here(self, function: Callable[[], Awaitable[T]]) -> T:
+        """One at a time: it changes this process's environment."""
+        with self.deciding:
+            return run_in_prefect(self.pool_environment(), function)
 
     @property
     def settings(self) -> Settings:
@@ -458,11 +465,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def healthy(url: str) -> bool:
-    """Whether a server answers."""
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

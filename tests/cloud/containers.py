@@ -23,7 +23,6 @@ import psutil
 from infrastructure.server.keeper import die_with_parent
 from tests.conftest import ROOT
 
-KILLED = 128 + signal.SIGKILL
 Event = dict[str, Any]
 
 

@@ -8,11 +8,10 @@ can be told which segments were done again without need.
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from tests.cloud.containers import Container, Event, Trap
 from tests.dispatch.jobs import SEGMENTS
 from tests.stores.proxy import Fault as ProxyFault
 
-MOMENT_S = 240.0
+MOMENT_S = 900.0
 """How long a job may take to come to its moment."""
 Action = Callable[[Cloud, Container, str], None]
 """What happens to the container of the job whose result has that name."""
@@ -54,22 +53,23 @@ class Fault:
     """One row of the table.
 
     Attributes:
+        moment: in which it comes; None where `prepare` is all.
         attempts: which the job takes, as the dispatcher counts.
         containers: that it takes; more than attempts where a run goes back into its queue.
         alone: whether it disturbs every job, so that no other may run.
         reason: part of what the record says of the attempt that was lost.
-        prepare: called with the run's id before a container can have been started.
+        prepare: called before the job is given to the dispatcher.
     """
 
     name: str
     pool: str
-    moment: Moment
+    moment: Moment | None
     action: Action
     attempts: int = 2
     containers: int = 2
     alone: bool = False
     reason: str = ""
-    prepare: Callable[[Cloud, str], None] | None = None
+    prepare: Callable[[Cloud], None] | None = None
 
     @property
     def slug(self) -> str:
@@ -93,6 +93,11 @@ class Outcome:
     left_in_exchange: list[str]
 
     @property
+    def made_later(self) -> set[int]:
+        """Segments that were composed after the first machine was gone."""
+        return {event["segment"] for one in self.containers[1:] for event in one.finished("compose")}
+
+    @property
     def done_again(self) -> list[int]:
         """Segments that were composed more than once."""
         composed = [event["segment"] for one in self.containers for event in one.finished("compose")]
@@ -110,22 +115,21 @@ class Bench:
 
     cloud: Cloud
     sha256: str
-    deciding: threading.Lock = field(default_factory=threading.Lock)
-    _open: set[str] = field(default_factory=set)
 
     def run(self, fault: Fault) -> Outcome:
         cloud, begun = self.cloud, time.monotonic()
         more = {"sensitivity": "private"} if fault.pool == PRIVATE else {}
         output = f"{fault.slug}.mp4"
         job = cloud.job(output, project=fault.slug, **more)
-        with self.deciding:
-            request_id, run_id = cloud.dispatch_here(job, "aks" if fault.pool == AZURE else "")
-            if fault.prepare is not None:
-                fault.prepare(cloud, run_id)
-        container = self._at(fault.moment, run_id)
-        published = set(self._parts(fault))
-        fault.action(cloud, container, output)
-        request, runs, money = self._follow(request_id)
+        if fault.prepare is not None:
+            fault.prepare(cloud)
+        request_id, run_id = cloud.dispatch_here(job, "aks" if fault.pool == AZURE else "")
+        published: set[int] = set()
+        if fault.moment is not None:
+            container = self._at(fault.moment, run_id)
+            published = set(self._parts(fault))
+            fault.action(cloud, container, output)
+        request, runs, money = cloud.follow(request_id, MOMENT_S, looked_after_here=True)
         # The last container reports its end to the server before it has ended.
         containers = [one for run in runs for one in cloud.containers_of(run.flow_run_id or "")]
         for one in containers:
@@ -149,17 +153,6 @@ class Bench:
         trap = Trap(moment.fits)
         self.cloud.set_trap(run_id, trap)
         return trap.wait(MOMENT_S)
-
-    def _follow(self, request_id: str) -> tuple[Request, list[Run], list[Reservation]]:
-        self._open.add(request_id)
-        try:
-            return self.cloud.follow(request_id, MOMENT_S, reconcile=self._reconcile)
-        finally:
-            self._open.discard(request_id)
-
-    def _reconcile(self) -> None:
-        with self.deciding:
-            self.cloud.reconcile()
 
     def _exchange(self, fault: Fault) -> Path:
         return self.cloud.state_of(fault.pool) / "exchange" / fault.slug
@@ -244,9 +237,14 @@ def nothing(_cloud: Cloud, _container: Container, _output: str) -> None:
     """What was prepared before the job began is the fault."""
 
 
-def small_disk(cloud: Cloud, run_id: str) -> None:
-    """The first machine of the run has a disk on which the work does not fit."""
-    cloud.cluster.small_disks.add(run_id)
+def task_does_not_start(cloud: Cloud) -> None:
+    """The image cannot be pulled on the next machine."""
+    cloud.amazon.fails_to_start.add(f"faceflow-{AWS}")
+
+
+def small_disk(cloud: Cloud) -> None:
+    """The next machine has a disk on which the work does not fit."""
+    cloud.cluster.next_disk_is_small = True
 
 
 # The faults
@@ -310,9 +308,10 @@ STORES = [
     )
 ]
 DISKS = [
-    Fault("disk full", PRIVATE, Moment(), nothing, reason="fault.disk_full", prepare=small_disk),
+    Fault("disk full", PRIVATE, None, nothing, alone=True, reason="fault.disk_full", prepare=small_disk),
 ]
 RESTARTS = [
+    Fault("task cannot start", AWS, None, nothing, 2, 1, True, "TaskFailedToStart", task_does_not_start),
     Fault("Kubernetes API restarts", PRIVATE, Moment(START, "swap", 2), kubernetes_api_restarts, 1, 1, alone=True),
     Fault("Prefect server restarts", AWS, Moment(START, "swap", 2), prefect_server_restarts, 1, 1, alone=True),
 ]

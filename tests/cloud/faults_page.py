@@ -11,18 +11,19 @@ from tests.dispatch.jobs import SEGMENTS
 _HEAD = """# Faults
 
 What happens to a job when its machine, its store or a server goes away. `make test-cloud-full` tries all of it on a
-hybrid cloud of one machine and writes this page; `make test-cloud`, part of `make test`, tries a few.
+hybrid cloud of one machine and writes this page; `make test-cloud` tries a few.
 
 Real are the Prefect server on PostgreSQL, Prefect's Kubernetes, ECS and process workers, and every faceflow process,
 started with the command and the environment of its pool's template. Kubernetes, AWS and the machines are stand-ins
-(`tests/cloud/cloud.py` says of what). The job is a clip of {seconds} s in {segments} segments, whose result is compared
-with that of a run which nothing disturbed.
+(`tests/cloud/cloud.py` says of what). The job is a clip of {seconds} s in {segments} segments, whose result is
+compared with that of a run which nothing disturbed. Faults that are not listed were not run for this page.
 
 | Column | |
 |---|---|
 | attempts | as the dispatcher counts them; a run that goes back into its queue stays the same attempt |
 | machines | containers that were started |
 | before | segments whose finished part was published when the fault came |
+| after | segments that later machines made; with those of before never more than the clip has |
 | again | segments that were composed more than once, and of these such as had been published before: should be 0 |
 | seconds | until its money was settled; {parallel} faults side by side on two busy cores: upper bounds |
 | bytes | whether the result is the same, byte for byte |
@@ -30,8 +31,8 @@ with that of a run which nothing disturbed.
 | left | files left behind in scratch and in the exchange folder |
 | why | what the record says of the attempt that was lost |
 
-| Fault | attempts | machines | before | again | seconds | bytes | money | left | why |
-|---|---|---|---|---|---|---|---|---|---|
+| Fault | attempts | machines | before | after | again | seconds | bytes | money | left | why |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -44,6 +45,7 @@ def row(outcome: Outcome) -> str:
         outcome.request.attempt,
         len(outcome.containers),
         len(outcome.published),
+        len(outcome.made_later),
         f"{len(outcome.done_again)}, {len(outcome.without_need)}",
         round(outcome.seconds),
         "same" if outcome.same_bytes else "OTHER",

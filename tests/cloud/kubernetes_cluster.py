@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.cloud.containers import KILLED, Container, until_ended
+from tests.cloud.containers import Container, until_ended
 
 Thing = dict[str, Any]
 JOBS, PODS = "jobs", "pods"
@@ -26,7 +26,6 @@ KINDS = {JOBS: ("Job", "batch/v1"), PODS: ("Pod", "v1")}
 CONTAINER = "prefect-job"
 SMALL_DISK_BYTES = 4_000_000
 """The inputs fit, the work does not."""
-FLOW_RUN = "prefect.io/flow-run-id"
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,14 @@ class Cluster:
         nodes: machines.
         claims: folder of a volume claim, by namespace and name.
         secrets: content of a secret, by namespace and name.
-        small_disks: flow runs whose next pod lands on a machine with a disk that is too small for it.
+        next_disk_is_small: the next pod lands on a machine with a disk that is too small for it.
     """
 
     folder: Path
     nodes: list[Node]
     claims: Callable[[str, str], Path]
     secrets: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    small_disks: set[str] = field(default_factory=set)
+    next_disk_is_small: bool = False
     on_container: Callable[[Container, Thing], None] = lambda container, pod: None
     things: dict[str, dict[tuple[str, str], Thing]] = field(default_factory=lambda: {JOBS: {}, PODS: {}})
     history: list[tuple[int, str, str, Thing]] = field(default_factory=list)
@@ -199,9 +198,8 @@ class Cluster:
 
     def _mounts(self, pod: Thing, spec: Thing) -> dict[str, Path]:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        flow_run = pod["metadata"]["labels"].get(FLOW_RUN)
-        if flow_run in self.small_disks:
-            self.small_disks.discard(flow_run)
+        if self.next_disk_is_small:
+            self.next_disk_is_small = False
             self._small_disk(self.folder / "disks" / name)
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         mounts = {}
@@ -251,11 +249,6 @@ class Cluster:
         self.history.append((self.version + 1, kind, change, deepcopy(thing)))
         for listener in list(self.listeners):
             listener()
-
-
-def killed(container: Container) -> bool:
-    """Whether it ended by SIGKILL."""
-    return container.exit_code == KILLED
 
 
 def _grace_s(pod: Thing) -> float:
