@@ -105,7 +105,7 @@ class SwapOptions(FrozenModel):
         default="embedded",
         title="Analyser",
         description="What finds faces: `embedded` needs no downloaded weights, `insightface` is buffalo_l, others "
-        "are detectors of as in `faceflow models list`.",
+        "are detectors, named as in `faceflow models list`.",
     )
     landmarker: str = Field(
         default="auto",

@@ -64,7 +64,7 @@ NODES = [
         {"faceflow.io/zone": "isolated"},
         ({"key": "faceflow.io/zone", "value": "isolated", "effect": "NoExecute"},),
     ),
-    Node("private-1", {"faceflow.io/zone": "private"}),
+    Node("private-1", {"faceflow.io/zone": "private"}, gpus=("GPU-5f0a", "GPU-91c3")),
     Node(
         "aks-spot-1",
         {"kubernetes.azure.com/scalesetpriority": "spot", "faceflow.io/gpu": "t4"},
@@ -339,7 +339,8 @@ def write_pools(path: Path, stores: dict[Zone, ZoneStore]) -> None:
         # Tests run a dozen of jobs on them within minutes.
         pool["interruptions_per_hour"] = 0 if pool["capacity"] == "spot" else pool.get("interruptions_per_hour", 0)
         runs_on = pool["runs_on"]
-        runs_on["provider"] = "cpu"
+        if name != PRIVATE:  # there pods ask for a GPU; the embedded engine does not use it
+            runs_on["provider"] = "cpu"
         runs_on["environment"] = {
             **stores[Zone(pool["zone"])].variables(),
             "FACEFLOW_LOG__LEVEL": "debug",

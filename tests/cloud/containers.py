@@ -31,6 +31,7 @@ class Container:
 
     Attributes:
         folder: its own files, among them `log` with all that it said.
+        environment: what the runtime adds to that of the image.
         events: JSON log lines so far.
     """
 
@@ -42,6 +43,7 @@ class Container:
         self.log = folder / "log"
         self.events: list[Event] = []
         self.traps: list[Trap] = []
+        self.environment = dict(environment)
         self.mounts = dict(mounts)
         for place in self.mounts.values():
             place.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 Three of its parts are imitated, each as far as Prefect's worker and our templates rely on it: the job controller (one
 pod a Job, no second try, as `backoffLimit` says), the scheduler (node selectors and taints, so that a pod of another
-zone stays Pending) and the kubelet (containers as processes, SIGTERM, grace and SIGKILL, exit codes, OOMKilled).
+zone stays Pending; GPUs, so that one waits for a free one) and the kubelet with NVIDIA's device plugin (containers as
+processes, SIGTERM, grace and SIGKILL, exit codes, OOMKilled; a container is told which devices are its own).
 `kubernetes_api.py` is the door to it, and can be closed and opened while the pods go on.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from copy import deepcopy
@@ -24,6 +26,7 @@ Thing = dict[str, Any]
 JOBS, PODS = "jobs", "pods"
 KINDS = {JOBS: ("Job", "batch/v1"), PODS: ("Pod", "v1")}
 CONTAINER = "prefect-job"
+GPU = "nvidia.com/gpu"
 SMALL_DISK_BYTES = 4_000_000
 """The inputs fit, the work does not."""
 
@@ -35,6 +38,8 @@ class Node:
     name: str
     labels: dict[str, str]
     taints: tuple[dict[str, str], ...] = ()
+    gpus: tuple[str, ...] = ()
+    """Identifiers of its devices."""
 
     def takes(self, pod: Thing) -> bool:
         wanted = pod["spec"].get("nodeSelector", {})
@@ -67,6 +72,7 @@ class Cluster:
     containers: dict[str, Container] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     listeners: set[Callable[[], None]] = field(default_factory=set)
+    _busy: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _mounted: list[Path] = field(default_factory=list)
     _reasons: dict[str, str] = field(default_factory=dict)
 
@@ -152,12 +158,15 @@ class Cluster:
             unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
             self._status(pod, {"phase": "Pending", "conditions": [unschedulable]})
             return
-        pod["spec"]["nodeName"] = node.name
         spec = pod["spec"]["containers"][0]
+        devices = self._devices(node, pod, int(spec.get("resources", {}).get("limits", {}).get(GPU, 0)))
+        if devices is None:  # deleted while it waited
+            return
+        pod["spec"]["nodeName"] = node.name
         container = Container(
             self.folder / "pods" / name,
             [*spec.get("command", []), *spec["args"]],
-            self._environment(namespace, spec),
+            self._environment(namespace, spec) | ({"NVIDIA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}),
             self._mounts(pod, spec),
         )
         with self.lock:
@@ -166,12 +175,32 @@ class Cluster:
         running = {"name": CONTAINER, "ready": True, "restartCount": 0, "state": {"running": {"startedAt": _now()}}}
         self._status(pod, {"phase": "Running", "startTime": _now(), "containerStatuses": [running]})
         code = until_ended(container)
+        with self.lock:
+            self._busy.pop(name, None)
         reason = self._reasons.get(name, "Completed" if code == 0 else "Error")
         ended = {"exitCode": code, "reason": reason, "finishedAt": _now(), "startedAt": _now()}
         status = {"name": CONTAINER, "ready": False, "restartCount": 0, "state": {"terminated": ended}}
         phase = "Succeeded" if code == 0 else "Failed"
         self._status(pod, {"phase": phase, "containerStatuses": [status]})
         self._end_job(namespace, job_name, succeeded=code == 0)
+
+    def _devices(self, node: Node, pod: Thing, count: int) -> tuple[str, ...] | None:
+        """As many devices of the node as the pod asks for; waits until they are free. None: the pod was deleted."""
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        while True:
+            with self.lock:
+                if (namespace, name) not in self.things[PODS]:
+                    return None
+                taken = {device for devices in self._busy.values() for device in devices}
+                free = [device for device in node.gpus if device not in taken]
+                if len(free) >= count:
+                    self._busy[name] = tuple(free[:count])
+                    return self._busy[name]
+                if pod["status"]["phase"] == "Pending" and not pod["status"]["conditions"]:
+                    message = f"0/{len(self.nodes)} nodes are available: Insufficient {GPU}."
+                    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+                    self._status(pod, {"conditions": [waits]})
+            time.sleep(0.2)
 
     def _end_job(self, namespace: str, name: str, *, succeeded: bool) -> None:
         with self.lock:
