@@ -72,7 +72,7 @@ quality: develop  ## how good the swap is; draws the plot of docs/quality.md
 wheel: develop  ## the package, in dist/
 	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl
 
-image:  ## the container image; IMAGE_TARGET=cpu|gpu, and what docs/image.md lists
+image:  ## the container image; IMAGE_TARGET=cpu or gpu, and what docs/image.md lists
 	@deployments/image/build.sh $${IMAGE_TARGET:-cpu}
 
 test-image: setup  ## run the container image as a cluster does, and swap a face inside; IMAGE=... for another one

@@ -46,7 +46,7 @@ quietly() {
         sleep 0.2
         if ((SECONDS - shown >= 10)); then
             shown=$SECONDS
-            printf '    still at it: %d s, %s so far\n' "$((SECONDS - started))" "$(du -sh .venv 2>/dev/null | cut -f1)"
+            printf '    still at it: %d s\n' "$((SECONDS - started))"
         fi
     done
     if ! wait "$running"; then

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,10 +21,10 @@ from faceflow.log import events
 from faceflow.media.model import MediaInfo
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
-from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of
+from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of, worker_missing
 from gateway.cli.screen import console, progress_bar
 from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import lease_server
+from infrastructure.server.lease import is_up, lease_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -47,8 +48,8 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
         settings: of this machine.
 
     Raises:
-        ServerError: `server.not_running`, `server.deployment_missing`, `server.dispatcher_silent`,
-            `server.unreachable`.
+        ServerError: `server.not_running`, `server.deployment_missing`, `server.worker_missing`,
+            `server.dispatcher_silent`, `server.unreachable`.
         JobError: `job.held`, `job.waits_for_approval`, `job.refused`.
         FaceflowError: what the job itself failed with.
     """
@@ -59,7 +60,9 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
     require_server(settings, "--dispatch")
     with lease_server(settings) as address:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
-        return asyncio.run(_dispatch_and_follow(job, known, settings))
+        # Of our own server we know whether its workers are there; a company's may come later.
+        working = (lambda: is_up(settings)) if address.owned else lambda: True
+        return asyncio.run(_dispatch_and_follow(job, known, settings, working))
 
 
 def _known(media: MediaInfo) -> dict[str, Any]:
@@ -73,11 +76,13 @@ def _known(media: MediaInfo) -> dict[str, Any]:
     return known
 
 
-async def _dispatch_and_follow(job: SwapJob, known: dict[str, Any], settings: Settings) -> JobRecord:
+async def _dispatch_and_follow(
+    job: SwapJob, known: dict[str, Any], settings: Settings, working: Callable[[], bool]
+) -> JobRecord:
     from prefect.client.orchestration import get_client
 
     async with get_client() as client:
-        said = await _dispatched(client, job, known, settings)
+        said = await _dispatched(client, job, known, settings, working)
         console().print(escape(said.says))
         events().info(
             "job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started, says=said.says
@@ -86,9 +91,11 @@ async def _dispatch_and_follow(job: SwapJob, known: dict[str, Any], settings: Se
         return await result_of(client, await _follow(client, said, settings))
 
 
-async def _dispatched(client: PrefectClient, job: SwapJob, known: dict[str, Any], settings: Settings) -> Dispatching:
+async def _dispatched(
+    client: PrefectClient, job: SwapJob, known: dict[str, Any], settings: Settings, working: Callable[[], bool]
+) -> Dispatching:
     """The dispatcher's answer."""
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.objects import StateType, WorkPoolStatus
     from prefect.exceptions import ObjectNotFound
 
     from flows.dispatching.telling import DECISION_KEY, Dispatching
@@ -103,6 +110,9 @@ async def _dispatched(client: PrefectClient, job: SwapJob, known: dict[str, Any]
             f"The server has no deployment {name!r}.",
             "Start the dispatcher with `faceflow up`, or name its pool with FACEFLOW_ROUTING__DISPATCHER_POOL.",
         ) from error
+    pool = settings.routing.dispatcher_pool
+    if not working() and (await client.read_work_pool(pool)).status is not WorkPoolStatus.READY:
+        raise worker_missing(pool)
     parameters = {"job": sent(job), "known": known, "again": True}
     run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     deadline = time.monotonic() + DECIDE_S

@@ -129,7 +129,7 @@ def _people(_settings: Settings) -> Iterator[Finding]:
             Level.NOTE,
             "telling people apart",
             "not installed; faces are told apart within a shot only",
-            "pip install 'faceflow[people]'",
+            "Install the extra: pip install 'faceflow[people]'; in a checkout: make develop",
         )
     else:
         yield Finding(Level.GOOD, "telling people apart", f"{recogniser.name} {recogniser.version}")

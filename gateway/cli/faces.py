@@ -110,7 +110,7 @@ def _show(census: Census, sheet: Path) -> None:
     if not census.told_apart:
         screen.print(
             "[yellow]note[/]  Faces are told apart by their place within a shot only; numbers of different shots may "
-            "be different people. " + escape("pip install 'faceflow[people]'") + " tells them apart."
+            "be different people. " + escape("The extra faceflow[people]") + " tells them apart: docs/people.md."
         )
     screen.print(f"[bold green]sheet[/]  {escape(str(sheet))}")
 

@@ -78,7 +78,7 @@ async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]
                 "Start the pool's worker with `faceflow up`, or name another one with --pool.",
             ) from error
         if not working():
-            raise _worker_missing(pool)
+            raise worker_missing(pool)
         run = await client.create_flow_run_from_deployment(
             deployment.id, parameters={"job": job.model_dump(mode="json")}
         )
@@ -112,7 +112,7 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
             if run.state is not None and run.state.is_final():
                 return run
             if orphaned:
-                raise _worker_missing(pool)
+                raise worker_missing(pool)
             move(Snapshot(state, percent / 100, 0, 0.0, None, None))
             await asyncio.sleep(FOLLOW_S)
     raise ServerError(
@@ -123,7 +123,8 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
     )
 
 
-def _worker_missing(pool: str) -> ServerError:
+def worker_missing(pool: str) -> ServerError:
+    """What is told where nobody works for a pool of this machine."""
     return ServerError(
         "server.worker_missing",
         f"No worker of pool {pool!r} is running here.",

@@ -92,7 +92,8 @@ def show_record(record: JobRecord) -> None:
         )
     rate = f"  ({record.frames / record.seconds:.1f} frames per second)" if record.seconds else ""
     by = f" by {record.engine}" if record.engine else ""
-    table.add_row("frames", f"{record.frames}, with {record.faces} swapped faces{by}")
+    faces = "swapped face" if record.faces == 1 else "swapped faces"
+    table.add_row("frames", f"{record.frames}, with {record.faces} {faces}{by}")
     if record.already_done:
         table.add_row("already done", "an earlier run had finished this job; the times are that run's")
     table.add_row("time", f"{record.seconds:.1f} s{rate}")

@@ -126,7 +126,7 @@ def swap(
     ] = None,
     segment_length: Annotated[
         float | None,
-        typer.Option("--segment-length", help="Seconds of video that are redone after a crash, default 5."),
+        typer.Option("--segment-length", help="Seconds of video that are redone after a crash, default 8."),
     ] = None,
     project: Annotated[str | None, typer.Option("--project", help="Customer or production.")] = None,
     sensitivity: Annotated[Sensitivity | None, typer.Option("--sensitivity", help="Where the media may go.")] = None,

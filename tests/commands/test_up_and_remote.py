@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -153,6 +154,50 @@ def test_without_a_server_it_is_said_at_once(offline_program: Program, files: Fi
     assert (done.exit_code, done.answer["code"]) == (1, "server.not_running")
     assert "faceflow up" in done.answer["resolution"]
     assert processes_of(offline_program.state) == []
+
+
+@pytest.mark.parametrize("status", ["READY", "NOT_READY"])
+def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status: str) -> None:
+    from types import SimpleNamespace
+
+    from prefect.client.schemas.objects import WorkPoolStatus
+
+    from faceflow.errors import ServerError
+    from faceflow.job import SwapJob
+    from faceflow.settings import Settings
+    from gateway.cli.dispatched_run import _dispatched
+
+    class _AskedError(Exception):
+        pass
+
+    class _Client:
+        """A server that knows the deployment."""
+
+        async def read_deployment_by_name(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(id=name)
+
+        async def read_work_pool(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(status=WorkPoolStatus(status))
+
+        async def create_flow_run_from_deployment(self, *_: Any, **__: Any) -> None:
+            raise _AskedError
+
+    job = SwapJob.model_validate(
+        {
+            "sources": [{"portraits": [str(files.source)]}], "target": str(files.target),
+            "output": str(files.folder / "out.mp4"),
+            "consent": {"subject": "Eileen Collins", "scope": "tests", "reference": "NASA S93-45481"},
+        }
+    )  # fmt: skip
+    asked = _dispatched(_Client(), job, {}, Settings(), working=lambda: False)  # type: ignore[arg-type]
+    if status == "READY":
+        with pytest.raises(_AskedError):
+            asyncio.run(asked)
+    else:
+        with pytest.raises(ServerError) as caught:
+            asyncio.run(asked)
+        assert caught.value.code == "server.worker_missing"
+        assert "faceflow up" in caught.value.resolution
 
 
 def test_up_serves_its_own_pool_and_the_local_ones_of_the_list(tmp_path: Path) -> None:
