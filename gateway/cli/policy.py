@@ -91,9 +91,9 @@ def explain(
     world = _snapshot(snapshot, live, known, facts)
     decision = decide(facts, policy, world, known)
     if as_json:
-        print_json({**decision.model_dump(mode="json"), "explanation": in_words(decision)})
+        print_json({**decision.model_dump(mode="json"), "explanation": in_words(decision, asked_only=True)})
     else:
-        result_console().print(escape(in_words(decision)))
+        result_console().print(escape(in_words(decision, asked_only=True)))
 
 
 def _snapshot(path: Path | None, live: bool, pools: Pools, facts: JobFacts) -> Snapshot:

@@ -36,7 +36,9 @@ def _why(
         return Rejection(pool=pool.name, code=Obstacle.NOT_NAMED, reason=f"rule '{rule}' does not name it")
     offer = offers.made(pool)
     if offer is None:
-        return Rejection(pool=pool.name, code=Obstacle.NOT_NEEDED, reason="an earlier choice of the rule can take it")
+        return Rejection(
+            pool=pool.name, code=Obstacle.NOT_NEEDED, reason="a pool that the rule names before it can take the job"
+        )
     return _passed_over(offer, outcome, place, named)
 
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 from infrastructure.routing.decision import Action, Decision, Estimate, Placement, Way
 
 
-def explain(decision: Decision) -> str:
-    """The whole decision as a few paragraphs of plain text."""
-    paragraphs = [f"{_where(decision)} {_by(decision)}"]
+def explain(decision: Decision, *, asked_only: bool = False) -> str:
+    """The whole decision as a few paragraphs of plain text; `asked_only` where nobody acts on it."""
+    paragraphs = [f"{_where(decision, 'would be' if asked_only else 'was')} {_by(decision)}"]
     if decision.placements:
         paragraphs.append(_expectation(decision))
     if decision.rejected:
@@ -20,7 +20,7 @@ def explain(decision: Decision) -> str:
     return "\n".join(paragraphs)
 
 
-def _where(decision: Decision) -> str:
+def _where(decision: Decision, was: str) -> str:
     batch = f", a batch of {decision.count} jobs" if decision.count > 1 else ""
     attempt = f", attempt {decision.attempt}" if decision.attempt > 1 else ""
     job = (
@@ -32,12 +32,12 @@ def _where(decision: Decision) -> str:
     reason = f", because {decision.reason}" if decision.reason else ""
     match decision.action:
         case Action.RUN:
-            return f"{job} was sent {when} to {pools}{reason}."
+            return f"{job} {was} sent {when} to {pools}{reason}."
         case Action.WAIT:
-            return f"{job} was sent {when} to {pools} and waits there{reason}."
+            return f"{job} {was} sent {when} to {pools} and waits there{reason}."
         case Action.HOLD:
-            return f"{job} was held {when} and sent nowhere{reason}."
-    return f"{job} was refused {when}{reason}."
+            return f"{job} {was} held {when} and sent nowhere{reason}."
+    return f"{job} {was} refused {when}{reason}."
 
 
 def _place(placement: Placement, way: Way) -> str:

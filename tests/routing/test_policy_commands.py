@@ -86,7 +86,7 @@ def test_explain_for_programs_and_for_people(run, files):
         "reason": "restricted media may not enter the public zone",
     } in answer["rejected"]
     code, said = run(*arguments)
-    assert said.startswith("Job film-17 (restricted media, normal priority, project default) was sent at ")
+    assert said.startswith("Job film-17 (restricted media, normal priority, project default) would be sent at ")
     assert "Film work with an actor's portrait may not leave the isolated machine room." in said
     assert said.strip() == answer["explanation"]
 
