@@ -165,7 +165,7 @@ def test_a_finished_job_is_found_and_a_lost_output_is_made_again(program: Progra
     first = program(*arguments)
     assert first.exit_code == 0, first.stdout + first.stderr
     second = program(*arguments)
-    assert [event["event"] for event in second.events] == ["job.found_finished"]
+    assert [event["event"] for event in second.events] == ["run.started", "job.found_finished"]
     assert second.answer == {**first.answer, "already_done": True}
     output.unlink()
     assert program(*arguments).exit_code == 0
