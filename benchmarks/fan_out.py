@@ -46,6 +46,7 @@ def environment_of(folder: Path, pool: str, api_url: str) -> Iterator[None]:
         "FACEFLOW_PATHS__SCRATCH": str(folder / pool / "scratch"),
         "FACEFLOW_EXCHANGE__FOLDER": str(folder / "exchange"),
         "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT": "1",
+        "FACEFLOW_PIPELINE__SHARD_S": "5",  # as many shards as asked for
         # Who has nothing left to do takes what nobody has begun, at once.
         "FACEFLOW_PIPELINE__SHARD_START_S": "1",
         "FACEFLOW_LOG__FORMAT": "json",
