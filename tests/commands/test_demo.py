@@ -31,7 +31,7 @@ def test_a_picture_as_target_and_the_astronaut_as_source(program: Program, tmp_p
     assert done.exit_code == 0, done.stdout + done.stderr
     assert str(folder / "swapped.png") in done.stdout
     assert str(folder / "before-after.png") in done.stdout
-    assert "1, with 1 swapped faces" in done.stdout
+    assert "1, with 1 swapped face by mesh" in done.stdout
     assert (folder / "source.png").read_bytes() == ASTRONAUT.read_bytes()
     with Image.open(folder / "swapped.png") as swapped, Image.open(target) as before:
         assert swapped.size == before.size
