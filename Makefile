@@ -1,7 +1,7 @@
 # Everything a newcomer needs. Only Python 3.11+ (with venv or pip) and make have to be there.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
-#   make test                       the tests, in a few minutes
+#   make test                       the tests, three quarters of an hour on two cores
 #   make help                       the rest
 
 SHELL := /bin/bash
