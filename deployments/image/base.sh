@@ -8,6 +8,6 @@ name="${1:-localhost/faceflow-base:debian12}"
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 
-debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/root"
-rm -rf "$folder"/root/var/cache/apt/archives/*.deb "$folder"/root/var/lib/apt/lists/*
-tar --directory "$folder/root" --numeric-owner --create . | podman import - "$name"
+debootstrap --variant=minbase --include=ca-certificates bookworm "$folder/base"
+rm -rf "$folder"/base/var/cache/apt/archives/*.deb "$folder"/base/var/lib/apt/lists/*
+tar --directory "$folder/base" --numeric-owner --create . | podman import - "$name"

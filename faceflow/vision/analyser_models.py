@@ -10,6 +10,8 @@ A landmarker that is named refines every face that is swapped, and those of port
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from faceflow.errors import JobError
 from faceflow.vision.catalogue import Contract, ModelKind, catalogue
 from faceflow.vision.neural.genderage import GENDERAGE_MODEL
@@ -79,12 +81,16 @@ def _named(family: str, name: str, kind: ModelKind, more: tuple[str, ...]) -> st
     entry = catalogue().models.get(name)
     if entry is not None and entry.kind is kind:
         return name
-    known = [*more, *(one.name for one in catalogue().entries(kind))]
-    raise JobError(
+    raise unknown_engine(family, name, [*more, *(one.name for one in catalogue().entries(kind))])
+
+
+def unknown_engine(family: str, name: str, known: Sequence[str]) -> JobError:
+    """The error for a name that nothing of the family bears; `known` are those that are borne."""
+    return JobError(
         "job.engine_unknown",
         f"There is no {family} {name!r}.",
         f"Choose one of: {', '.join(known)}.",
         family=family,
         name=name,
-        known=known,
+        known=list(known),
     )

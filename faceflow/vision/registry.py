@@ -24,6 +24,7 @@ from faceflow.vision.analyser_models import (
     detector_model,
     landmarker_model,
     need_insightface,
+    unknown_engine,
 )
 from faceflow.vision.catalogue import ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
@@ -332,14 +333,7 @@ def _embedded(
 ) -> _Engine:
     if name not in table:
         known = sorted({*table, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
-        raise JobError(
-            "job.engine_unknown",
-            f"There is no {family} {name!r}.",
-            f"Choose one of: {', '.join(known)}.",
-            family=family,
-            name=name,
-            known=known,
-        )
+        raise unknown_engine(family, name, known)
     return _once((family, name), table[name])
 
 

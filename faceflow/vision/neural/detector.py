@@ -12,6 +12,7 @@ the top left corner of a black one, as its publishers do it; then a look at one 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import cv2
@@ -33,7 +34,7 @@ _NEAR = 0.2
 """Overlap with the expected box below which a face in the window is somebody else's."""
 
 
-class Detector:
+class Detector(ABC):
     """Base of the detectors. Safe to share between threads.
 
     Args:
@@ -78,9 +79,9 @@ class Detector:
         near = [face for face in faces if overlap(face.box, box) >= _NEAR and _inside(face, view)]
         return max(near, key=lambda face: (overlap(face.box, box), face.score), default=None)
 
+    @abstractmethod
     def _found(self, picture: Picture, size: tuple[int, int], least_score: float) -> list[Face]:
         """Faces of a picture, in its pixels, each once; `size` is the width and height of the network's input."""
-        raise NotImplementedError
 
 
 def fitted(picture: Picture, size: tuple[int, int]) -> tuple[Picture, float]:
