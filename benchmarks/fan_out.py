@@ -34,7 +34,7 @@ from infrastructure.server.lease import end_if_unused, lease_server
 from infrastructure.worker import local_worker
 
 POOLS = ("one", "two")
-POLL_S = 0.5
+POLL_S = 1.0
 FLOOR_S = 60.0
 """Length of the clip that is decoded and encoded: what two processes gain there does not depend on it."""
 
@@ -47,7 +47,6 @@ def environment_of(folder: Path, pool: str, api_url: str) -> Iterator[None]:
         "FACEFLOW_PATHS__STATE": str(folder / pool / "state"),
         "FACEFLOW_PATHS__SCRATCH": str(folder / pool / "scratch"),
         "FACEFLOW_EXCHANGE__FOLDER": str(folder / "exchange"),
-        "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT": "1",
         "FACEFLOW_PIPELINE__SHARD_S": "5",  # as many shards as asked for
         # Who has nothing left to do takes what nobody has begun, at once.
         "FACEFLOW_PIPELINE__SHARD_START_S": "1",
@@ -152,7 +151,7 @@ def main() -> None:
         with lease_server(settings) as address, ExitStack() as stack:
             pools = "".join(
                 f"  - {{name: {pool}, zone: private, capacity: owned, provider: own, gpu: cpu, gpus: 1,"
-                f" price_usd_per_gpu_hour: 0.01, runs_on: {{kind: process}}}}\n"
+                f" price_usd_per_gpu_hour: 0.01, runs_on: {{kind: process, segments_in_flight: 1}}}}\n"
                 for pool in POOLS
             )
             (folder / "pools.yaml").write_text(f"pools:\n{pools}")

@@ -27,7 +27,7 @@ from flows.dispatch import advance
 from flows.dispatching.control import Control, controlling, now
 from flows.dispatching.known import KnownMedia, request_id
 from flows.failures import reason_of
-from flows.runs import crashed_since, runs_in, silent_runs
+from flows.runs import crashed_since, ended_badly_since, runs_in, silent_runs
 from flows.starting import never_begun, start_limit
 from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
 from infrastructure.records.requests import Request, RequestState, find_request, remember, requests_in
@@ -38,6 +38,8 @@ CHANGED_KEY = "reconciled-jobs"
 SIGNALS_KEY = "signals"
 _LOOK_BACK_S = 86_400.0
 """How far back lost runs of `dispatch` are looked for."""
+_PASSES = 5
+"""How often one run goes through all jobs while further runs are lost; then the schedule goes on."""
 _ENDED = "It was asked to end, and nothing was heard of it any more."
 _LOST = "Its heartbeat was not heard any more: the machine or the process is gone."
 
@@ -83,12 +85,7 @@ async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> 
     settings = _settings()
     try:
         async with controlling(settings) as control:
-            if mark_lost:
-                await _mark_lost(control)
-                await _take_in(control)
-            changed = await _advance_all(control, states)
-            if mark_lost:
-                await asyncio.to_thread(reconcile_budgets, control.database, settings.budgets, now())
+            changed = await (_look_after_all(control, states) if mark_lost else _advance_all(control, states))
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)
@@ -100,6 +97,23 @@ async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> 
         ]
         await acreate_table_artifact(table=rows, key=CHANGED_KEY, description="Jobs that came further")
     return len(changed)
+
+
+async def _look_after_all(control: Control, states: Sequence[RequestState]) -> list[Request]:
+    """Marks what is lost, brings requests further, and books; again when a run was lost meanwhile.
+
+    For its loss Prefect would have started this flow, but of two at a time the second is cancelled.
+    """
+    changed: list[Request] = []
+    for _ in range(_PASSES):
+        begun = now()
+        await _mark_lost(control)
+        await _take_in(control)
+        changed += await _advance_all(control, states)
+        await asyncio.to_thread(reconcile_budgets, control.database, control.settings.budgets, now())
+        if not await ended_badly_since(control.client, FOLLOWED_FLOWS, begun):
+            break
+    return changed
 
 
 async def _advance_all(control: Control, states: Sequence[RequestState]) -> list[Request]:

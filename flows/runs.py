@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
@@ -105,6 +106,19 @@ async def crashed_since(client: PrefectClient, flow: str, since: datetime) -> li
             expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"after_": since}),
         ),
     )
+
+
+async def ended_badly_since(client: PrefectClient, flows: Sequence[str], since: datetime) -> bool:
+    """Whether a run of these flows has crashed or failed after `since`."""
+    found = await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED, StateType.FAILED])),
+            end_time=FlowRunFilterEndTime.model_validate({"after_": since}),
+        ),
+        limit=1,
+    )
+    return bool(found)
 
 
 async def silent_runs(client: PrefectClient, runs: Sequence[FlowRun], limit: timedelta) -> list[FlowRun]:

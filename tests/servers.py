@@ -1,4 +1,4 @@
-"""Real servers that tests start on free ports of 127.0.0.1 and end by their process id: etcd, Prometheus."""
+"""Real servers that tests start on free ports of 127.0.0.1 and end by their process id: etcd, Prometheus, Redis."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -81,10 +82,22 @@ def asked(method: str, url: str, body: object = None, timeout_s: float = 60.0) -
 
 
 def answering(url: str) -> bool:
-    """Whether a server gives any good answer at `url`."""
+    """Whether a server gives any good answer at `url` (of HTTP, or `redis://HOST:PORT`)."""
+    if url.startswith("redis://"):
+        return _pongs(url)
     try:
         return httpx.get(url, timeout=2.0, trust_env=False, verify=False).is_success
     except httpx.HTTPError:
+        return False
+
+
+def _pongs(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname, address.port), timeout=2.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
         return False
 
 
@@ -169,6 +182,29 @@ def running_etcd(folder: Path, *options: str) -> Iterator[tuple[Server, str]]:
     ]  # fmt: skip
     with running(command, f"{client_url}/health", folder) as server:
         yield server, f"127.0.0.1:{client}"
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """A real Redis that keeps everything in memory; gives its address."""
+    program = needed("redis-server", "redis-server")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        program,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(folder),
+    ]
+    with running(command, f"redis://127.0.0.1:{port}/0", folder):
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager

@@ -30,6 +30,8 @@ from faceflow.vision.tracks import TrackTable
 from faceflow.vision.traits import TraitsCollector
 from faceflow.vision.view import DecodedView, PictureView
 
+_DECODE_THREADS = 2
+
 
 class Detail(Enum):
     """How closely the target is looked at, as little as the job needs."""
@@ -121,7 +123,8 @@ def take_census(
             settings.limits,
             on_frame=_seeing(scan, described),
             progress=progress,
-            decode_threads=settings.pipeline.decode_threads,
+            # Nothing else of the job runs yet: while a frame is looked at, the next ones are decoded.
+            decode_threads=max(settings.pipeline.decode_threads, _DECODE_THREADS),
         )
     scan.finish()
     told_apart = recogniser is not None

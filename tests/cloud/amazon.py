@@ -52,6 +52,7 @@ class Amazon:
     fails_to_start: set[str] = field(default_factory=set)
     containers: dict[str, Container] = field(default_factory=dict)
     _stops: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _vanished: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     _closed: threading.Event = field(default_factory=threading.Event)
 
@@ -91,6 +92,11 @@ class Amazon:
     def lose_machine(self, container: Container) -> None:
         """The machine is gone; ECS finds its agent disconnected and stops the task."""
         self._stops[container.folder.name] = ("TerminationNotice", "Host EC2 (instance) terminated.")
+        container.kill()
+
+    def vanish(self, container: Container) -> None:
+        """The machine is gone, and ECS has not found out: nobody says anything."""
+        self._vanished.add(container.folder.name)
         container.kill()
 
     def watch(self) -> None:
@@ -137,6 +143,8 @@ class Amazon:
         self.on_container(container, {"tags": _tags(task), "family": definition["family"]})
         self._tell(task, "RUNNING")
         code = until_ended(container)
+        if task.id in self._vanished:
+            return
         self._end(task, self._stops.get(task.id, EXITED), [{"name": spec["name"], "exitCode": code}])
 
     def _end(self, task: Any, why: tuple[str, str], containers: list[dict[str, Any]]) -> None:

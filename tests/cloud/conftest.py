@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from faceflow.zones import Zone
-from tests.cloud.cloud import Cloud, running_cloud
+from tests.cloud.assembly import running_cloud
+from tests.cloud.cloud import Cloud
 from tests.cloud.faults import Bench, Outcome
 from tests.dispatch.jobs import SEGMENTS
 from tests.faces import face_clip, portrait

@@ -195,6 +195,10 @@ def machine_lost(cloud: Cloud, container: Container, _output: str) -> None:
     cloud.amazon.lose_machine(container)
 
 
+def machine_vanishes(cloud: Cloud, container: Container, _output: str) -> None:
+    cloud.amazon.vanish(container)
+
+
 def node_lost(cloud: Cloud, container: Container, _output: str) -> None:
     cloud.cluster.lose_node(container)
 
@@ -286,6 +290,14 @@ LOST = [
     _lost("join"),
     _lost("upload"),
     _lost("upload", event=END, name="the moment after the upload"),
+    # Only the heartbeat that is missing tells of it.
+    Fault(
+        "machine gone without a word in swap of segment 3",
+        AWS,
+        Moment(START, "swap", 3),
+        machine_vanishes,
+        reason="heartbeat",
+    ),
 ]
 KUBERNETES = [
     Fault("node drained in swap of segment 3", PRIVATE, Moment(START, "swap", 3), node_drained, 1, 2),

@@ -13,10 +13,10 @@ _HEAD = """# Faults
 What happens to a job when its machine, its store or a server goes away. `make test-cloud-full` tries all of it on a
 hybrid cloud of one machine and writes this page; `make test-cloud` tries a few.
 
-Real are the Prefect server on PostgreSQL, Prefect's Kubernetes, ECS and process workers, and every faceflow process,
-started with the command and the environment of its pool's template. Kubernetes, AWS and the machines are stand-ins
-(`tests/cloud/cloud.py` says of what). The job is a clip of {seconds} s in {segments} segments, whose result is
-compared with that of a run which nothing disturbed. Faults that are not listed were not run for this page.
+Real are the Prefect server on PostgreSQL and Redis, Prefect's Kubernetes, ECS and process workers, and every faceflow
+process, started with the command and the environment of its pool's template. Kubernetes, AWS and the machines are
+stand-ins (`tests/cloud/cloud.py` says of what). The job is a clip of {seconds} s in {segments} segments, whose
+result is compared with that of a run which nothing disturbed. Faults that are not listed were not run for this page.
 
 | Column | |
 |---|---|

@@ -128,6 +128,12 @@ class Cluster:
         threading.Thread(target=end, daemon=True).start()
         return job
 
+    def holders(self) -> list[tuple[str, str, int]]:
+        """Pods that hold GPUs: name, node and how many."""
+        owners = {device: node.name for node in self.nodes for device in node.gpus}
+        with self.lock:
+            return [(pod, owners[devices[0]], len(devices)) for pod, devices in self._busy.items() if devices]
+
     def drain(self, container: Container) -> None:
         """A spot machine gets notice: its kubelet ends the pod, which has the grace of its template."""
         container.stop(_grace_s(self._pod_of(container)))

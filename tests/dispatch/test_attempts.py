@@ -123,6 +123,36 @@ def test_a_finished_run_is_settled_once_and_a_lost_one_comes_back(parked: Any, t
     parked(test)
 
 
+def test_a_run_that_is_lost_while_others_are_looked_after_comes_back_as_well(
+    parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(control: Any) -> None:
+        from flows import reconcile as reconciling
+        from flows.dispatch import advance
+
+        placed = [await advance(control, request(control, tmp_path, name)) for name in ("first", "second")]
+        [run] = runs_of(control.database, placed[0].job_id)
+        looked_at: set[str] = set()
+
+        async def advancing(control: Any, before: Request) -> Request:
+            after = await advance(control, before)
+            if len(looked_at) < len(placed):
+                looked_at.add(before.job_id)
+                if len(looked_at) == len(placed):  # too late for this pass
+                    await end(control, run.flow_run_id or "", "crashed")
+            return after
+
+        monkeypatch.setattr(reconciling, "advance", advancing)
+        await reconciling.reconcile()
+        states = [find_request(control.database, one.job_id) for one in placed]
+        assert [(one.state, one.attempt) for one in states if one] == [
+            (RequestState.PLACED, 2),
+            (RequestState.PLACED, 1),
+        ]
+
+    parked(test)
+
+
 def test_attempts_are_bounded(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
         from flows.dispatch import advance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +18,12 @@ class Exporter:
 
 
 @contextmanager
-def exporting() -> Iterator[Exporter]:
-    """An exporter on a free port of 127.0.0.1."""
+def exporting(now: Callable[[], str] | None = None) -> Iterator[Exporter]:
+    """An exporter on a free port of 127.0.0.1, of what its `text` says or what `now` gives when it is asked."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            body = exporter.text.encode()
+            body = (exporter.text if now is None else now()).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))

@@ -9,6 +9,7 @@ A contract is a subclass of `NeuralSwapper` (in `swappers`) with three methods a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -53,7 +54,7 @@ class NeuralIdentity:
     tensor: Floats = field(repr=False)
 
 
-class NeuralSwapper:
+class NeuralSwapper(ABC):
     """Base of the swappers. Safe to share between threads.
 
     Args:
@@ -138,11 +139,12 @@ class NeuralSwapper:
         return (self.entry.mean, self.entry.std) if self.scaled_output else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def _prepare_needs(self, settings: Settings) -> None:
-        """Loads what else the contract needs."""
+        """Loads what else the contract needs; here nothing."""
+        del settings
 
+    @abstractmethod
     def _source(self, portraits: Sequence[tuple[Picture, Face]]) -> Floats:
         """float32 (1, ...): the network's `source`."""
-        raise NotImplementedError
 
     def _mixed(self, source: Floats, crop: TargetCrop) -> Floats:
         """The source with the target's identity mixed in, as far as the contract has such a thing."""
