@@ -208,12 +208,12 @@ def running_redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_prometheus(folder: Path, scrape: dict[str, str]) -> Iterator[tuple[Server, str]]:
-    """A real Prometheus that scrapes `host:port` by job name every 0.2 s; gives it and its address."""
+def running_prometheus(folder: Path, scrape: dict[str, str], every: str = "200ms") -> Iterator[tuple[Server, str]]:
+    """A real Prometheus that scrapes `host:port` by job name so often; gives it and its address."""
     program = needed("prometheus", "prometheus")
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    lines = ["global: {scrape_interval: 200ms, scrape_timeout: 200ms}", "scrape_configs:"]
+    lines = [f"global: {{scrape_interval: {every}, scrape_timeout: {every}}}", "scrape_configs:"]
     for job, target in scrape.items():
         lines.append(f"- {{job_name: {job}, static_configs: [{{targets: ['{target}']}}]}}")
     (folder / "prometheus.yml").write_text("\n".join(lines))

@@ -23,6 +23,6 @@ def measured(folder: Path, cluster: Cluster, pools: dict[str, str]) -> Iterator[
     """The address of a Prometheus that watches the cluster while the block lasts."""
     with (
         exporting(lambda: metrics_of(cluster, pools)) as exporter,
-        running_prometheus(folder, {"cluster": exporter.target}) as (_, url),
+        running_prometheus(folder, {"cluster": exporter.target}, every="2s") as (_, url),
     ):
         yield url
