@@ -150,7 +150,7 @@ RUN if [ -n "${TENSORRT_VERSION}" ]; then \
             "libnvinfer-plugin10=${TENSORRT_VERSION}" "libnvonnxparsers10=${TENSORRT_VERSION}" \
         && rm -rf /var/lib/apt/lists/*; \
     fi
-# Said, not guessed: without a graphics processor a job ends at its start.
+# Said, not guessed: without a graphics processor a job whose engine is a network ends at its start.
 ENV FACEFLOW_ENGINE__PROVIDER=cuda \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -9,8 +9,8 @@ import pytest
 
 from faceflow.zones import Zone
 from tests.cloud.assembly import running_cloud
+from tests.cloud.bench import Bench, Outcome
 from tests.cloud.cloud import Cloud
-from tests.cloud.faults import Bench, Outcome
 from tests.dispatch.jobs import SEGMENTS
 from tests.faces import face_clip, portrait
 from tests.postgres import Postgres

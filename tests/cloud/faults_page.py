@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cloud.faults import Outcome
+from tests.cloud.bench import Outcome
 from tests.dispatch.jobs import SEGMENTS
 
 _HEAD = """# Faults

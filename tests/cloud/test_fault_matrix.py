@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.cloud.bench import Bench, Fault, Outcome
 from tests.cloud.cloud import Cloud
 from tests.cloud.conftest import check
-from tests.cloud.faults import DISKS, KUBERNETES, LOST, RESTARTS, SPOT, STORES, Bench, Fault, Outcome, automation_off
+from tests.cloud.faults import DISKS, KUBERNETES, LOST, RESTARTS, SPOT, STORES, automation_off
 from tests.cloud.faults_page import write_page
 from tests.conftest import ROOT
 

@@ -7,9 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.cloud.bench import Bench, Fault, Outcome
 from tests.cloud.cloud import Cloud, command
 from tests.cloud.conftest import check
-from tests.cloud.faults import KUBERNETES, SPOT, Bench, Fault, Outcome
+from tests.cloud.faults import KUBERNETES, SPOT
 
 FEW = [SPOT[8], KUBERNETES[0], KUBERNETES[2]]
 
