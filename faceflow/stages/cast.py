@@ -171,5 +171,6 @@ def _needs_recogniser(why: str) -> JobError:
     return JobError(
         "job.mapping_needs_recogniser",
         f"{why}, so people must be told apart to be mapped, and what does that is not installed.",
-        "Install the `people` extra, pip install 'faceflow[people]', or swap `all` faces or the `largest` one.",
+        "Install the `people` extra, pip install 'faceflow[people]' (in a checkout: make develop), or swap `all` faces "
+        "or the `largest` one.",
     )

@@ -67,7 +67,7 @@ class DlibRecogniser:
             raise EngineError(
                 "engine.model_missing",
                 "The network that tells people apart is not installed.",
-                "Install faceflow with its `people` extra: pip install 'faceflow[people]'.",
+                "Install the `people` extra: pip install 'faceflow[people]' (in a checkout: make develop).",
                 model=_NETWORK,
             )
         try:

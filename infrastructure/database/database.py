@@ -132,7 +132,7 @@ def _engine(address: DatabaseAddress, settings: Settings) -> Engine:
         raise DatabaseSetupError(
             "database.driver_missing",
             "The driver for PostgreSQL is not installed.",
-            "pip install 'faceflow[postgres]'",
+            "Install it: pip install 'faceflow[postgres]' (in a checkout: make develop).",
         ) from None
 
 

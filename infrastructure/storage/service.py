@@ -72,5 +72,5 @@ def require_package(module: str, extra: str, store: str) -> None:
         raise StoreSetupError(
             "store.extra_missing",
             f"What {store} needs is not installed.",
-            f"Install the extra: pip install 'faceflow[{extra}]'.",
+            f"Install the extra: pip install 'faceflow[{extra}]' (in a checkout: make develop).",
         )

@@ -37,7 +37,8 @@ def onnxruntime() -> Any:
         raise EngineError(
             "engine.provider_missing",
             f"ONNX Runtime is not installed ({error}).",
-            "Install it: pip install 'faceflow[cpu]', or 'faceflow[gpu]' for NVIDIA.",
+            "Install it: pip install 'faceflow[cpu]', or 'faceflow[gpu]' for NVIDIA (in a checkout: "
+            "requirements/setup.sh cpu, or gpu).",
             provider="cpu",
         ) from error
 
