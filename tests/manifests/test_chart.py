@@ -142,19 +142,55 @@ def test_passwords_come_from_secrets(objects: Objects) -> None:
         for container in pod["containers"]:
             for variable in container.get("env", ()):
                 if any(word in variable["name"] for word in ("PASSWORD", "AUTH_STRING", "DATABASE")):
-                    if variable["name"].endswith(("SECRET_NAME", "SECRET_KEY")):
+                    if variable["name"].endswith(("SECRET_NAME", "SECRET_KEY", "MIGRATE_ON_START")):
                         continue
                     assert "secretKeyRef" in variable["valueFrom"], variable["name"]
 
 
-def test_several_servers_share_their_events(rendered: Callable[..., Objects]) -> None:
+def test_several_servers_share_their_events_and_tell_browsers_where_to_ask(rendered: Callable[..., Objects]) -> None:
     def variables(*more: str) -> dict[str, Any]:
         (server,) = [one for one in rendered(*more) if name_of(one) == "faceflow/faceflow-server"
                      and one["kind"] == "Deployment"]  # fmt: skip
         return {entry["name"]: entry for entry in server["spec"]["template"]["spec"]["containers"][0]["env"]}
 
     assert variables()["PREFECT_MESSAGING_BROKER"]["value"] == "prefect_redis.messaging"
+    assert variables()["PREFECT_UI_API_URL"]["value"] == "https://faceflow.example/api"
+    assert variables("--set", "server.uiApiUrl=")["PREFECT_UI_API_URL"]["value"] == "http://127.0.0.1:4200/api"
     assert "PREFECT_MESSAGING_BROKER" not in variables("--set", "server.replicas=1")
+
+
+def test_the_database_is_brought_up_to_date_once_before_any_server_starts(rendered: Callable[..., Objects]) -> None:
+    def migrations(*more: str) -> tuple[list[str], str]:
+        found = rendered(*more)
+        hooks = [one["metadata"]["annotations"]["helm.sh/hook"] for one in of_kind(found, "Job")
+                 if one["metadata"]["name"] == "faceflow-migrate"]  # fmt: skip
+        (server,) = [one for one in of_kind(found, "Deployment") if name_of(one) == "faceflow/faceflow-server"]
+        environment = server["spec"]["template"]["spec"]["containers"][0]["env"]
+        (on_start,) = [one["value"] for one in environment if one["name"].endswith("MIGRATE_ON_START")]
+        return hooks, on_start
+
+    assert migrations() == (["pre-install,pre-upgrade"], "false")
+    # Before the install there is no PostgreSQL of the chart's own.
+    assert migrations("--set", "postgresql.enabled=true") == ([], "true")
+
+
+def test_what_jobs_have_stored_outlives_the_release(objects: Objects) -> None:
+    """Claims lie in namespaces: each has to be kept, for a namespace that goes takes its claims along."""
+    kept = of_kind(objects, "Namespace", "PersistentVolumeClaim")
+    assert len(kept) == 6
+    assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in kept} == {"keep"}
+
+
+def test_workers_answer_the_kubelet_at_the_address_of_their_pod(objects: Objects) -> None:
+    asked = 0
+    for pod in pods_of(objects):
+        (container,) = pod["containers"]
+        if "--with-healthcheck" in container.get("args", ()):
+            variables = {one["name"]: one.get("value") for one in container["env"]}
+            assert variables["PREFECT_WORKER_WEBSERVER_HOST"] == "0.0.0.0"
+            assert int(variables["PREFECT_WORKER_WEBSERVER_PORT"]) == container["livenessProbe"]["httpGet"]["port"]
+            asked += 1
+    assert asked == 4
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,13 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/* Of workers: the kubelet asks for their health at the pod's address. */}}
+{{- define "faceflow.workerEnvironment" -}}
+{{ include "faceflow.environment" . }}
+- {name: PREFECT_WORKER_WEBSERVER_HOST, value: 0.0.0.0}
+- {name: PREFECT_WORKER_WEBSERVER_PORT, value: "8080"}
+{{- end }}
+
 {{- define "faceflow.imagePullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
