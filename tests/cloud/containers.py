@@ -104,6 +104,12 @@ class Container:
         self.kill()
         self._reader.join(10)
 
+    def wait_for_log(self) -> int:
+        """All that it said is in `log`; for one that has ended. Gives the exit code."""
+        self._reader.join(10)
+        assert self.exit_code is not None
+        return self.exit_code
+
     def _signal(self, number: int) -> None:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.process.pid)
@@ -154,8 +160,7 @@ def until_ended(container: Container, poll_s: float = 0.05) -> int:
     """Waits for the end and gives the exit code."""
     while container.exit_code is None:
         time.sleep(poll_s)
-    container._reader.join(10)
-    return container.exit_code
+    return container.wait_for_log()
 
 
 _NOT_OF_THE_IMAGE = ("FACEFLOW_", "PREFECT_", "AWS_", "KUBECONFIG", "KUBERNETES_", "VIRTUAL_ENV")

@@ -1,6 +1,7 @@
-"""The API server of the cluster: batch/v1 Jobs and pods with list and watch, as Prefect's worker and its observer ask.
+"""The API server of the cluster: objects created, read, listed, watched, changed and deleted, and logs of pods.
 
-It can be stopped and started again on its port: clients lose their connections and watches, the cluster goes on.
+`kubectl`, helm, Prefect's worker and its observer are its clients; each shows a token (`kubernetes_rights`). It can be
+stopped and started again on its port: clients lose their connections and watches, the cluster goes on.
 """
 
 from __future__ import annotations
@@ -10,16 +11,35 @@ import json
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aiohttp import web
 
-from tests.cloud.kubernetes_cluster import JOBS, KINDS, Cluster, Thing
+from tests.cloud import kubernetes_wire
+from tests.cloud.kubernetes_cluster import Cluster
+from tests.cloud.kubernetes_discovery import discovery
+from tests.cloud.kubernetes_objects import KINDS, Kind, RefusedError, Thing, merged
+from tests.cloud.kubernetes_rights import write_kubeconfig
 from tests.servers import free_port
 
-_VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 WATCH_S = 60.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """What a request is about; an empty name: all of the kind, an empty namespace: all of them."""
+
+    plural: str
+    namespace: str
+    name: str
+    part: str
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.plural]
 
 
 class KubernetesApi:
@@ -27,12 +47,16 @@ class KubernetesApi:
 
     Attributes:
         requests: `METHOD path` of all that was asked for.
+        refused: what was answered with 403, in words.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.port = free_port()
+        cluster.api_url = self.url
         self.requests: list[str] = []
+        self.refused: list[str] = []
+        self._discovery = discovery()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -40,7 +64,7 @@ class KubernetesApi:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._do(self._start())
@@ -56,67 +80,94 @@ class KubernetesApi:
         self._loop.close()
 
     def write_kubeconfig(self, path: Path, namespace: str) -> Path:
-        """What a worker finds the cluster by."""
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": self.url}}],
-            "users": [{"name": "worker", "user": {"token": "not-a-secret"}}],
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "worker", "namespace": namespace}}],
-        }))  # fmt: skip
-        return path
+        """For the administrator."""
+        rights = self.cluster.rights
+        return write_kubeconfig(path, self.url, rights.certificate.text, rights.token(), namespace)
 
     def _do(self, coroutine: Any) -> Any:
         done: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return done.result(60)
 
     async def _start(self) -> None:
-        app = web.Application(middlewares=[self._noted])
-        app.add_routes([
-            web.get("/version", _answer({"major": "1", "minor": "33", "gitVersion": "v1.33.0"})),
-            web.get("/api", _answer({"kind": "APIVersions", "versions": ["v1"]})),
-            web.get("/apis", _answer({"kind": "APIGroupList", "groups": [_group("batch"), _group(_EXTENSIONS)]})),
-            web.get("/api/v1", _answer(_resources("v1", Pod=True, Namespace=False, Event=True))),
-            web.get("/apis/batch/v1", _answer(_resources("batch/v1", Job=True))),
-            # The observer waits until it knows of these kinds, and then asks for none of them.
-            web.get(f"/apis/{_EXTENSIONS}/v1", _answer(_resources(_EXTENSIONS, CustomResourceDefinition=False))),
-            web.post("/api/v1/namespaces/{namespace}/events", _answer({})),
-            web.get("/api/v1/{kind:pods}", self._list),
-            web.get("/apis/batch/v1/{kind:jobs}", self._list),
-            web.get("/api/v1/namespaces/{namespace}/{kind:pods}", self._list),
-            web.get("/api/v1/namespaces/{namespace}/{kind:pods}/{name}/log", self._log),
-            web.get("/apis/batch/v1/namespaces/{namespace}/{kind:jobs}", self._list),
-            web.post("/apis/batch/v1/namespaces/{namespace}/jobs", self._create),
-            web.get("/apis/batch/v1/namespaces/{namespace}/jobs/{name}", self._read),
-            web.delete("/apis/batch/v1/namespaces/{namespace}/jobs/{name}", self._delete),
-        ])  # fmt: skip
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.add_routes([web.route("*", "/{path:.*}", self._answer)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        tls = self.cluster.rights.certificate.context(self.cluster.folder)
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=tls).start()
 
     async def _stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
-    @web.middleware
-    async def _noted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path}")
-        answer: web.StreamResponse = await handler(request)
-        return answer
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        try:
+            if request.path in self._discovery:
+                self.cluster.rights.check(token, "", "", "get")
+                return web.json_response(self._discovery[request.path])
+            address = _address(request.path)
+            resource = f"{address.plural}/{address.part}" if address.part else address.plural
+            self.cluster.rights.check(token, address.namespace, resource, _verb(request, address))
+            return await self._serve(request, address)
+        except RefusedError as refusal:
+            if refusal.code == 403:
+                self.refused.append(str(refusal))
+            return _status(refusal)
 
-    async def _list(self, request: web.Request) -> web.StreamResponse:
-        kind = request.match_info["kind"]
-        if request.query.get("watch", "").lower() in {"true", "1"}:
-            return await self._watch(request, kind)
+    async def _serve(self, request: web.Request, address: Address) -> web.StreamResponse:
+        verb, cluster = _verb(request, address), self.cluster
+        where = address.plural, address.namespace, address.name
+        match verb:
+            case "watch":
+                return await self._watch(request, address)
+            case "list":
+                return self._list(request, address)
+            case "get" if address.part == "log":
+                return web.Response(body=cluster.log_of(address.namespace, address.name))
+            case "get":
+                return web.json_response(cluster.get(*where))
+            case "create" if request.query.get("dryRun"):
+                return web.json_response(await _body(request), status=201)
+            case "create":
+                made = cluster.create(address.plural, await _body(request), address.namespace)
+                return web.json_response(made, status=201)
+            case "update":
+                return web.json_response(cluster.change(address.plural, cluster.get(*where), await _body(request)))
+            case "patch":
+                return await self._patch(request, address)
+        options = await _body(request)
+        grace = request.query.get("gracePeriodSeconds") or options.get("gracePeriodSeconds")
+        cluster.delete(*where, None if grace is None else float(grace))
+        return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})
+
+    async def _patch(self, request: web.Request, address: Address) -> web.Response:
+        patch, applied = await _body(request), request.content_type == "application/apply-patch+yaml"
         cluster = self.cluster
         with cluster.lock:
-            items = [one for one in cluster.things[kind].values() if _wanted(request, one)]
-            name, version = KINDS[kind]
-            meta = {"resourceVersion": str(cluster.version)}
-            body = json.dumps({"kind": f"{name}List", "apiVersion": version, "metadata": meta, "items": items})
-        return web.Response(text=body, content_type="application/json")
+            old = cluster.things[address.plural].get((address.namespace, address.name))
+            if old is None and applied:
+                made = cluster.create(address.plural, patch, address.namespace)
+                return web.json_response(made, status=201)
+            if old is None:
+                old = cluster.get(address.plural, address.namespace, address.name)
+            # Here whoever applies owns the whole object
+            new = {**patch, "metadata": merged(old["metadata"], patch["metadata"])} if applied else merged(old, patch)
+            return web.json_response(cluster.change(address.plural, old, new))
 
-    async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
+    def _list(self, request: web.Request, address: Address) -> web.Response:
+        cluster, kind = self.cluster, address.kind
+        with cluster.lock:
+            items = [one for one in cluster.things[address.plural].values() if _wanted(request, address, one)]
+            meta = {"resourceVersion": str(cluster.version)}
+            body = {"kind": f"{kind.name}List", "apiVersion": kind.group_version, "metadata": meta, "items": items}
+            return web.Response(text=json.dumps(body), content_type="application/json")
+
+    async def _watch(self, request: web.Request, address: Address) -> web.StreamResponse:
+        if request.query.get("sendInitialEvents") == "true":  # clients list first then
+            raise RefusedError(422, "Invalid", "sendInitialEvents is not known here")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         happened, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -126,16 +177,14 @@ class KubernetesApi:
 
         self.cluster.listeners.add(listener)
         seen = int(request.query.get("resourceVersion") or self.cluster.version)
-        name, version = KINDS[kind]
         ends = loop.time() + float(request.query.get("timeoutSeconds") or WATCH_S)
         try:
             while loop.time() < ends:
                 happened.clear()
-                for number, of, change, thing in self.cluster.history[seen:]:
+                for number, plural, change, thing in self.cluster.history[seen:]:
                     seen = number
-                    if of == kind and _wanted(request, thing):
-                        told = {"type": change, "object": {"kind": name, "apiVersion": version, **thing}}
-                        await response.write(json.dumps(told).encode() + b"\n")
+                    if plural == address.plural and _wanted(request, address, thing):
+                        await response.write(json.dumps({"type": change, "object": thing}).encode() + b"\n")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(happened.wait(), min(5.0, max(0.01, ends - loop.time())))
         except (ConnectionError, asyncio.CancelledError):
@@ -144,67 +193,57 @@ class KubernetesApi:
             self.cluster.listeners.discard(listener)
         return response
 
-    async def _create(self, request: web.Request) -> web.Response:
-        job = self.cluster.create_job(request.match_info["namespace"], await request.json())
-        return web.json_response({"kind": "Job", "apiVersion": "batch/v1", **job}, status=201)
 
-    async def _read(self, request: web.Request) -> web.Response:
-        found = self.cluster.things[JOBS].get((request.match_info["namespace"], request.match_info["name"]))
-        return _missing() if found is None else web.json_response({"kind": "Job", "apiVersion": "batch/v1", **found})
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        options = json.loads(await request.text() or "{}")
-        grace = request.query.get("gracePeriodSeconds") or options.get("gracePeriodSeconds")
-        where = request.match_info["namespace"], request.match_info["name"]
-        found = self.cluster.delete_job(*where, None if grace is None else float(grace))
-        return _missing() if found is None else web.json_response({"kind": "Status", "status": "Success"})
-
-    async def _log(self, request: web.Request) -> web.Response:
-        container = self.cluster.containers.get(request.match_info["name"])
-        return _missing() if container is None else web.Response(body=container.log.read_bytes())
+def _address(path: str) -> Address:
+    """`/api/v1/...` and `/apis/GROUP/VERSION/...`, then `[namespaces/NAMESPACE/]KIND[/NAME[/PART]]`."""
+    parts = path.strip("/").split("/")
+    version, rest = "/".join(parts[1:2]), parts[2:]
+    if parts[0] == "apis":
+        version, rest = "/".join(parts[1:3]), parts[3:]
+    namespace = ""
+    if len(rest) > 2 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    plural, name, part = [*rest, "", "", ""][:3]
+    if plural not in KINDS or KINDS[plural].group_version != version or part not in {"", "log"}:
+        raise RefusedError(404, "NotFound", "the server could not find the requested resource")
+    return Address(plural, namespace, name, part)
 
 
-_EXTENSIONS = "apiextensions.k8s.io"
+def _verb(request: web.Request, address: Address) -> str:
+    """The word of Roles."""
+    if request.method == "GET":
+        if request.query.get("watch", "").lower() in {"true", "1"}:
+            return "watch"
+        return "get" if address.name else "list"
+    return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}[request.method]
 
 
-def _group(name: str) -> Thing:
-    version = {"groupVersion": f"{name}/v1", "version": "v1"}
-    return {"name": name, "versions": [version], "preferredVersion": version}
+async def _body(request: web.Request) -> Thing:
+    if request.content_type == kubernetes_wire.CONTENT_TYPE and request.method != "DELETE":
+        return kubernetes_wire.read(await request.read())
+    if request.content_type == kubernetes_wire.CONTENT_TYPE:
+        return {}
+    text = await request.text()
+    return dict(yaml.safe_load(text) if "yaml" in request.content_type else json.loads(text)) if text else {}
 
 
-def _resources(version: str, **kinds: bool) -> Thing:
-    """Kinds, and whether they lie in namespaces."""
-    listed = [
-        {
-            "name": f"{kind.lower()}s",
-            "singularName": kind.lower(),
-            "kind": kind,
-            "namespaced": namespaced,
-            "verbs": _VERBS,
-        }
-        for kind, namespaced in kinds.items()
-    ]
-    return {"kind": "APIResourceList", "groupVersion": version, "resources": listed}
+def _status(refusal: RefusedError) -> web.Response:
+    status = {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": str(refusal),
+        "reason": refusal.reason, "code": refusal.code,
+    }  # fmt: skip
+    return web.json_response(status, status=refusal.code)
 
 
-def _answer(value: Thing) -> Any:
-    async def handler(_request: web.Request) -> web.Response:
-        return web.json_response(value, status=201 if _request.method == "POST" else 200)
-
-    return handler
-
-
-def _missing() -> web.Response:
-    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
-    return web.json_response(status, status=404)
-
-
-def _wanted(request: web.Request, thing: Thing) -> bool:
-    """By namespace and label selector: `key`, `key=value`, with commas between."""
-    namespace = request.match_info.get("namespace")
-    if namespace is not None and thing["metadata"]["namespace"] != namespace:
+def _wanted(request: web.Request, address: Address, thing: Thing) -> bool:
+    """By namespace, name (the one field selector) and label selector: `key`, `key=value`, with commas between."""
+    meta = thing["metadata"]
+    if address.namespace and meta["namespace"] != address.namespace:
         return False
-    labels = thing["metadata"].get("labels", {})
+    field, _, name = request.query.get("fieldSelector", "").partition("=")
+    if field == "metadata.name" and meta["name"] != name.lstrip("="):
+        return False
+    labels = meta.get("labels", {})
     for term in filter(None, request.query.get("labelSelector", "").split(",")):
         key, equals, value = term.partition("=")
         if key not in labels or (equals and labels[key] != value.lstrip("=")):

@@ -13,8 +13,8 @@ from tests.signals.exporter import exporting, node, pod
 
 def metrics_of(cluster: Cluster, pools: dict[str, str]) -> str:
     """Nodes that have GPUs, and the pods that hold some; `pools` says which pool a node belongs to."""
-    nodes = [node(one.name, pools[one.name], len(one.gpus)) for one in cluster.nodes if one.gpus]
-    busy = [pod(name, where, count) for name, where, count in cluster.holders()]
+    nodes = [node(one.name, pools[one.name], len(one.gpus)) for one in cluster.scheduler.nodes if one.gpus]
+    busy = [pod(name, where, count) for name, where, count in cluster.scheduler.holders()]
     return "\n".join([*nodes, *busy]) + "\n"
 
 
