@@ -169,5 +169,7 @@ def test_an_uninstall_ends_everything_and_keeps_what_was_stored(installation: In
     containers = installation.cluster.containers.values()
     until(lambda: not any(one.is_running for one in containers), 120, "the end of every process")
     assert installation.operator.run(claims) == before
+    closed = installation.operator.run("kubectl get networkpolicies -A -o name")
+    assert closed.split() == ["networkpolicy.networking.k8s.io/default-deny"] * 2
     assert installation.operator.run("helm list -n faceflow -q").strip() == ""
     assert "No resources found" in installation.operator.run("kubectl -n faceflow get deployments,pods,jobs")

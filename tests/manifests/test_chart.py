@@ -174,10 +174,12 @@ def test_the_database_is_brought_up_to_date_once_before_any_server_starts(render
     assert migrations("--set", "postgresql.enabled=true") == ([], "true")
 
 
-def test_what_jobs_have_stored_outlives_the_release(objects: Objects) -> None:
+def test_what_jobs_have_stored_outlives_the_release_behind_closed_doors(objects: Objects) -> None:
     """Claims lie in namespaces: each has to be kept, for a namespace that goes takes its claims along."""
     kept = of_kind(objects, "Namespace", "PersistentVolumeClaim")
     assert len(kept) == 6
+    kept += [one for one in of_kind(objects, "NetworkPolicy") if one["metadata"]["name"] == "default-deny"]
+    assert len(kept) == 8
     assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in kept} == {"keep"}
 
 
