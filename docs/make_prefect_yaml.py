@@ -1,5 +1,7 @@
 """Makes deployments/prefect.yaml from the list of pools and the table of flows: `python docs/make_prefect_yaml.py`.
 
+With a list of one's own it prints the file for that: `python docs/make_prefect_yaml.py pools.yaml > prefect.yaml`.
+
 `faceflow register` does the same and more (pools, queues, automations); this is for those who use `prefect deploy`.
 """
 
@@ -23,16 +25,16 @@ from infrastructure.routing.loading import load_pools
 PAGE = ROOT / "deployments/prefect.yaml"
 POOLS = ROOT / "deployments/policies/pools.yaml"
 HEAD = """\
-# Made by docs/make_prefect_yaml.py from policies/pools.yaml and the flows of flows/deployed.py: each flow on each pool.
+# Made by docs/make_prefect_yaml.py from a list of pools and the flows of flows/deployed.py: each flow on each pool.
 #   prefect --no-prompt deploy --prefect-file deployments/prefect.yaml --all
 # The pools and their queues have to be there: `faceflow register` makes them, and all of this as well.
 """
 
 
-async def page() -> str:
-    """The text of the file."""
+async def page(listed: Path = POOLS) -> str:
+    """The text of the file for a list of pools."""
     settings = Settings()
-    pools = load_pools(POOLS.read_text(), POOLS.name)
+    pools = load_pools(listed.read_text(), str(listed))
     wanted = [(pool.name, work_flows()) for pool in pools.pools]
     wanted.append((settings.routing.dispatcher_pool, dispatcher_flows(settings)))
     deployments = [await _entry(one, pool) for pool, flows in wanted for one in flows]
@@ -60,4 +62,7 @@ async def _entry(deployed: Deployed, pool: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(asyncio.run(page()))
+    if len(sys.argv) > 1:
+        print(asyncio.run(page(Path(sys.argv[1]))), end="")
+    else:
+        PAGE.write_text(asyncio.run(page()))

@@ -8,18 +8,43 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from faceflow.settings import PathSettings, Settings
 from infrastructure.pools.templates import base_job_template
 from infrastructure.routing.loading import load_pools
 from infrastructure.routing.pools import Pool, Pools
+from infrastructure.server.lease import running_server
 from tests.conftest import ROOT
+from tests.servers import asked
 
 # Without a client Prefect would start a server of its own; our templates name no blocks, so none is asked.
 NOBODY = PrefectClient("http://127.0.0.1:9/api")
 POOLS_FILE = ROOT / "deployments/policies/pools.yaml"
+
+
+class Server:
+    """The suite's server, asked directly."""
+
+    def __init__(self, state: Path) -> None:
+        record = running_server(Settings(paths=PathSettings(state=state, scratch=state)))
+        assert record is not None
+        self.url = record.api_url
+
+    def __call__(self, method: str, path: str, **body: Any) -> Any:
+        answer = asked(method, f"{self.url}{path}", body or None)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture
+def server(shared_state: Path) -> Server:
+    return Server(shared_state)
 
 
 @pytest.fixture(scope="session")

@@ -5,41 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from faceflow.settings import PathSettings, Settings
-from infrastructure.server.lease import running_server
 from tests.conftest import Program
-from tests.pools.conftest import POOLS_FILE
-from tests.servers import asked
+from tests.pools.conftest import POOLS_FILE, Server
 
 # Under names of their own: the suite's server is shared.
 NAMES = {"isolated-k8s": "reg-isolated", "private-k8s": "reg-private", "aws-g4dn-spot": "reg-aws"}
 DISPATCHER = "reg-dispatch"
 FLOWS = ("swap-video", "swap-shard", "render-batch", "preload-models")
 KINDS = {"block type", "work pool", "work queue", "deployment", "automation"}
-
-
-class Server:
-    """The suite's server, asked directly."""
-
-    def __init__(self, state: Path) -> None:
-        record = running_server(Settings(paths=PathSettings(state=state, scratch=state)))
-        assert record is not None
-        self.url = record.api_url
-
-    def __call__(self, method: str, path: str, **body: Any) -> Any:
-        answer = asked(method, f"{self.url}{path}", body or None)
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-
-@pytest.fixture
-def server(shared_state: Path) -> Server:
-    return Server(shared_state)
 
 
 @pytest.fixture
