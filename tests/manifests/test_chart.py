@@ -183,6 +183,13 @@ def test_what_jobs_have_stored_outlives_the_release_behind_closed_doors(objects:
     assert {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in kept} == {"keep"}
 
 
+def test_servers_write_their_pages_where_they_may(objects: Objects) -> None:
+    [server] = [one for one in of_kind(objects, "Deployment") if name_of(one) == "faceflow/faceflow-server"]
+    [container] = server["spec"]["template"]["spec"]["containers"]
+    [folder] = [one["value"] for one in container["env"] if one["name"] == "PREFECT_UI_STATIC_DIRECTORY"]
+    assert any(folder.startswith(f"{mount['mountPath']}/") for mount in container["volumeMounts"])
+
+
 def test_workers_answer_the_kubelet_at_the_address_of_their_pod(objects: Objects) -> None:
     asked = 0
     for pod in pods_of(objects):
