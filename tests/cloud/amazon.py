@@ -1,19 +1,17 @@
 """Amazon on this machine: moto keeps ECS, EC2, SQS and S3, and an agent makes processes of the tasks that ECS has.
 
 The agent does what an ECS agent, the scheduler and EventBridge do together: it starts the containers of a task, ends
-them on StopTask or when Spot takes the machine, and puts every "ECS Task State Change" on the queue that
-deployments/aws/faceflow.yaml makes.
+them on StopTask or when Spot takes the machine, and tells every "ECS Task State Change", which a rule puts on the
+workers' queue, as in deployments/aws/faceflow.yaml.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,10 @@ from tests.stores import services
 
 REGION = "us-east-1"
 POLL_S = 0.1
+ADMINISTRATOR = {"AccessKeyId": services.KEY, "SecretAccessKey": services.SECRET}
 QUEUE = "faceflow-task-events"
 CLUSTER = "faceflow"
+STATE_CHANGE = "ECS Task State Change"
 SPOT = ("SpotInterruption", "Your Spot Task was interrupted.")
 STOPPED = ("UserInitiated", "Task stopped by user")
 EXITED = ("EssentialContainerExited", "Essential container in task exited")
@@ -41,49 +41,65 @@ class Amazon:
     Attributes:
         url: endpoint of every service.
         folder: where tasks and the shared volumes lie.
-        role: variables that the task role gives a container.
+        role: variables that the task role gives a container; None: a session of the role that its definition names.
         fails_to_start: families whose next task does not start.
+        region: where everything is; an account's IAM and its buckets' names are the same everywhere.
     """
 
     url: str
     folder: Path
-    role: dict[str, str]
+    role: dict[str, str] | None
     on_container: Callable[[Container, dict[str, Any]], None] = lambda container, task: None
     fails_to_start: set[str] = field(default_factory=set)
+    region: str = REGION
     containers: dict[str, Container] = field(default_factory=dict)
     _stops: dict[str, tuple[str, str]] = field(default_factory=dict)
     _vanished: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
     _closed: threading.Event = field(default_factory=threading.Event)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, credentials: Mapping[str, str] = ADMINISTRATOR) -> Any:
         return boto3.client(
-            service, endpoint_url=self.url, region_name=REGION,
-            aws_access_key_id=services.KEY, aws_secret_access_key=services.SECRET,
+            service, endpoint_url=self.url, region_name=self.region, aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"], aws_session_token=credentials.get("SessionToken"),
         )  # fmt: skip
+
+    def session(self, role: str) -> dict[str, str]:
+        """Credentials that the role, a name or an ARN, gives for a while."""
+        arn = role if role.startswith("arn:") else f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/{role}"
+        credentials: dict[str, str] = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="task")["Credentials"]
+        return credentials
 
     @property
     def worker_environment(self) -> dict[str, str]:
         """What the ECS worker finds this Amazon by."""
         return {
-            "AWS_ENDPOINT_URL": self.url, "AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": services.KEY,
+            "AWS_ENDPOINT_URL": self.url, "AWS_DEFAULT_REGION": self.region, "AWS_ACCESS_KEY_ID": services.KEY,
             "AWS_SECRET_ACCESS_KEY": services.SECRET, "PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": QUEUE,
         }  # fmt: skip
 
     def prepare(self, buckets: list[str]) -> None:
         """Cluster with a Spot machine, queue and buckets, as the CloudFormation template makes them."""
-        ecs, ec2 = self.client("ecs"), self.client("ec2")
-        ecs.create_cluster(clusterName=CLUSTER)
-        self.queue_url = self.client("sqs").create_queue(QueueName=QUEUE)["QueueUrl"]
+        ec2 = self.client("ec2")
+        self.client("ecs").create_cluster(clusterName=CLUSTER)
+        self.client("sqs").create_queue(QueueName=QUEUE)
+        events = self.client("events")
+        events.put_rule(Name=QUEUE, EventPattern=json.dumps({"source": ["aws.ecs"], "detail-type": [STATE_CHANGE]}))
+        queue = f"arn:aws:sqs:{self.region}:{DEFAULT_ACCOUNT_ID}:{QUEUE}"
+        events.put_targets(Rule=QUEUE, Targets=[{"Id": "queue", "Arn": queue}])
         for _ in range(4):
             [machine] = ec2.run_instances(ImageId=_image(ec2), MinCount=1, MaxCount=1, InstanceType="g4dn.12xlarge")[
                 "Instances"
             ]
-            document = json.dumps({"instanceId": machine["InstanceId"]})
-            ecs.register_container_instance(cluster=CLUSTER, instanceIdentityDocument=document)
+            self.join(machine["InstanceId"])
         s3 = services.s3_client(self.url)
         for bucket in buckets:
             s3.create_bucket(Bucket=bucket)
+
+    def join(self, instance_id: str) -> None:
+        """A machine has started; its agent makes it known to the cluster."""
+        document = json.dumps({"instanceId": instance_id})
+        self.client("ecs").register_container_instance(cluster=CLUSTER, instanceIdentityDocument=document)
 
     def interrupt(self, container: Container) -> None:
         """Spot takes the machine: SIGTERM, the container's stop timeout, SIGKILL."""
@@ -101,7 +117,7 @@ class Amazon:
 
     def watch(self) -> None:
         """The agent's loop."""
-        known = ecs_backends[DEFAULT_ACCOUNT_ID][REGION].tasks
+        known = ecs_backends[DEFAULT_ACCOUNT_ID][self.region].tasks
         while not self._closed.wait(POLL_S):
             for task in list(known.get(CLUSTER, {}).values()):
                 if task.id not in self._seen:
@@ -134,10 +150,12 @@ class Amazon:
             return
         overrides = {one["name"]: one for one in task.overrides.get("containerOverrides", [])}[spec["name"]]
         environment = {one["name"]: one["value"] for one in [*spec["environment"], *overrides.get("environment", [])]}
+        environment |= self._secrets(definition, spec)
         command = overrides.get("command") or spec["command"]
         container = Container(
-            self.folder / "tasks" / task.id, command, environment | self.role, self._mounts(task, definition, spec)
-        )
+            self.folder / "tasks" / task.id, command, environment | self._role(definition),
+            self._mounts(task, definition, spec),
+        )  # fmt: skip
         (container.folder / "definition.json").write_text(json.dumps(spec))
         self.containers[task.id] = container
         self.on_container(container, {"tags": _tags(task), "family": definition["family"]})
@@ -146,6 +164,24 @@ class Amazon:
         if task.id in self._vanished:
             return
         self._end(task, self._stops.get(task.id, EXITED), [{"name": spec["name"], "exitCode": code}])
+
+    def _role(self, definition: dict[str, Any]) -> dict[str, str]:
+        if self.role is not None:
+            return self.role
+        session = self.session(definition["taskRoleArn"])
+        return {
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["SessionToken"], "AWS_DEFAULT_REGION": self.region,
+        }  # fmt: skip
+
+    def _secrets(self, definition: dict[str, Any], spec: dict[str, Any]) -> dict[str, str]:
+        """What ECS fetches with the execution role before the container starts."""
+        if not spec.get("secrets"):
+            return {}
+        session = self.session(definition["executionRoleArn"])
+        manager = self.client("secretsmanager", session)
+        return {one["name"]: manager.get_secret_value(SecretId=one["valueFrom"])["SecretString"]
+                for one in spec["secrets"]}  # fmt: skip
 
     def _end(self, task: Any, why: tuple[str, str], containers: list[dict[str, Any]]) -> None:
         self._stops.setdefault(task.id, why)
@@ -167,18 +203,15 @@ class Amazon:
             "taskArn": task.task_arn, "clusterArn": task.cluster_arn, "taskDefinitionArn": task.task_definition_arn,
             "lastStatus": status, "desiredStatus": task.desired_status, "containers": [], **more,
         }  # fmt: skip
-        event = {
-            "id": str(uuid.uuid4()), "detail-type": "ECS Task State Change", "source": "aws.ecs", "region": REGION,
-            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "detail": detail,
-        }  # fmt: skip
-        self.client("sqs").send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(event))
+        event = {"Source": "aws.ecs", "DetailType": STATE_CHANGE, "Detail": json.dumps(detail)}
+        self.client("events").put_events(Entries=[event])
 
 
 @contextmanager
-def running_amazon(folder: Path, role: dict[str, str]) -> Iterator[Amazon]:
+def running_amazon(folder: Path, role: dict[str, str] | None, region: str = REGION) -> Iterator[Amazon]:
     """An account while the block lasts."""
     with services.moto() as url:
-        amazon = Amazon(url, folder, role)
+        amazon = Amazon(url, folder, role, region=region)
         watching = threading.Thread(target=amazon.watch, daemon=True)
         watching.start()
         try:

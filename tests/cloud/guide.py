@@ -17,11 +17,11 @@ GUIDE = ROOT / "docs/deploying.md"
 PATIENCE_S = 400.0
 
 
-def blocks(heading: str) -> list[str]:
-    """The shell blocks between a heading and the next of any level, in their order."""
+def blocks(heading: str, language: str = "sh") -> list[str]:
+    """The blocks of a language, shell or another, between a heading and the next of any level, in their order."""
     [_, section] = GUIDE.read_text().split(f"\n{heading}\n")
     section = re.split(r"^#+ ", section.replace("\n# ", "\n\0 "), maxsplit=1, flags=re.MULTILINE)[0].replace("\0", "#")
-    return re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from tests.kubernetes_tools import unpacked
 DEPLOYMENTS = ROOT / "deployments"
 CHART = DEPLOYMENTS / "helm/faceflow"
 EXAMPLE = DEPLOYMENTS / "helm/example.yaml"
+STACK = DEPLOYMENTS / "aws/faceflow.yaml"
 POLICY = [
     "--set-file", f"pools={DEPLOYMENTS / 'policies/pools.yaml'}",
     "--set-file", f"rules={DEPLOYMENTS / 'policies/canonical.yaml'}",
@@ -69,3 +70,22 @@ def name_of(one: dict[str, Any]) -> str:
 def pods_of(objects: Objects) -> Sequence[dict[str, Any]]:
     """The pod specification of everything that makes pods."""
     return [one["spec"]["template"]["spec"] for one in of_kind(objects, "Deployment", "StatefulSet", "Job")]
+
+
+def stack_template() -> dict[str, Any]:
+    """The CloudFormation template with its functions as plain values."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return loader.construct_scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        assert isinstance(node, yaml.MappingNode)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_multi_constructor("!", plain)
+    read: dict[str, Any] = yaml.load(STACK.read_text(), Loader)
+    return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,31 +15,16 @@ from infrastructure.pools.ecs_template import HOST_FOLDER, LOG_GROUP
 from infrastructure.pools.runs_on import EcsRunsOn
 from infrastructure.routing.loading import load_policy, load_pools
 from infrastructure.routing.pools import Pools
-from tests.manifests.conftest import DEPLOYMENTS
+from tests.conftest import ROOT
+from tests.manifests.conftest import DEPLOYMENTS, STACK, stack_template
 from tests.pools.conftest import POOLS_FILE
 
-STACK = DEPLOYMENTS / "aws/faceflow.yaml"
 COMPOSE = DEPLOYMENTS / "compose/compose.yaml"
 
 
 @pytest.fixture(scope="module")
 def stack() -> dict[str, Any]:
-    """The template with its functions as plain values."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def plain(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.ScalarNode):
-            return loader.construct_scalar(node)
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        assert isinstance(node, yaml.MappingNode)
-        return loader.construct_mapping(node, deep=True)
-
-    Loader.add_multi_constructor("!", plain)
-    read: dict[str, Any] = yaml.load(STACK.read_text(), Loader)
-    return read
+    return stack_template()
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +70,15 @@ def test_a_job_reaches_its_part_of_the_bucket_only(stack: dict[str, Any]) -> Non
         assert statement["Resource"] != "*"
         if "s3:GetObject" in statement["Action"]:
             assert statement["Resource"].endswith("${MediaBucket}/faceflow/*")
+
+
+def test_a_job_may_what_the_page_on_stores_lists(stack: dict[str, Any]) -> None:
+    (row,) = [line for line in (ROOT / "docs/stores.md").read_text().splitlines() if line.startswith("| S3 | `s3:Put")]
+    listed = set(re.findall(r"`(s3:\w+)`", row.partition("; with tags")[0]))
+    (policy,) = stack["Resources"]["JobRole"]["Properties"]["Policies"]
+    actions = [one["Action"] for one in policy["PolicyDocument"]["Statement"]]
+    granted = {action for one in actions for action in ([one] if isinstance(one, str) else one)}
+    assert {action for action in granted if action.startswith("s3:")} == listed
 
 
 def test_spot_machines_are_drained_at_their_notice(stack: dict[str, Any]) -> None:
@@ -134,6 +129,12 @@ def test_one_box_lets_only_this_box_in_and_its_jobs_nowhere() -> None:
         service = compose["services"][name]
         assert service["networks"] == ["inside"]
         assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "1000:1000")
+
+
+def test_the_server_of_one_box_writes_its_pages_where_it_may() -> None:
+    server = yaml.safe_load(COMPOSE.read_text())["services"]["server"]
+    (temporary,) = server["tmpfs"]
+    assert server["environment"]["PREFECT_UI_STATIC_DIRECTORY"].startswith(f"{temporary.partition(':')[0]}/")
 
 
 def test_the_pools_and_rules_of_one_box_fit() -> None:
