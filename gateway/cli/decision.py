@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @app.command()
 def show(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, or how it begins.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Id of the request (`request_id`), or how it begins.")],
     as_json: AsJson = False,
 ) -> None:
     """Says where a job was sent and why, what ran, and what it cost."""

@@ -39,8 +39,8 @@ NEXT_ATTEMPT_S = 60.0
 """How long the next attempt of a lost run is waited for, beyond the time in which the dispatcher looks after them."""
 
 
-def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> JobRecord:
-    """Has the job run where the rules send it, and gives what it produced.
+def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> tuple[JobRecord, str]:
+    """Has the job run where the rules send it; gives what it produced, and the name under which its decisions are kept.
 
     Args:
         job: the request.
@@ -78,7 +78,7 @@ def _known(media: MediaInfo) -> dict[str, Any]:
 
 async def _dispatch_and_follow(
     job: SwapJob, known: dict[str, Any], settings: Settings, working: Callable[[], bool]
-) -> JobRecord:
+) -> tuple[JobRecord, str]:
     from prefect.client.orchestration import get_client
 
     async with get_client() as client:
@@ -88,7 +88,7 @@ async def _dispatch_and_follow(
             "job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started, says=said.says
         )
         _require_on_its_way(said)
-        return await result_of(client, await _follow(client, said, settings))
+        return await result_of(client, await _follow(client, said, settings)), said.request_id
 
 
 async def _dispatched(

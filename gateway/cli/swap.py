@@ -14,7 +14,7 @@ from faceflow.job import FaceOrder, Gender, MaskKind, Priority, Selection, Sensi
 from faceflow.settings import current_settings
 from gateway.cli.local_run import run_job
 from gateway.cli.request import ages_of, build_job, labels_of, mappings_of, sources_of
-from gateway.cli.screen import print_json, record_json, show_record
+from gateway.cli.screen import print_json, record_json, result_console, show_record
 
 
 def swap(
@@ -200,10 +200,11 @@ def swap(
         priority=priority,
     )
     settings = current_settings()
+    request_id = None
     if dispatch:
         from gateway.cli.dispatched_run import run_dispatched
 
-        record = run_dispatched(job, labels_of(label or ()), settings)
+        record, request_id = run_dispatched(job, labels_of(label or ()), settings)
     elif remote:
         from gateway.cli.remote_run import run_remote
 
@@ -211,6 +212,8 @@ def swap(
     else:
         record = run_job(job, settings)
     if as_json:
-        print_json(record_json(record))
+        print_json(record_json(record) | ({"request_id": request_id} if request_id else {}))
     else:
         show_record(record)
+        if request_id is not None:
+            result_console().print(f"why it ran there: faceflow decision show {request_id}")

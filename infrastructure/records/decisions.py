@@ -72,7 +72,8 @@ def find_job(database: Database, beginning: str) -> str:
     raise JobError(
         "job.unknown",
         f"No decision about a job {beginning!r} is kept here.",
-        "Check the id; only jobs that were dispatched have decisions, and erased ones have none any more.",
+        "Check the id, `request_id` in what the dispatcher answers; only jobs that were dispatched have decisions, and "
+        "erased ones have none any more.",
     )
 
 

@@ -133,6 +133,9 @@ def test_a_dispatched_job_is_told_why_it_runs_where_it_does(up: Up, program: Pro
     assert "to local (private zone, owned)" in said["says"]
     assert "This is what rule 'no rules' of policy version 1" in said["says"]
     assert "run.followed" in [event["event"] for event in done.events]
+    kept = program("decision", "show", done.answer["request_id"])
+    assert kept.exit_code == 0, kept.stderr
+    assert "no rules" in kept.stdout
 
 
 def test_two_ways_to_run_exclude_each_other(offline_program: Program, files: Files) -> None:
