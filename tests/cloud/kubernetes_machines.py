@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 40.0
 """Before a container starts again: half of the kubelet's first pause, and then twice as long each time."""
 
 
-class Machines(Objects):
+class Machines(Objects, ABC):
     """Objects, and pods that run.
 
     Attributes:
@@ -108,13 +109,13 @@ class Machines(Objects):
             container.stop(_grace_s(pod) if grace_s is None else grace_s)
         self.forget(PODS, pod)
 
+    @abstractmethod
     def restarts_at_most(self, pod: Thing) -> int:
         """How often the container of a pod may fail that starts again on failure only."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pod_ended(self, pod: Thing, *, succeeded: bool) -> None:
         """Told of a pod that will not start again."""
-        raise NotImplementedError
 
     def _run(self, pod: Thing) -> None:
         """A pod from its scheduling to its end."""
