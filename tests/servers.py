@@ -71,7 +71,8 @@ def asked(method: str, url: str, body: object = None, timeout_s: float = 60.0) -
         except httpx.ConnectError:
             return None
         except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError):
-            if method == "GET" or url.endswith("/filter"):  # only asked, so it may be asked again
+            # Asked only, or the same when it is said twice.
+            if method in {"GET", "PATCH", "DELETE"} or url.endswith("/filter"):
                 return None
             raise
         return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer

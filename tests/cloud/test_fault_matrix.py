@@ -24,13 +24,15 @@ PARALLEL = 3
 def outcomes(cloud: Cloud, bench: Bench) -> Iterator[dict[Fault, Future[Outcome]]]:
     """All of them, those that disturb every job at the end and one after the other."""
     found: dict[Fault, Future[Outcome]] = {}
-    with automation_off(cloud), ThreadPoolExecutor(1) as alone:
-        with ThreadPoolExecutor(PARALLEL) as threads:
-            found |= {fault: threads.submit(bench.run, fault) for fault in ALL if not fault.alone}
-        found |= {fault: alone.submit(bench.run, fault) for fault in ALL if fault.alone}
+    try:
+        with automation_off(cloud), ThreadPoolExecutor(1) as alone:
+            with ThreadPoolExecutor(PARALLEL) as threads:
+                found |= {fault: threads.submit(bench.run, fault) for fault in ALL if not fault.alone}
+            found |= {fault: alone.submit(bench.run, fault) for fault in ALL if fault.alone}
+    finally:
+        ended = [found[fault].result() for fault in ALL if fault in found and found[fault].exception() is None]
+        write_page(ROOT / "docs/faults.md", ended, PARALLEL)
     yield found
-    ended = [found[fault].result() for fault in ALL if found[fault].exception() is None]
-    write_page(ROOT / "docs/faults.md", ended, PARALLEL)
 
 
 @pytest.mark.full
