@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from faceflow.errors import JobError, stopped
+from faceflow.errors import JobError, OutputError, stopped
 from faceflow.locations import in_store, local_path
 from faceflow.log import events
 from faceflow.settings import Settings, current_settings
@@ -87,6 +87,7 @@ def run(
     )
     rows = _rows(source, settings)
     if check_files:
+        _require_folder(output)
         _require_inputs(rows, source.location)
     chosen = name or _name_of(source.location)
     with Database.open(settings) as database:
@@ -152,6 +153,16 @@ def _defaults(path: Path | None) -> dict[str, Any]:
         what = "; ".join(map(str, document.problems)) or "it is not a mapping"
         raise JobError("job.manifest_invalid", f"{path}: {what}", "Correct the defaults; nothing was started.")
     return {"consent": declared, **document.value}
+
+
+def _require_folder(output: str) -> None:
+    """Raises OutputError `output.folder_missing` where there is no such folder on this machine."""
+    if output and not in_store(output) and not local_path(output).is_dir():
+        raise OutputError(
+            "output.folder_missing",
+            f"The folder {output!r} of the results does not exist.",
+            "Create the folder first, or choose another place with -o; nothing was started.",
+        )
 
 
 def _require_inputs(rows: Rows, source: str) -> None:

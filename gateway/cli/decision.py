@@ -99,6 +99,8 @@ def _told(record: Record) -> dict[str, Any]:
 
 
 def _show_runs(runs: list[Run]) -> None:
+    from infrastructure.records.runs import RunState
+
     if not runs:
         return
     screen = result_console()
@@ -116,6 +118,9 @@ def _show_runs(runs: list[Run]) -> None:
             "" if run.cost_usd is None else f"{run.cost_usd:.4f}",
         )
     screen.print(table)
+    if any(run.state is RunState.SUBMITTED for run in runs):
+        every_s = current_settings().routing.reconcile_s
+        screen.print(f"submitted: on its way, or ended and not booked yet; that is done every {every_s:.0f} s")
 
 
 def _show_money(money: list[Reservation], allowed: list[Approval]) -> None:

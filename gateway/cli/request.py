@@ -67,8 +67,9 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
     mappings = []
     for text in texts:
         person, equals, source = text.rpartition("=")
-        if (not equals or source not in sources) and len(sources) == 1:
-            person, source = text, sources[0]
+        # A picture's name may hold an equals sign; a number's cannot.
+        if not equals or (source not in sources and not person.isdecimal() and len(sources) == 1):
+            person, source = (text, sources[0]) if len(sources) == 1 else ("", "")
         if not person or source not in sources:
             raise JobError(
                 "job.usage",

@@ -226,6 +226,18 @@ def test_a_wrong_list_starts_nothing(offline_program, tmp_path):
     assert (done.answer["jobs"], done.answer["waiting"]) == (1, 1)
 
 
+def test_a_folder_for_the_results_that_is_missing_is_said(offline_program, tmp_path):
+    selfies = tmp_path / "selfies"
+    selfies.mkdir()
+    (selfies / "anna.jpg").write_bytes(b"looked at later")
+    (tmp_path / "hello.mp4").write_bytes(b"looked at later")
+    target, output = tmp_path / "hello.mp4", tmp_path / "greetings"
+    done = offline_program("campaign", "run", "--portraits", selfies, "--target", target, "-o", output, "--json")
+    assert (done.exit_code, done.answer["code"]) == (2, "output.folder_missing")
+    assert str(output) in done.answer["message"]
+    assert not (offline_program.state / "faceflow.db").exists()
+
+
 def test_no_campaign_is_known(offline_program):
     done = offline_program("campaign", "status", "--json")
     assert (done.exit_code, done.answer["code"]) == (2, "job.unknown_campaign")

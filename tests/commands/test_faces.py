@@ -119,6 +119,7 @@ def test_bad_input_ends_in_its_own_error(offline_program: Program, tmp_path: Pat
 MAPS = {
     "one of several sources has to be named": (["--source", "b={face}", "--map", "0"], "job.usage"),
     "a source that is not there": (["--source", "b={face}", "--map", "0=carla"], "job.usage"),
+    "a number goes to a source that is not there": (["--map", "0=carla"], "job.usage"),
     "a source without a name": (["--source", "{face}"], "job.usage"),
     "a map and a selection that contradicts it": (["--map", "0", "--faces", "all"], "job.usage"),
     "two sources and no map": (["--source", "b={face}"], "job.face_map_missing"),
