@@ -174,7 +174,6 @@ def start_worker(cloud: Cloud, pool: str) -> None:
         **client_environment(home, cloud.api_url),
         "HOME": str(home),
         "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
         "PYTHONPATH": str(ROOT),
     }
     if pool in NAMESPACES:

@@ -202,15 +202,6 @@ def test_workers_answer_the_kubelet_at_the_address_of_their_pod(objects: Objects
     assert asked == 4
 
 
-def test_workers_take_back_what_is_cancelled_before_it_has_begun(objects: Objects) -> None:
-    workers = [one for one in of_kind(objects, "Deployment") if "worker" in name_of(one)]
-    assert len(workers) == 3
-    for worker in workers:
-        [container] = worker["spec"]["template"]["spec"]["containers"]
-        variables = {one["name"]: one.get("value") for one in container["env"]}
-        assert variables["PREFECT_WORKER_ENABLE_CANCELLATION"] == "true"
-
-
 @pytest.mark.parametrize(
     "values",
     [
