@@ -32,11 +32,12 @@ def reason_of(error: BaseException) -> FaceflowError:
         asyncio.CancelledError: the run itself is being ended. SIGTERM that arrives while the event loop waits ends the
             loop, which cancels the run; what its threads say then must not make a failed run of a crashed one.
     """
-    if _is_being_cancelled():
-        raise asyncio.CancelledError from error
     leaves = _leaves(error)
-    reasons = [leaf for leaf in leaves if not isinstance(leaf, CancelledError)] or leaves
-    reason = reasons[0]
+    reasons = [leaf for leaf in leaves if not isinstance(leaf, CancelledError)]
+    # Only where nothing else has failed: in Python 3.11 a group that fails leaves its task marked as being cancelled.
+    if not reasons and _is_being_cancelled():
+        raise asyncio.CancelledError from error
+    reason = (reasons or leaves)[0]
     if isinstance(reason, FaceflowError):
         return reason
     if isinstance(reason, OSError) and reason.errno in _DISK_FULL:

@@ -30,8 +30,8 @@ _IN_WORDS = {
 }
 
 
-async def why_lost(client: PrefectClient, run: FlowRun) -> str | None:
-    """One sentence without its full stop; None while the cloud may still say why."""
+async def why_lost(client: PrefectClient, run: FlowRun, *, for_the_last_time: bool = False) -> str | None:
+    """One sentence without its full stop; None while the cloud may still say why and somebody will ask again."""
     events = await _events_of(client, run)
     for event in events:
         if event["event"] == TASK_STOPPED:
@@ -40,7 +40,7 @@ async def why_lost(client: PrefectClient, run: FlowRun) -> str | None:
         reason = event["resource"].get("kubernetes.reason") or event["resource"].get("kubernetes.diagnosis")
         if reason:
             return f"{_IN_WORDS.get(reason, 'its pod failed')} (Kubernetes: {reason})"
-    if run.end_time is not None and datetime.now(UTC) - run.end_time < _CLOUD_SAYS:
+    if not for_the_last_time and run.end_time is not None and datetime.now(UTC) - run.end_time < _CLOUD_SAYS:
         return None
     message = "" if run.state is None else run.state.message or ""
     return message.strip().rstrip(".") or None

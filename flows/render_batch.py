@@ -24,6 +24,7 @@ from flows.batch_table import BatchTable
 from flows.failures import reason_of
 from flows.short_job import render
 from flows.starting import require_wanted
+from flows.termination import sigterm_is_heard
 from infrastructure.campaigns.books import Ending, JobState
 from infrastructure.ledger import remove_stale_work
 from infrastructure.storage.inputs import remove_stale_inputs
@@ -60,7 +61,8 @@ async def render_batch(
     async with get_client() as client:
         table = BatchTable(client, len(jobs))
         try:
-            endings = await _work(jobs, table, settings)
+            with sigterm_is_heard():
+                endings = await _work(jobs, table, settings)
         finally:  # also when the batch is told to stop
             done, failed = table.count(JobState.DONE), table.count(JobState.FAILED)
             events().info("batch.finished", jobs=len(jobs), done=done, failed=failed)

@@ -27,6 +27,7 @@ from flows.failures import reason_of
 from flows.progress import RunProgress, shown
 from flows.segment_work import SegmentWork, with_engine
 from flows.starting import require_wanted
+from flows.termination import sigterm_is_heard
 from infrastructure.ledger import JobPlace, claim
 from infrastructure.storage.exchange import Exchange, exchange_folder
 from infrastructure.storage.inputs import inputs_here
@@ -59,9 +60,10 @@ async def swap_shard(
     if not structlog.is_configured():  # a worker runs us, not the command line
         configure_logging(settings.log)
     try:
-        await require_wanted()
-        async with inputs_here(job, settings) as local_job:
-            return await _swap_shard(local_job, job_id, segments, settings)
+        with sigterm_is_heard():
+            await require_wanted()
+            async with inputs_here(job, settings) as local_job:
+                return await _swap_shard(local_job, job_id, segments, settings)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)

@@ -36,6 +36,7 @@ from flows.progress import RunProgress, shown
 from flows.racing import claim_delivery, stop_rivals
 from flows.segment_work import SegmentWork, with_engine
 from flows.starting import require_wanted
+from flows.termination import sigterm_is_heard
 from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
 from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
@@ -81,11 +82,12 @@ async def swap_video(
         configure_logging(settings.log)
     events().info("run.started", pool=settings.pool.name, zone=str(settings.pool.zone))
     try:
-        if dispatched is not None:
-            await require_wanted()
-        await asyncio.to_thread(check_output, job, settings)
-        async with inputs_here(job, settings) as local_job:
-            return await _swap_video(local_job, job, settings, dispatched)
+        with sigterm_is_heard():
+            if dispatched is not None:
+                await require_wanted()
+            await asyncio.to_thread(check_output, job, settings)
+            async with inputs_here(job, settings) as local_job:
+                return await _swap_video(local_job, job, settings, dispatched)
     except Exception as error:
         reason = reason_of(error)
         await show_failure(reason)

@@ -82,13 +82,13 @@ async def _runs(control: Control, request: Request) -> list[Run]:
     return [run for run in found if run.attempt == request.attempt and not run.part]
 
 
-async def _explain_losses(control: Control, request: Request) -> None:
-    """Keeps what the clouds have said meanwhile of runs that were lost."""
+async def _explain_losses(control: Control, request: Request, *, for_the_last_time: bool = False) -> None:
+    """Keeps what the clouds have said meanwhile of runs that were lost; failing that, in the end, what Prefect says."""
     kept = await asyncio.to_thread(runs_of, control.database, request.job_id)
     silent = {UUID(run.flow_run_id): run for run in kept if _is_unexplained(run) and run.flow_run_id}
     for run_id, found in (await read_runs(control.client, list(silent))).items():
         run = silent[run_id]
-        reason = await why_lost(control.client, found)
+        reason = await why_lost(control.client, found, for_the_last_time=for_the_last_time)
         told = partial(end_run, control.database, run.key, run.state, run.ended_at or now(), reason=reason)
         await asyncio.to_thread(told)
 
@@ -130,6 +130,8 @@ async def _progress(control: Control, request: Request, runs: list[Run]) -> JobP
 
 
 async def _changed(control: Control, request: Request, state: RequestState, reason: str) -> Request:
+    """The request ends; nobody will ask about its runs again."""
+    await _explain_losses(control, request, for_the_last_time=True)
     changed = await asyncio.to_thread(change, control.database, request, state, now(), reason=reason)
     if changed is not None:
         events().info("job.ended", task_id=request.job_id, state=str(state), reason=reason)

@@ -11,6 +11,7 @@ from infrastructure.records.requests import Request, remember
 from infrastructure.records.runs import runs_of
 
 PARKED = "place: {lock: [parked-a]}"
+LOST_WORDS = "the machine is gone"
 RACE = "place: {parallel: [{pool: parked-a}, {pool: parked-b}]}"
 
 
@@ -38,7 +39,9 @@ async def end(control: Any, run_id: str, state: str) -> None:
     from prefect.states import Cancelled, Completed, Crashed, Running
 
     await control.client.set_flow_run_state(UUID(run_id), Running(), force=True)
-    ended = {"completed": Completed, "crashed": Crashed, "cancelled": Cancelled}[state]()
+    ended = {"completed": Completed, "crashed": Crashed, "cancelled": Cancelled}[state](
+        message=LOST_WORDS if state == "crashed" else None
+    )
     await control.client.set_flow_run_state(UUID(run_id), ended, force=True)
 
 

@@ -22,7 +22,7 @@ from infrastructure.budgets.limits import set_limit, standing
 from infrastructure.budgets.model import ReservationState
 from infrastructure.records.requests import Request, RequestState, find_request
 from infrastructure.records.runs import runs_of
-from tests.dispatch.attempts import RACE, end, request, reservations, runs
+from tests.dispatch.attempts import LOST_WORDS, RACE, end, request, reservations, runs
 from tests.dispatch.conftest import DISPATCHER, Zones
 
 
@@ -108,10 +108,12 @@ def test_a_finished_run_is_settled_once_and_a_lost_one_comes_back(parked: Any, t
         assert reservations(control, placed) == [(1, "settled"), (2, "reserved")]
 
         second = runs_of(control.database, placed.job_id)[1]
+        assert runs_of(control.database, placed.job_id)[0].reason is None  # its cloud may still say why
         await end(control, second.flow_run_id or "", "completed")
         both = await asyncio.gather(advance(control, again), advance(control, again))
         assert [one.state for one in both] == [RequestState.DONE] * 2
         assert reservations(control, placed) == [(1, "settled"), (2, "settled")]
+        assert runs_of(control.database, placed.job_id)[0].reason == LOST_WORDS
         spent = [run.cost_usd for run in runs_of(control.database, placed.job_id)]
         assert all(cost is not None and cost > 0 for cost in spent)
         from flows.dispatching.control import now

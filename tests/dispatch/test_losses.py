@@ -48,9 +48,9 @@ def lost_run(ago_s: float = 1.0) -> FlowRun:
     return FlowRun(id=uuid4(), flow_id=uuid4(), name="run", state=state, end_time=ended, expected_start_time=ended)
 
 
-def said_of(run: FlowRun, *events: dict[str, Any]) -> str | None:
+def said_of(run: FlowRun, *events: dict[str, Any], for_the_last_time: bool = False) -> str | None:
     server = Server(*events)
-    said = asyncio.run(why_lost(server, run))  # type: ignore[arg-type]
+    said = asyncio.run(why_lost(server, run, for_the_last_time=for_the_last_time))  # type: ignore[arg-type]
     assert [one["any_resource"]["id"] for one in server.asked] == [[f"prefect.flow-run.{run.id}"]]
     return said
 
@@ -92,6 +92,7 @@ def test_what_kubernetes_said() -> None:
 
 def test_the_clouds_words_are_waited_for_and_then_prefects_are_taken() -> None:
     assert said_of(lost_run(ago_s=5)) is None
+    assert said_of(lost_run(ago_s=5), for_the_last_time=True) == "The process was ended by SIGTERM"
     assert said_of(lost_run(ago_s=600)) == "The process was ended by SIGTERM"
 
 

@@ -58,6 +58,23 @@ async def test_a_run_that_is_being_ended_is_not_one_that_failed() -> None:
     assert run.cancelled()
 
 
+async def test_a_run_of_which_a_part_failed_is_one_that_failed() -> None:
+    async def part() -> None:
+        await asyncio.sleep(0)  # the group waits for its parts by now
+        raise CORRUPT
+
+    async def job() -> None:
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(part())
+        except Exception as error:
+            raise reason_of(error) from error
+
+    with pytest.raises(MediaError) as caught:
+        await asyncio.create_task(job())
+    assert caught.value is CORRUPT
+
+
 def test_a_stop_is_seen_inside_groups() -> None:
     assert was_stopped(KeyboardInterrupt())
     assert was_stopped(BaseExceptionGroup("", [stopped(), TerminationSignal(signal=15)]))
