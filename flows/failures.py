@@ -29,9 +29,13 @@ def reason_of(error: BaseException) -> FaceflowError:
     """The error that ended the run: threads that were only told to stop are not the reason.
 
     Raises:
+        TerminationSignal: SIGTERM came in the middle of something, which then failed in some other way.
         asyncio.CancelledError: the run itself is being ended. SIGTERM that arrives while the event loop waits ends the
             loop, which cancels the run; what its threads say then must not make a failed run of a crashed one.
     """
+    signal = _signal_behind(error)
+    if signal is not None:
+        raise signal
     leaves = _leaves(error)
     reasons = [leaf for leaf in leaves if not isinstance(leaf, CancelledError)]
     # Only where nothing else has failed: in Python 3.11 a group that fails leaves its task marked as being cancelled.
@@ -69,6 +73,19 @@ def reason_of(error: BaseException) -> FaceflowError:
 def was_stopped(error: BaseException) -> bool:
     """Whether Ctrl-C or SIGTERM (as Prefect passes it on) ended the run, however deep in a group it arrived."""
     return any(isinstance(leaf, KeyboardInterrupt | TerminationSignal) for leaf in _leaves(error))
+
+
+def _signal_behind(error: BaseException) -> TerminationSignal | None:
+    """The SIGTERM that an error came of: what was handling it may have failed as well, and then stands in its place."""
+    waiting, seen = _leaves(error), set[int]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, TerminationSignal):
+            return one
+        if id(one) not in seen:
+            seen.add(id(one))
+            waiting += [leaf for behind in (one.__cause__, one.__context__) if behind for leaf in _leaves(behind)]
+    return None
 
 
 def _is_being_cancelled() -> bool:

@@ -57,6 +57,8 @@ def pool_environment(pool: Pool) -> dict[str, str]:
     if runs_on is None:
         raise ValueError(f"the list of pools does not say what {pool.name} runs on")
     variables = {
+        # The matrices here are tiny: OpenBLAS's threads only spin, and one job would take the cores of another.
+        "OPENBLAS_NUM_THREADS": "1",
         **runs_on.environment,
         "FACEFLOW_POOL__NAME": pool.name,
         "FACEFLOW_POOL__ZONE": str(pool.zone),

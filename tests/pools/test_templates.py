@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 from pydantic import ValidationError
 
+from infrastructure.pools.environment import pool_environment
 from infrastructure.pools.runs_on import EcsRunsOn, KubernetesRunsOn
 from infrastructure.pools.templates import base_job_template, jobs_at_once
 from infrastructure.routing.pools import Pool, Pools
@@ -150,6 +151,13 @@ def test_what_becomes_of_a_run_at_sigterm_is_stated(pools: Pools, behaviour: str
             started = container["args"]
         assert environment_of(container)["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == behaviour
         assert started == command
+
+
+def test_one_job_does_not_take_the_cores_of_another(pools: Pools) -> None:
+    for pool in pools.pools:
+        assert pool_environment(pool)["OPENBLAS_NUM_THREADS"] == "1"
+    own = changed(pools.by_name["private-k8s"], environment={"OPENBLAS_NUM_THREADS": "4"})
+    assert pool_environment(own)["OPENBLAS_NUM_THREADS"] == "4"
 
 
 def test_a_pool_without_networks_fetches_none(pools: Pools) -> None:

@@ -75,6 +75,19 @@ async def test_a_run_of_which_a_part_failed_is_one_that_failed() -> None:
     assert caught.value is CORRUPT
 
 
+def test_sigterm_is_seen_behind_what_failed_because_of_it() -> None:
+    def failing() -> None:
+        try:
+            raise TerminationSignal(signal=15)
+        finally:
+            raise ValueError("Task run is not set")
+
+    with pytest.raises(ValueError, match="not set") as failed:
+        failing()
+    with pytest.raises(TerminationSignal):
+        reason_of(ExceptionGroup("", [CORRUPT, failed.value]))
+
+
 def test_a_stop_is_seen_inside_groups() -> None:
     assert was_stopped(KeyboardInterrupt())
     assert was_stopped(BaseExceptionGroup("", [stopped(), TerminationSignal(signal=15)]))
