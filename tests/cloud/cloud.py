@@ -61,6 +61,18 @@ NODES = [
 ]
 
 
+def job_in_stores(output: str, **more: Any) -> dict[str, Any]:
+    """A request: portrait and clip of the store `media`, the result into the store `results`."""
+    return {
+        "sources": [{"portraits": ["store://media/portrait.png"]}],
+        "target": "store://media/target.mp4",
+        "output": f"store://results/{output}",
+        "encoding": {"segment_s": SEGMENT_S, "max_long_side_px": 160},
+        "consent": {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"},
+        **more,
+    }
+
+
 @dataclass(frozen=True)
 class Services:
     """Where the dispatcher finds what it asks.
@@ -120,14 +132,7 @@ class Cloud(PrefectApi):
 
     def job(self, output: str, **more: Any) -> dict[str, Any]:
         """The request: the clip of the zone's store into the zone's store."""
-        return {
-            "sources": [{"portraits": ["store://media/portrait.png"]}],
-            "target": "store://media/target.mp4",
-            "output": f"store://results/{output}",
-            "encoding": {"segment_s": SEGMENT_S, "max_long_side_px": 160},
-            "consent": {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"},
-            **more,
-        }
+        return job_in_stores(output, **more)
 
     def set_trap(self, flow_run_id: str, trap: Trap) -> None:
         """Stops the first container of the run that walks into it."""

@@ -25,10 +25,9 @@ from tests.cloud import permissions
 from tests.cloud.amazon import CLUSTER, running_amazon
 from tests.cloud.assembly import START_S, end
 from tests.cloud.aws_stack import API_AUTH, BUCKET, UNKNOWN, Stack, deployed, moto_mended
-from tests.cloud.cloud import clean_environment
+from tests.cloud.cloud import clean_environment, job_in_stores
 from tests.cloud.permissions import Permissions
 from tests.conftest import ROOT
-from tests.dispatch.jobs import SEGMENT_S
 from tests.faces import face_clip, portrait
 from tests.manifests.conftest import stack_template
 from tests.pools.conftest import POOLS_FILE
@@ -147,13 +146,7 @@ def job(stack: Stack, folder: Path, output: str) -> dict[str, Any]:
     s3 = stack.amazon.client("s3")
     for path in (portrait(folder), face_clip(folder / "target.mp4", seconds=0.5)):
         s3.upload_file(str(path), BUCKET, f"faceflow/in/{path.name}")
-    return {
-        "sources": [{"portraits": ["store://media/portrait.png"]}],
-        "target": "store://media/target.mp4",
-        "output": f"store://results/{output}",
-        "encoding": {"segment_s": SEGMENT_S, "max_long_side_px": 160},
-        "consent": {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"},
-    }
+    return job_in_stores(output)
 
 
 def test_moto_makes_all_but_three_kinds_of_resources(stack: Stack) -> None:
