@@ -1,4 +1,4 @@
-"""SIGTERM that arrives where asyncio keeps exceptions to itself ends the run all the same."""
+"""SIGTERM that arrives where exceptions are kept from the run ends the run all the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prefect.exceptions import TerminationSignal
@@ -47,8 +49,44 @@ async def in_a_transport() -> None:
         await asyncio.sleep(PATIENCE_S)
 
 
-@pytest.mark.parametrize("moment", [in_a_callback, in_a_transport])
-def test_a_signal_that_the_loop_swallowed_comes_again(moment) -> None:
+async def in_a_task_in_the_background() -> None:
+    async def told() -> None:
+        terminate()
+
+    nobody_asks_it = asyncio.create_task(told())
+    await asyncio.sleep(PATIENCE_S)
+    del nobody_asks_it
+
+
+async def in_a_finaliser() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            terminate()
+
+    Finalised()
+    await asyncio.sleep(PATIENCE_S)
+
+
+async def twice() -> None:
+    asyncio.get_running_loop().call_soon(terminate)
+    await in_a_callback()
+
+
+async def while_it_waits() -> None:
+    timer = threading.Timer(0.1, terminate)
+    timer.start()
+    try:
+        await asyncio.sleep(PATIENCE_S)
+    finally:
+        timer.join()
+
+
+MOMENTS = [in_a_callback, in_a_transport, in_a_task_in_the_background, in_a_finaliser, twice, while_it_waits]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_that_others_swallowed_ends_the_run(moment) -> None:
     async def run() -> None:
         with sigterm_is_heard():
             await moment()
@@ -67,12 +105,79 @@ def test_without_that_the_run_would_go_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(run()) == "went on"
 
 
-async def test_other_failures_are_told_as_before() -> None:
-    told = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
-    error = ValueError("not a signal")
-    with sigterm_is_heard():
-        loop.call_exception_handler({"message": "something failed", "exception": error})
-    assert told == [error]
-    loop.set_exception_handler(None)
+def test_a_run_that_ends_by_itself_ends_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.termination.PATIENCE_S", 0.05)
+    tidied = []
+
+    async def part() -> None:
+        terminate()
+
+    async def run() -> None:
+        with sigterm_is_heard():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(part())
+                group.create_task(tidying(tidied))
+
+    with pytest.raises(BaseExceptionGroup):
+        asyncio.run(run())
+    assert tidied == ["tidied"]
+
+
+async def tidying(tidied: list[str]) -> None:
+    """Takes longer to end than a run is waited for."""
+    try:
+        await asyncio.sleep(PATIENCE_S)
+    finally:
+        await asyncio.sleep(0.2)
+        tidied.append("tidied")
+
+
+def test_all_runs_of_a_process_hear_it() -> None:
+    async def job() -> None:
+        with sigterm_is_heard():
+            await asyncio.sleep(PATIENCE_S)
+
+    async def run() -> list[BaseException | None]:
+        asyncio.get_running_loop().call_later(0.1, terminate)
+        return await asyncio.gather(job(), job(), return_exceptions=True)
+
+    ends = asyncio.run(run())
+    assert [type(end) for end in ends] == [TerminationSignal, TerminationSignal]
+
+
+def test_who_listened_before_hears_it_too() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        before_fd = signal.set_wakeup_fd(theirs.fileno())
+        try:
+
+            async def run() -> None:
+                with sigterm_is_heard():
+                    await in_a_callback()
+
+            with pytest.raises(TerminationSignal):
+                asyncio.run(run())
+            assert ours.recv(8) == bytes([signal.SIGTERM])
+            assert signal.set_wakeup_fd(theirs.fileno()) == theirs.fileno()
+        finally:
+            signal.set_wakeup_fd(before_fd)
+
+
+def test_what_failed_is_told_as_it_was() -> None:
+    async def run() -> None:
+        with sigterm_is_heard():
+            raise ValueError("not a signal")
+
+    with pytest.raises(ValueError, match="not a signal"):
+        asyncio.run(run())
+
+
+def test_a_run_outside_the_main_thread_goes_its_way() -> None:
+    async def run() -> str:
+        with sigterm_is_heard():
+            return "done"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, run()).result() == "done"
