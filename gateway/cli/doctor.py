@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import faceflow
+from faceflow.cores import usable_cores
 from faceflow.errors import FaceflowError
 from faceflow.settings import Settings, current_settings
 from gateway.cli.screen import print_json, result_console
@@ -79,7 +80,7 @@ def _show(findings: list[Finding]) -> None:
 
 def _program(_settings: Settings) -> Iterator[Finding]:
     yield Finding(
-        Level.GOOD, "faceflow", f"{faceflow.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"
+        Level.GOOD, "faceflow", f"{faceflow.__version__}, Python {platform.python_version()}, {usable_cores()} cores"
     )
     names = ("prefect", "av", "opencv-python-headless", "numpy")
     yield Finding(Level.GOOD, "libraries", ", ".join(f"{name} {version(name)}" for name in names))

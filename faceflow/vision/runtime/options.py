@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faceflow.cores import usable_cores
 from faceflow.settings import EngineSettings
 from faceflow.vision.runtime.graph_file import ValueInfo
 from faceflow.vision.runtime.providers import NAMES
@@ -23,8 +23,8 @@ ProviderOptions = tuple[str, dict[str, Any]]
 
 
 def thread_count(settings: EngineSettings) -> int:
-    """Threads inside one operation: the stated number, else the cores that this process may use."""
-    return settings.threads or len(os.sched_getaffinity(0))
+    """Threads inside one operation: the stated number, else the cores that this process may keep busy."""
+    return settings.threads or usable_cores()
 
 
 def provider_options(settings: EngineSettings, compiled: Path, shapes: Mapping[str, str]) -> list[ProviderOptions]:
