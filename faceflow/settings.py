@@ -104,7 +104,7 @@ class EngineSettings(Group):
     device_id: int = Field(default=0, ge=0)
     """Which graphics processor, as CUDA counts them."""
     threads: int = Field(default=0, ge=0, le=256)
-    """Threads inside one operation of a network on the CPU; 0: the process's cores, by affinity and container limits."""
+    """Threads inside one operation of a network on the CPU; 0: the process's cores, by affinity and limits."""
     parallel_operations: int = Field(default=1, ge=1, le=64)
     """Operations of one network that run side by side on the CPU."""
     memory_limit_bytes: int = Field(default=0, ge=0)

@@ -158,9 +158,12 @@ def _defaults(path: Path | None) -> dict[str, Any]:
 def _require_folder(output: str) -> None:
     """Raises OutputError `output.folder_missing` where there is no such folder on this machine."""
     if output and not in_store(output) and not local_path(output).is_dir():
+        there = local_path(output).exists()
         raise OutputError(
             "output.folder_missing",
-            f"The folder {output!r} of the results does not exist.",
+            f"{output!r}, for the results, is a file."
+            if there
+            else f"The folder {output!r} of the results does not exist.",
             "Create the folder first, or choose another place with -o; nothing was started.",
         )
 
