@@ -1,10 +1,11 @@
 """One long clip on two workers in many shards: are the bytes those of one worker, and how much sooner is it done?
 
-    python -m benchmarks.fan_out [--seconds 600] [--size 640x360] [--shards 8] [--json FILE]
+    python -m benchmarks.fan_out [--seconds 600] [--size 640x360] [--shards 8] [--all-cores] [--json FILE]
 
 A Prefect server and two process pools with one worker each are started here; a worker runs one job, one segment at a
-time. The clip goes through one pool alone, then through both in shards, then two processes decode and encode it beside
-one that does. What two workers gain is held against what two such processes gain in the same run.
+time, on a core of its own, as a pod has the cores that it asks for (`--all-cores`: on whatever core is free). The clip
+goes through one pool alone, then through both in shards, then two processes decode and encode it beside one that does,
+each on a core of its own too. What two workers gain is held against what two such processes gain in the same run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.material import portrait, scene
-from benchmarks.scaling import frames_a_second
+from benchmarks.scaling import frames_a_second, on_core
 from benchmarks.server import ask
 from faceflow.settings import PathSettings, ServerSettings, Settings, current_settings
 from faceflow.zones import Zone
@@ -96,7 +97,7 @@ def finished(folder: Path, api_url: str, job: dict[str, Any], dispatched: dict[s
     return {"seconds": (ended - begun).total_seconds(), "shards": [shard["state_name"] for shard in shards]}
 
 
-def measure(folder: Path, api_url: str, seconds: float, size: str, shards: int) -> dict[str, Any]:
+def measure(folder: Path, api_url: str, seconds: float, size: str, shards: int, *, a_core_each: bool) -> dict[str, Any]:
     """Runs the clip on one pool, then on both, then the floor."""
     source, target = portrait(folder), scene(folder / "clip.mp4", size=size, seconds=seconds)
 
@@ -119,9 +120,10 @@ def measure(folder: Path, api_url: str, seconds: float, size: str, shards: int) 
     print(f"two workers: {shared['seconds']:.1f} s, shard runs: {shared['shards']}", flush=True)
     digests = {name: hashlib.sha256((folder / f"{name}.mp4").read_bytes()).hexdigest() for name in ("alone", "shared")}
     short = scene(folder / "short.mp4", size=size, seconds=min(seconds, FLOOR_S))
-    floor = [frames_a_second("floor", count, short, source, folder) for count in (1, 2)]
+    floor = [frames_a_second("floor", count, short, source, folder, a_core_each=a_core_each) for count in (1, 2)]
     gain, floor_gain = alone["seconds"] / shared["seconds"], floor[1] / floor[0]
     return {
+        "a_core_each": a_core_each,
         "same_bytes": digests["alone"] == digests["shared"],
         "one_worker_s": round(alone["seconds"], 1),
         "two_workers_s": round(shared["seconds"], 1),
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--all-cores", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("out/fan_out.json"))
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="faceflow-fan-out-"))
@@ -156,12 +159,14 @@ def main() -> None:
             )
             (folder / "pools.yaml").write_text(f"pools:\n{pools}")
             register(folder, address.api_url)
-            for pool in POOLS:
-                with environment_of(folder, pool, address.api_url):
+            a_core_each = not options.all_cores
+            for number, pool in enumerate(POOLS):
+                with environment_of(folder, pool, address.api_url), on_core(number if a_core_each else None):
                     stack.enter_context(local_worker(pool, Zone.PRIVATE, f"worker-{pool}", folder / f"{pool}.log"))
             for pool in POOLS:
                 wait_until_ready(address.api_url, pool)
-            result = measure(folder, address.api_url, options.seconds, options.size, options.shards)
+            url, seconds, size, shards = address.api_url, options.seconds, options.size, options.shards
+            result = measure(folder, url, seconds, size, shards, a_core_each=a_core_each)
     finally:
         end_if_unused(settings)
         shutil.rmtree(folder, ignore_errors=True)

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,18 @@ def child(what: str, target: Path, source: Path, folder: Path) -> dict[str, Any]
     }
 
 
+@contextmanager
+def on_core(number: int | None) -> Iterator[None]:
+    """Processes that are started in the block have one of this process's cores alone; `None`: all of them."""
+    before = os.sched_getaffinity(0)
+    if number is not None:
+        os.sched_setaffinity(0, {sorted(before)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def started(what: str, target: Path, source: Path, folder: Path) -> subprocess.Popen[str]:
     """A process that does it in a folder of its own."""
     command = [sys.executable, "-m", "benchmarks.scaling", "child", what, *map(str, (target, source, folder))]
@@ -60,9 +74,15 @@ def answers(processes: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
     return found
 
 
-def frames_a_second(what: str, count: int, target: Path, source: Path, folder: Path) -> float:
+def frames_a_second(
+    what: str, count: int, target: Path, source: Path, folder: Path, *, a_core_each: bool = False
+) -> float:
     """How many frames `count` processes get done in a second, from the first one's start to the last one's end."""
-    found = answers([started(what, target, source, folder / f"{what}{number}") for number in range(count)])
+    processes = []
+    for number in range(count):
+        with on_core(number if a_core_each else None):
+            processes.append(started(what, target, source, folder / f"{what}{number}"))
+    found = answers(processes)
     seconds = max(row["ended"] for row in found) - min(row["begun"] for row in found)
     return float(sum(row["frames"] for row in found) / seconds)
 
