@@ -33,7 +33,7 @@ def reason_of(error: BaseException) -> FaceflowError:
         asyncio.CancelledError: the run itself is being ended. SIGTERM that arrives while the event loop waits ends the
             loop, which cancels the run; what its threads say then must not make a failed run of a crashed one.
     """
-    signal = _signal_behind(error)
+    signal = signal_behind(error)
     if signal is not None:
         raise signal
     leaves = _leaves(error)
@@ -70,12 +70,7 @@ def reason_of(error: BaseException) -> FaceflowError:
     )
 
 
-def was_stopped(error: BaseException) -> bool:
-    """Whether Ctrl-C or SIGTERM (as Prefect passes it on) ended the run, however deep in a group it arrived."""
-    return any(isinstance(leaf, KeyboardInterrupt | TerminationSignal) for leaf in _leaves(error))
-
-
-def _signal_behind(error: BaseException) -> TerminationSignal | None:
+def signal_behind(error: BaseException) -> TerminationSignal | None:
     """The SIGTERM that an error came of: what was handling it may have failed as well, and then stands in its place."""
     waiting, seen = _leaves(error), set[int]()
     while waiting:
@@ -86,6 +81,11 @@ def _signal_behind(error: BaseException) -> TerminationSignal | None:
             seen.add(id(one))
             waiting += [leaf for behind in (one.__cause__, one.__context__) if behind for leaf in _leaves(behind)]
     return None
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Whether Ctrl-C or SIGTERM (as Prefect passes it on) ended the run, however deep in a group it arrived."""
+    return any(isinstance(leaf, KeyboardInterrupt | TerminationSignal) for leaf in _leaves(error))
 
 
 def _is_being_cancelled() -> bool:

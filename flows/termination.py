@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from prefect.exceptions import TerminationSignal
 
 from faceflow.log import events
+from flows.failures import signal_behind
 
 PATIENCE_S = 0.25
 """How long a run has to begin to end by itself, seconds."""
@@ -94,7 +95,7 @@ def sigterm_is_heard() -> Iterator[None]:
     """SIGTERM ends the block, also where its exception got lost elsewhere.
 
     Raises:
-        TerminationSignal: SIGTERM arrived, and the block did not end by itself.
+        TerminationSignal: SIGTERM arrived, and the block did not end by itself, or one of its parts met it.
     """
     task = asyncio.current_task()
     if task is None:
@@ -108,7 +109,8 @@ def sigterm_is_heard() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if listener.ended:
+        # In a group Prefect would not know it, and tell of an unexpected exception.
+        if listener.ended or (isinstance(error, BaseExceptionGroup) and signal_behind(error) is not None):
             raise TerminationSignal(signal=signal.SIGTERM) from error
         raise
     finally:

@@ -118,7 +118,7 @@ def test_a_run_that_ends_by_itself_ends_in_peace(monkeypatch: pytest.MonkeyPatch
                 group.create_task(part())
                 group.create_task(tidying(tidied))
 
-    with pytest.raises(BaseExceptionGroup):
+    with pytest.raises(TerminationSignal):
         asyncio.run(run())
     assert tidied == ["tidied"]
 
