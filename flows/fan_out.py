@@ -1,8 +1,9 @@
 """One job on several runs: shards are started on their pools, the coordinator works on its own share, then helps.
 
 The coordinator does not wait for ever for what nobody begins: once its own share is done it takes back what has not
-started or has failed. So a pool without a worker, a full one (even its own), or a lost shard costs time, not the job.
-What shards finish comes back through the exchange; only segments that are nowhere are done again.
+started or has failed, and helps with what was begun. So a pool without a worker, a full one (even its own), a slow or
+a lost shard costs time, not the job. What shards finish comes back through the exchange; only segments that are nowhere
+are done again.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ async def _start(client: PrefectClient, work: SegmentWork, request: SwapJob, sha
 
 
 async def _collect(client: PrefectClient, work: SegmentWork, started: list[_Started]) -> dict[int, Part]:
-    """Parts of a shard that has ended, or of one that is taken back; waits a little where there is neither."""
+    """Parts of a shard that has ended, or of one that is taken back; helps or waits a little where there is neither."""
     idle: _Started | None = None
     for one in started:
         one.run = await client.read_flow_run(one.run.id)
@@ -124,7 +125,8 @@ async def _collect(client: PrefectClient, work: SegmentWork, started: list[_Star
             idle = idle or one
     else:
         if idle is None:
-            await asyncio.sleep(POLL_S)
+            if not await work.help():
+                await asyncio.sleep(POLL_S)
             return {}
         one = idle
         await cancel_run(client, one.run, "The coordinator had nothing left to do and took the shard back.")

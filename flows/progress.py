@@ -84,6 +84,11 @@ class RunProgress:
             self._frames = frames
             self._stages = (*ALWAYS, "transcode") if transcoding else ALWAYS
 
+    def expect_more(self, frames: int) -> None:
+        """`frames` come on top of what was expected."""
+        with self._lock:
+            self._frames += frames
+
     def resumed(self, stage: str, frames: int) -> None:
         """`frames` of `stage` had been done by an earlier run."""
         with self._lock:

@@ -2,14 +2,15 @@
 
 A part is looked for where an earlier run of this machine kept it, then in the exchange, where other workers of the job
 publish theirs; only then is its segment swapped, restored and composed. A bounded number of segments is in work at a
-time, so that memory and scratch stay bounded.
+time, so that memory and scratch stay bounded. Who has done his own share helps the others (`helping`): he says in the
+exchange what he takes, and whoever it belongs to passes over it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Part
 from faceflow.vision.registry import resolve_engine
+from flows.helping import farthest
 from flows.progress import RunProgress
 from infrastructure.storage.exchange import Exchange, PreparedJob
 from tasks.context import RunContext
@@ -30,13 +32,18 @@ from tasks.restore import restore
 from tasks.stage_task import call, kept_result
 from tasks.swap import swap
 
+POLL_S = 0.5
+TAKEN_S = 20.0
+"""A segment that a helper took longer ago than this, and than three times what such a one took here, is done here."""
+
 
 @dataclass(slots=True)
 class Tally:
-    """What this process itself worked on: frames whose parts it made, and seconds."""
+    """What this process itself worked on: frames whose parts it made, and seconds; and its slowest segment."""
 
     frames: int = 0
     seconds: float = 0.0
+    slowest_s_a_frame: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ class SegmentWork:
         exchange: where parts are published and found; None where nobody else works on the job.
         counted: segments that were done elsewhere and that the bar knows of.
         tally: what was worked on here.
+        taken: segments of others' shares that this process took.
     """
 
     job: SwapJob
@@ -58,18 +66,28 @@ class SegmentWork:
     exchange: Exchange | None
     counted: set[int] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
+    taken: set[int] = field(default_factory=set)
 
     async def parts(self, segments: Iterable[Segment]) -> dict[int, Part]:
         """The encoded part of every segment, by the segment's number."""
         in_flight = asyncio.Semaphore(self.run.settings.pipeline.segments_in_flight)
 
         async def part_of(segment: Segment) -> Part:
-            async with in_flight:
-                try:
-                    return await self.part(segment)
-                except BaseException:
-                    self.run.stop.set()  # threads of the other segments end at their next frame
-                    raise
+            try:
+                async with in_flight:
+                    part = await self.known(segment)
+                    if part is None and not await self._others_have(segment):
+                        return await self._made(segment)
+                while part is None and await self._others_have(segment):
+                    await asyncio.sleep(POLL_S)
+                    part = await self.known(segment)
+                if part is None:
+                    async with in_flight:
+                        part = await self.known(segment) or await self._made(segment)
+            except BaseException:
+                self.run.stop.set()  # threads of the other segments end at their next frame
+                raise
+            return part
 
         begun, made = time.monotonic(), self.tally.frames
         async with asyncio.TaskGroup() as group:
@@ -78,9 +96,39 @@ class SegmentWork:
             self.tally.seconds += time.monotonic() - begun
         return {number: task.result() for number, task in tasks.items()}
 
-    async def part(self, segment: Segment) -> Part:
-        """The encoded part of one segment."""
-        return await self.known(segment) or await self._made(segment)
+    async def help(self, announce: Callable[[int], None] = lambda _frames: None) -> bool:
+        """Makes the parts of some segments of others' shares, as many as are in work at a time; False: no need.
+
+        Args:
+            announce: told how many frames come on top of what was expected.
+        """
+        if self.exchange is None:
+            return False
+        chosen: list[Segment] = []
+        in_flight = self.run.settings.pipeline.segments_in_flight
+        while len(chosen) < in_flight:
+            untouched = await asyncio.to_thread(self.exchange.untouched, self.prepared.plan.segments)
+            segment = farthest(untouched, in_flight)
+            if segment is None:
+                break
+            if await asyncio.to_thread(self.exchange.take, segment):
+                self.taken.add(segment.number)
+                self.counted.add(segment.number)  # by the stages that are about to run
+                announce(segment.frames)
+                events().info("segment.taken", segment=segment.number)
+                chosen.append(segment)
+        await self.parts(chosen)
+        return bool(chosen)
+
+    async def _others_have(self, segment: Segment) -> bool:
+        """Whether a helper is on it, and may well be so: one that was lost is waited for in vain."""
+        if self.exchange is None or segment.number in self.taken:
+            return False
+        taken_s = await asyncio.to_thread(self.exchange.taken_for_s, segment)
+        if taken_s is None:
+            return False
+        own_s = self.tally.slowest_s_a_frame * segment.frames
+        return taken_s < max(TAKEN_S, 3 * own_s)
 
     async def known(self, segment: Segment) -> Part | None:
         """The part that an earlier run or another worker made; None where the segment has to be worked on."""
@@ -109,7 +157,7 @@ class SegmentWork:
                 self.progress.resumed(stage, segment.frames)
 
     async def _made(self, segment: Segment) -> Part:
-        number, common = segment.number, {"job": self.job, "segment": segment}
+        number, common, begun = segment.number, {"job": self.job, "segment": segment}, time.monotonic()
         structlog.contextvars.bind_contextvars(segment=number)
         media = {"validated": self.prepared.validated, "mezzanine": self.prepared.mezzanine}
         swapped = await call(swap, self.identity, number, plan=self.prepared.plan, **common, **media)
@@ -119,6 +167,8 @@ class SegmentWork:
             faces.file.path.unlink(missing_ok=True)
         await self._publish(part)
         self.tally.frames += segment.frames
+        spent_s = time.monotonic() - begun
+        self.tally.slowest_s_a_frame = max(self.tally.slowest_s_a_frame, spent_s / segment.frames)
         return part
 
     def _composed(self, segment: Segment) -> dict[str, Any]:

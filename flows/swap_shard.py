@@ -1,8 +1,8 @@
 """A group of segments of one job, on the pool that it was started on: swap, restore, compose, publish.
 
 The coordinator (`swap_video`) has prepared the job and published that in the exchange, where the parts go too. The
-shard decides nothing: it refuses media that its own zone may not hold, sees that its inputs are the coordinator's, and
-works.
+shard decides nothing: it refuses media that its own zone may not hold, sees that its inputs are the coordinator's,
+works, and helps with what is left of the job.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def swap_shard(
     job_id: Annotated[str, Field(title="Job id", description="As the coordinator found it.")],
     segments: Annotated[list[int], Field(title="Segments", description="Numbers in the coordinator's plan.")],
 ) -> int:
-    """Makes and publishes the parts of these segments; gives how many there are.
+    """Makes and publishes the parts of these segments, then helps with others; gives how many there are.
 
     Args:
         job: The whole request.
@@ -97,10 +97,12 @@ async def _swap_shard(request: SwapJob, job_id: str, numbers: list[int], setting
             events().info("shard.began", segments=len(chosen))
             work = SegmentWork(job, own, run, progress, prepared, exchange)
             parts = await work.parts(chosen)
+            while await work.help(progress.expect_more):
+                pass
             await show_work(work.tally.frames, work.tally.seconds)
         await asyncio.to_thread(place.clear)
-    events().info("shard.finished", segments=len(parts))
-    return len(parts)
+    events().info("shard.finished", segments=len(parts), taken=len(work.taken))
+    return len(parts) + len(work.taken)
 
 
 def _not_prepared(job_id: str, settings: Settings) -> FaultError:

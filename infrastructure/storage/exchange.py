@@ -8,6 +8,7 @@ of the media, plan, the files that these name), then every part. Who comes later
                                            files/<SHA-256>.npz              what that names
                                            <number>-<first>-<frames>.json   a part, written after
                                            <SHA-256>.mp4                    its bytes
+                                           <number>-<first>-<frames>.taken  whoever helps works on it
 
 `versions` is the digest of everything but the job that decides on the bytes; workers with other versions see nothing
 of each other. Bytes go through a `Store`, which refuses media that its zone may not hold.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,6 +125,39 @@ class Exchange:
             return None
         return part.model_copy(update={"file": part.file.model_copy(update={"path": path})})
 
+    def take(self, segment: Segment) -> bool:
+        """Says that this process works on a segment of another's share; False where somebody has said so before.
+
+        Raises:
+            StoreError, ResourceError, OutputError: as `publish_prepared`.
+        """
+        self._create()
+        try:
+            (self._root / _mark(segment)).touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise output_error(error, self._root) from error
+        return True
+
+    def taken_for_s(self, segment: Segment) -> float | None:
+        """How long ago somebody took `segment`, seconds; None where nobody did.
+
+        By this machine's clock and the folder's: where they differ by d, so does what is told.
+        """
+        try:
+            return abs(time.time() - (self._root / _mark(segment)).stat().st_mtime)
+        except OSError:
+            return None
+
+    def untouched(self, segments: Iterable[Segment]) -> list[Segment]:
+        """Those that were neither published nor taken; one look at the folder, however many there are."""
+        try:
+            names = {path.name for path in self._root.iterdir()}
+        except OSError:
+            names = set()
+        return [segment for segment in segments if names.isdisjoint((_part_name(segment), _mark(segment)))]
+
     def clear(self) -> None:
         """Removes everything of the job."""
         shutil.rmtree(self._job, ignore_errors=True)
@@ -194,6 +228,10 @@ def _relocated(value: Any, moved: Callable[[Path], Path]) -> Any:
 
 def _part_name(segment: Segment) -> str:
     return f"{segment.number:05d}-{segment.first}-{segment.frames}.json"
+
+
+def _mark(segment: Segment) -> str:
+    return f"{segment.number:05d}-{segment.first}-{segment.frames}.taken"
 
 
 def _part_file(part: Part) -> str:

@@ -29,5 +29,8 @@ def test_a_split_job_gives_the_bytes_of_one_process(zones: Zones, clip: Clip, tm
     assert (len(frames), sum(frames)) == (2, 120), "each says what it worked on itself"
     own = shard["parameters"]["job_id"]  # other tests' jobs have been there too
     there = [one for one in zones.events("public-zone") if (one["event"], one["task_id"]) == ("stage.finished", own)]
-    assert {event["segment"] for event in there if event["stage"] == "compose"} == set(shard["parameters"]["segments"])
+    done_there = {event["segment"] for event in there if event["stage"] == "compose"}
+    # The coordinator, which began earlier, has helped from the end.
+    assert done_there
+    assert done_there <= set(shard["parameters"]["segments"])
     assert not list((zones.folder / "exchange").glob(f"*/{own}*")), "the finished job left parts in the exchange"
