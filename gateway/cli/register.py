@@ -23,6 +23,9 @@ def register(
     pools: Annotated[
         Path | None, typer.Option("--pools", help="List of pools (YAML or JSON). Default: FACEFLOW_ROUTING__POOLS.")
     ] = None,
+    patience_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds the server may take until it answers.")
+    ] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what differs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -32,7 +35,10 @@ def register(
     until what was begun there has ended.
     """
     settings, listed = current_settings(), needed_pools(pools)
-    with waiting("Looking at the Prefect server") as tick, lease_server(settings, tick) as address:
+    with (
+        waiting("Looking at the Prefect server") as tick,
+        lease_server(settings, tick, patience_s=patience_s) as address,
+    ):
         (settings.paths.state / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         from flows.registering.registering import register as bring_up_to_date

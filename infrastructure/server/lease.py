@@ -55,12 +55,15 @@ def running_server(settings: Settings) -> ServerRecord | None:
 
 
 @contextmanager
-def lease_server(settings: Settings, on_wait: Callable[[float], None] | None = None) -> Iterator[ServerAddress]:
+def lease_server(
+    settings: Settings, on_wait: Callable[[float], None] | None = None, *, patience_s: float = 0.0
+) -> Iterator[ServerAddress]:
     """Gives the address of a server that answers and keeps it alive until the block ends.
 
     Args:
         settings: where the state lies, which port is wished for and how long a start may take.
         on_wait: called about five times a second with the seconds waited so far, while the server starts.
+        patience_s: how long a server that `PREFECT_API_URL` names may take until it answers.
 
     Raises:
         ServerError: `server.unreachable` when `PREFECT_API_URL` names a server that does not answer;
@@ -68,7 +71,10 @@ def lease_server(settings: Settings, on_wait: Callable[[float], None] | None = N
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        if not answers(named, timeout_s=10.0):
+        deadline = time.monotonic() + patience_s
+        while not (answered := answers(named, timeout_s=10.0)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        if not answered:
             raise ServerError(
                 "server.unreachable",
                 f"PREFECT_API_URL names {named}, and no Prefect server answers there.",

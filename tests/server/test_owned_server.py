@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Timer
 
 import psutil
 import pytest
@@ -130,6 +132,24 @@ def test_a_named_server_is_used_and_never_replaced(tmp_path: Path, monkeypatch: 
         pass
     assert caught.value.code == "server.unreachable"
     assert ServerFiles(tmp_path).read() is None
+
+
+def test_a_named_server_is_waited_for_as_long_as_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Healthy, bind_and_activate=False) as server:
+        server.server_bind()  # without listening it refuses connections
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        with pytest.raises(ServerError), lease_server(local_settings(tmp_path), patience_s=0.5):
+            pass
+        starts = Timer(1.0, lambda: (server.server_activate(), server.handle_request()))
+        starts.start()
+        with lease_server(local_settings(tmp_path), patience_s=60) as address:
+            assert address.api_url == os.environ["PREFECT_API_URL"]
+        starts.join()
 
 
 def test_a_server_that_cannot_start_is_said_at_once(
