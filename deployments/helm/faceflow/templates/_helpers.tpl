@@ -35,12 +35,24 @@ runAsNonRoot: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Variables of everything that talks to the server. The home is the pod's own, because the root is read-only. */}}
+{{/* Of a worker, which hands it on to its jobs. */}}
+{{- define "faceflow.workerApiUrl" -}}
+{{- $worker := index . 1 -}}
+{{- with index . 0 -}}
+{{- if and (eq ($worker.type | default "kubernetes") "ecs") .Values.server.enabled -}}
+{{- $why := "outside of this cluster its service has no name" -}}
+{{ required (printf "apiUrl is needed for the worker %s: where its jobs reach the server (%s)" $worker.pool $why) $worker.apiUrl }}
+{{- else -}}
+{{ $worker.apiUrl | default (include "faceflow.apiUrl" .) }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Variables of everything that talks to the server; PREFECT_API_URL, which differs, stands beside them. The home is the pod's own, because the root is read-only. */}}
 {{- define "faceflow.environment" -}}
 - {name: HOME, value: /scratch}
 - {name: PREFECT_HOME, value: /scratch/prefect}
 - {name: PREFECT_PROFILES_PATH, value: /scratch/prefect/profiles.toml}
-- {name: PREFECT_API_URL, value: {{ include "faceflow.apiUrl" . | quote }}}
 - {name: PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, value: "false"}
 - {name: PREFECT_SERVER_ANALYTICS_ENABLED, value: "false"}
 - {name: FACEFLOW_PATHS__STATE, value: /scratch/state}
