@@ -62,7 +62,7 @@ def running_postgres() -> Iterator[Postgres]:
     binaries = programs()
     if binaries is None:
         missing("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    identity = _identity()
+    identity = identity_of_server()
     folder = Path(tempfile.mkdtemp(prefix="faceflow-postgres-"))
     try:
         if "user" in identity:
@@ -79,7 +79,8 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-def _identity() -> dict:
+def identity_of_server() -> dict:
+    """For `subprocess`: PostgreSQL does not run as root, whose place the package's user takes; otherwise nothing."""
     if os.geteuid() != 0:
         return {}
     try:

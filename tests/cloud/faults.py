@@ -76,7 +76,7 @@ def task_does_not_start(cloud: Cloud) -> None:
 
 def small_disk(cloud: Cloud) -> None:
     """The next machine has a disk on which the work does not fit."""
-    cloud.cluster.next_disk_is_small = True
+    cloud.cluster.volumes.next_disk_is_small = True
 
 
 # The faults

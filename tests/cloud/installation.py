@@ -1,4 +1,4 @@
-"""An empty cluster, its operator, and what a company has beside it: PostgreSQL, Redis, a store of the private zone.
+"""An empty cluster, its operator, and what a company may have beside it: PostgreSQL, Redis, a private zone's store.
 
 real        kubectl, helm, the chart, Prefect's servers, workers and dispatcher as the chart starts them, PostgreSQL,
             Redis, faceflow
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,15 @@ DISPATCHER = "dispatch"
 AUTH = "operator:a-password"
 NODES = [Node("machine-1", {}), Node("machine-2", {})]
 """As a provider hands them out."""
+JOB: dict[str, Any] = {
+    "sources": [{"portraits": ["store://media/portrait.png"]}],
+    "target": "store://media/target.mp4",
+    "output": "store://results/swapped.mp4",
+    "sensitivity": "private",
+    "encoding": {"segment_s": SEGMENT_S, "max_long_side_px": 160},
+    "consent": {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"},
+}
+"""A private one: the clip of the private store into the private store."""
 
 
 @dataclass
@@ -101,18 +110,11 @@ class Installation:
         (self.folder / "values.yaml").write_text(yaml.safe_dump(values))
 
     def job(self) -> dict[str, Any]:
-        """A private one: the clip of the private store into the private store."""
+        """`JOB`, with the media that it names."""
         store = self.folder / "stores" / "private" / "in"
         portrait(store)
         face_clip(store / "target.mp4", seconds=4.0)
-        return {
-            "sources": [{"portraits": ["store://media/portrait.png"]}],
-            "target": "store://media/target.mp4",
-            "output": "store://results/swapped.mp4",
-            "sensitivity": "private",
-            "encoding": {"segment_s": SEGMENT_S, "max_long_side_px": 160},
-            "consent": {"subject": "Eileen Collins", "scope": "tests of this program", "reference": "NASA S93-45481"},
-        }
+        return JOB
 
     @property
     def result(self) -> Path:
@@ -120,17 +122,26 @@ class Installation:
 
 
 @contextmanager
-def empty_cluster(folder: Path, postgres: Postgres) -> Iterator[Installation]:
-    """Everything that has to be there before the guide begins."""
+def company_stores(folder: Path, postgres: Postgres) -> Iterator[dict[str, str]]:
+    """A company's own PostgreSQL, with the two databases, and Redis: what stands for their addresses in the guide."""
+    databases = {name: postgres.new_database().split("://")[1] for name in ("prefect", "faceflow")}
+    with running_redis(folder) as redis:
+        yield {
+            **{f"USER:PASSWORD@HOST:5432/{name}": address for name, address in databases.items()},
+            "redis://HOST:6379/0": redis,
+        }
+
+
+@contextmanager
+def empty_cluster(folder: Path, stores: Mapping[str, str]) -> Iterator[Installation]:
+    """Everything that has to be there before the guide begins; `stores`: answers for those outside of the cluster."""
     tools = folder / "tools"
     tools.mkdir()
     for program in ("helm", "kubectl"):
         (tools / program).symlink_to(unpacked(program, folder / "unpacked"))
     (folder / "deployments").symlink_to(ROOT / "deployments")
     (folder / "rules.yaml").write_text((ROOT / "deployments/policies/canonical.yaml").read_text())
-    databases = {name: postgres.new_database().split("://")[1] for name in ("prefect", "faceflow")}
     with ExitStack() as stack:
-        redis = stack.enter_context(running_redis(folder / "redis"))
         cluster = Cluster(folder / "kubernetes", NODES, lambda namespace, claim: folder / "claims" / namespace / claim)
         stack.callback(cluster.end)
         api = KubernetesApi(cluster)
@@ -141,8 +152,7 @@ def empty_cluster(folder: Path, postgres: Postgres) -> Iterator[Installation]:
             "HOME": str(folder),
             "KUBECONFIG": str(api.write_kubeconfig(folder / "kubeconfig", "default")),
         }
-        answers = {f"USER:PASSWORD@HOST:5432/{name}": address for name, address in databases.items()}
-        answers |= {"redis://HOST:6379/0": redis, "USER:PASSWORD": AUTH}
+        answers = {**stores, "USER:PASSWORD": AUTH}
         installation = Installation(folder, cluster, api, Operator(folder, environment, answers))
         installation.write_pools()
         installation.write_values()

@@ -1,7 +1,8 @@
 """A Kubernetes cluster without Kubernetes: what becomes of objects once the API server has them.
 
 Here stands in for the controllers: Jobs (one pod a Job; `backoffLimit` counts the restarts of its container, as
-`restartPolicy` says), and with `kubernetes_deployments` and `kubernetes_services` what the chart's control plane needs.
+`restartPolicy` says), and with `kubernetes_deployments`, `kubernetes_stateful_sets` and `kubernetes_services` what the
+chart needs.
 The machines are in `kubernetes_machines`. `kubernetes_api.py` is the door to it, and can be closed and opened while the
 pods go on.
 """
@@ -18,6 +19,7 @@ from tests.cloud.kubernetes_machines import Machines
 from tests.cloud.kubernetes_objects import JOBS, PODS, SERVICES, Thing, encoded, now
 from tests.cloud.kubernetes_scheduler import Node
 from tests.cloud.kubernetes_services import Services
+from tests.cloud.kubernetes_stateful_sets import StatefulSets
 
 __all__ = ["JOBS", "PODS", "Cluster", "Node", "Thing"]
 
@@ -35,7 +37,7 @@ class Cluster(Machines):
         """`secrets`: contents by namespace and name; they and their namespaces are there from the beginning."""
         super().__init__(folder, nodes, claims)
         self._services = Services(self)
-        self._deployments = Deployments(self)
+        self._controllers = [Deployments(self), StatefulSets(self)]
         for namespace in sorted({namespace for namespace, _ in secrets or {}}):
             self.create("namespaces", {"metadata": {"name": namespace}})
         for (namespace, name), content in (secrets or {}).items():
@@ -60,7 +62,7 @@ class Cluster(Machines):
         return made
 
     def delete(self, kind: str, namespace: str, name: str, grace_s: float | None = None) -> None:
-        """Deletes an object; pods end in the background, and so do those of a Job or of a Deployment."""
+        """Deletes an object; pods end in the background, and so do those of whatever owns some."""
         thing = self.get(kind, namespace, name)
         if kind == PODS:
             threading.Thread(target=self.end_pod, args=(thing, grace_s), daemon=True).start()
@@ -79,7 +81,8 @@ class Cluster(Machines):
                 container.kill()
 
     def end(self) -> None:
-        self._deployments.close()
+        for controller in self._controllers:
+            controller.close()
         super().end()
         self._services.close()
 

@@ -1,25 +1,27 @@
-"""What the kubelet does with the containers of a pod: variables, volumes, addresses and probes.
+"""What the kubelet does with the containers of a pod: variables, addresses and probes.
 
 Each pod has an address of its own in 127.1.0.0/16. Of the network the following stands in: `0.0.0.0` among the
-arguments and variables of a container becomes the pod's address, because all pods share one machine, and names of
-services (`NAME.NAMESPACE.svc`) become the addresses of services, because there is no name service. The token that a
-pod may have stands in a kubeconfig instead of a mounted file. Probes are asked at the pod's address, as often and as
-patiently as they say.
+arguments and variables of a container, and `127.0.0.1` in a command of a probe, become the pod's address, because all
+pods share one machine, and names of services (`NAME.NAMESPACE.svc`) become the addresses of services, because there is
+no name service. The token that a pod may have stands in a kubeconfig instead of a mounted file. Probes ask at the pod's
+address or run their command, as often and as patiently as they say.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import httpx
 
 from tests.cloud.containers import Container
 from tests.cloud.kubernetes_objects import SERVICES, Objects, RefusedError, Thing, decoded
+from tests.cloud.store_images import entrypoint, fixed_variables
 
 _SERVICE_NAME = re.compile(r"\b([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?\b")
 _client = httpx.Client(trust_env=False)
@@ -27,7 +29,8 @@ _client = httpx.Client(trust_env=False)
 
 def arguments(spec: Thing, address: str) -> list[str]:
     """Command and arguments of a container."""
-    return [_listening(one, address) for one in [*spec.get("command", []), *spec.get("args", [])]]
+    command = spec.get("command") or entrypoint(spec["image"])
+    return [_listening(one, address) for one in [*command, *spec.get("args", [])]]
 
 
 def variables(objects: Objects, namespace: str, spec: Thing, address: str) -> dict[str, str]:
@@ -36,7 +39,7 @@ def variables(objects: Objects, namespace: str, spec: Thing, address: str) -> di
     Raises:
         RefusedError: a secret or a key in it is missing.
     """
-    found: dict[str, str] = {}
+    found = fixed_variables(spec["image"])
     for source in spec.get("envFrom", []):
         secret = objects.get("secrets", namespace, source["secretRef"]["name"])
         found |= {name: decoded(value) for name, value in secret.get("data", {}).items()}
@@ -57,29 +60,16 @@ def variables(objects: Objects, namespace: str, spec: Thing, address: str) -> di
     return {name: _SERVICE_NAME.sub(service, _listening(value, address)) for name, value in found.items()}
 
 
-def write_config_map(objects: Objects, namespace: str, name: str, folder: Path) -> Path:
-    """A volume of a ConfigMap.
-
-    Raises:
-        RefusedError: there is none.
-    """
-    content = objects.get("configmaps", namespace, name).get("data", {})
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in content.items():
-        (folder / file).write_text(text)
-    return folder
-
-
 def _listening(value: str, address: str) -> str:
     return address if value == "0.0.0.0" else value
 
 
 @dataclass
 class Probe:
-    """One probe of a running container."""
+    """One probe of a running container: `asks`, given its patience in seconds, whether the container is well."""
 
     spec: Mapping[str, Any]
-    url: str
+    asks: Callable[[float], bool]
     _next: float = field(init=False)
     _failures: int = 0
 
@@ -87,9 +77,12 @@ class Probe:
     def of(cls, container: Thing, name: str, address: str) -> Probe:
         """The `startup`, `readiness` or `liveness` probe of a container whose pod has `address`."""
         spec = container[f"{name}Probe"]
+        if "exec" in spec:
+            command = [address if part == "127.0.0.1" else part for part in spec["exec"]["command"]]
+            return cls(spec, partial(_succeeds, command))
         ports = {port.get("name"): port["containerPort"] for port in container.get("ports", [])}
         get = spec["httpGet"]
-        return cls(spec, f"http://{address}:{ports.get(get['port'], get['port'])}{get['path']}")
+        return cls(spec, partial(_answers, f"http://{address}:{ports.get(get['port'], get['port'])}{get['path']}"))
 
     def __post_init__(self) -> None:
         self._next = time.monotonic() + self.spec.get("initialDelaySeconds", 0)
@@ -98,16 +91,26 @@ class Probe:
         """Whether the container is well: None where it is not time to know."""
         if time.monotonic() < self._next:
             return None
-        try:
-            answer = _client.get(self.url, timeout=self.spec.get("timeoutSeconds", 1))
-            well = 200 <= answer.status_code < 400
-        except httpx.HTTPError:
-            well = False
+        well = self.asks(self.spec.get("timeoutSeconds", 1))
         self._next = time.monotonic() + self.spec.get("periodSeconds", 10)
         self._failures = 0 if well else self._failures + 1
         if well:
             return True
         return False if self._failures >= self.spec.get("failureThreshold", 3) else None
+
+
+def _answers(url: str, timeout_s: float) -> bool:
+    try:
+        return 200 <= _client.get(url, timeout=timeout_s).status_code < 400
+    except httpx.HTTPError:
+        return False
+
+
+def _succeeds(command: list[str], timeout_s: float) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 class Attendant:

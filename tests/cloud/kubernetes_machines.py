@@ -1,28 +1,27 @@
 """The machines of the cluster: what becomes of a pod, from its scheduling to its end.
 
 Imitated are containers as processes with SIGTERM, grace and SIGKILL, exit codes and OOMKilled, restarts with a growing
-pause, and NVIDIA's device plugin: a container is told which devices are its own. Volumes are folders.
+pause, and NVIDIA's device plugin: a container is told which devices are its own.
 """
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 
 from tests.cloud.containers import Container
 from tests.cloud.kubernetes_addresses import Addresses
-from tests.cloud.kubernetes_kubelet import Attendant, arguments, variables, write_config_map
+from tests.cloud.kubernetes_kubelet import Attendant, arguments, variables
 from tests.cloud.kubernetes_objects import PODS, Objects, RefusedError, Thing, now
 from tests.cloud.kubernetes_rights import Rights, write_kubeconfig
 from tests.cloud.kubernetes_scheduler import GPU, Node, Scheduler, unschedulable
+from tests.cloud.kubernetes_volumes import Volumes
 
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
-SMALL_DISK_BYTES = 4_000_000
-"""The inputs fit, the work does not."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 40.0
 """Before a container starts again: half of the kubelet's first pause, and then twice as long each time."""
 
@@ -32,9 +31,8 @@ class Machines(Objects, ABC):
 
     Attributes:
         folder: where pods and volumes lie.
-        claims: folder of a volume claim, by namespace and name.
         api_url: where the API server listens, for pods with a token.
-        next_disk_is_small: the next pod lands on a machine with a disk that is too small for it.
+        volumes: what containers find mounted.
         on_container: told of each container that begins, and of its pod.
         containers: the running or last container of each pod, by the pod's name.
     """
@@ -42,15 +40,13 @@ class Machines(Objects, ABC):
     def __init__(self, folder: Path, nodes: list[Node], claims: Callable[[str, str], Path]) -> None:
         super().__init__()
         self.folder = folder
-        self.claims = claims
+        self.volumes = Volumes(self, folder, claims)
         self.api_url = ""
         self.addresses = Addresses()
         self.rights = Rights(self)
-        self.next_disk_is_small = False
         self.on_container: Callable[[Container, Thing], None] = lambda container, pod: None
         self.containers: dict[str, Container] = {}
         self.scheduler = Scheduler(self, nodes)
-        self._small_disks: list[Path] = []
         self._reasons: dict[str, str] = {}
 
     def admit(self, kind: str, thing: Thing) -> None:
@@ -97,8 +93,7 @@ class Machines(Objects, ABC):
             if container.is_running:
                 container.kill()
         self.addresses.close()
-        for folder in self._small_disks:
-            subprocess.run(["umount", str(folder)], check=True)
+        self.volumes.end()
 
     def end_pod(self, pod: Thing, grace_s: float | None = None) -> None:
         """SIGTERM, the grace, SIGKILL; then the pod is gone."""
@@ -126,6 +121,7 @@ class Machines(Objects, ABC):
             self._status(pod, {"conditions": [unschedulable(len(self.scheduler.nodes), why)]})
             return
         pod["spec"]["nodeName"] = node
+        self.volumes.clear(pod)
         if (devices := self._devices(pod, node)) is None:
             return
         self._status(pod, {"podIP": self.addresses.next(), "startTime": now()})
@@ -159,7 +155,7 @@ class Machines(Objects, ABC):
         while True:
             try:
                 environment = variables(self, namespace, spec, address)
-                mounts = self._mounts(pod, spec)
+                mounts = self.volumes.mounts(pod, spec)
                 break
             except RefusedError as error:
                 waiting = {"reason": "CreateContainerConfigError", "message": str(error)}
@@ -180,11 +176,15 @@ class Machines(Objects, ABC):
         with self.lock:
             if not self._stays(pod, 0):
                 return None
-            folder = self.folder / "pods" / (f"{name}.{restarts}" if restarts else name)
-            container = Container(folder, arguments(spec, address), environment, mounts)
+            container = Container(self._new_folder(name), arguments(spec, address), environment, mounts)
             self.containers[name] = container
         self.on_container(container, pod)
         return container
+
+    def _new_folder(self, pod: str) -> Path:
+        """For a container: the pod's name, with a number from the second on."""
+        names = chain([pod], (f"{pod}.{number}" for number in count(1)))
+        return next(folder for name in names if not (folder := self.folder / "pods" / name).exists())
 
     def _attend(self, pod: Thing, spec: Thing, container: Container, restarts: int) -> int:
         """Tells how the container stands until it has ended; gives its exit code."""
@@ -203,33 +203,6 @@ class Machines(Objects, ABC):
         statuses = [_container(spec, restarts, terminated=ended)]
         self._status(pod, {"conditions": not_ready, "containerStatuses": statuses})
         return code
-
-    def _mounts(self, pod: Thing, spec: Thing) -> dict[str, Path]:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        disk = self.folder / "disks" / name
-        if self.next_disk_is_small:
-            self.next_disk_is_small = False
-            self._small_disk(disk)
-        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
-        mounts = {}
-        # The longest first: `/models/.compiled` lies inside of `/models`.
-        for mount in sorted(spec.get("volumeMounts", ()), key=lambda one: -len(one["mountPath"])):
-            volume = volumes[mount["name"]]
-            place = self.folder / "volumes" / name / mount["name"]
-            if "persistentVolumeClaim" in volume:
-                place = self.claims(namespace, volume["persistentVolumeClaim"]["claimName"])
-            elif "configMap" in volume:
-                write_config_map(self, namespace, volume["configMap"]["name"], place)
-            elif mount["name"] == "scratch" and disk.is_dir():
-                place = disk
-            mounts[mount["mountPath"]] = place / mount.get("subPath", "")
-        return mounts
-
-    def _small_disk(self, folder: Path) -> None:
-        """A file system of its own; needs the rights of root."""
-        folder.mkdir(parents=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_BYTES}", "tmpfs", str(folder)], check=True)
-        self._small_disks.append(folder)
 
     def _is_there(self, pod: Thing) -> bool:
         meta = pod["metadata"]

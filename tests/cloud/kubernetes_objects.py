@@ -23,6 +23,7 @@ Thing = dict[str, Any]
 Key = tuple[str, str]
 SCHEMAS = "1.33"
 JOBS, PODS, DEPLOYMENTS, SERVICES = "jobs", "pods", "deployments", "services"
+STATEFUL_SETS, CLAIMS = "statefulsets", "persistentvolumeclaims"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ KINDS = {
     "configmaps": Kind("ConfigMap", short=("cm",)),
     "serviceaccounts": Kind("ServiceAccount", short=("sa",)),
     SERVICES: Kind("Service", short=("svc",)),
-    "persistentvolumeclaims": Kind("PersistentVolumeClaim", short=("pvc",)),
+    CLAIMS: Kind("PersistentVolumeClaim", short=("pvc",)),
     "resourcequotas": Kind("ResourceQuota", short=("quota",)),
     PODS: Kind("Pod", short=("po",)),
     "events": Kind("Event", short=("ev",)),
     JOBS: Kind("Job", "batch/v1"),
     DEPLOYMENTS: Kind("Deployment", "apps/v1", short=("deploy",)),
+    STATEFUL_SETS: Kind("StatefulSet", "apps/v1", short=("sts",)),
     "roles": Kind("Role", RBAC),
     "rolebindings": Kind("RoleBinding", RBAC),
     "networkpolicies": Kind("NetworkPolicy", "networking.k8s.io/v1", short=("netpol",)),
@@ -134,7 +136,7 @@ class Objects:
         elif kind == "secrets":
             for name, value in thing.pop("stringData", {}).items():
                 thing.setdefault("data", {})[name] = encoded(value)
-        elif kind == "persistentvolumeclaims":
+        elif kind == CLAIMS:
             thing["status"] = {"phase": "Bound"}
 
     def change(self, kind: str, old: Thing, new: Thing) -> Thing:

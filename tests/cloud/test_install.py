@@ -11,7 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cloud.guide import blocks
-from tests.cloud.installation import DISPATCHER, ISOLATED, JOBS_NAMESPACE, PRIVATE, Installation, empty_cluster
+from tests.cloud.installation import (
+    DISPATCHER,
+    ISOLATED,
+    JOBS_NAMESPACE,
+    PRIVATE,
+    Installation,
+    company_stores,
+    empty_cluster,
+)
 from tests.cloud.kubernetes_kubelet import Probe
 from tests.cloud.kubernetes_network import COMPONENT, Connection, Place, place_of
 from tests.cloud.kubernetes_objects import JOBS
@@ -28,7 +36,8 @@ pytestmark = pytest.mark.timeout(1500)
 @pytest.fixture(scope="module")
 def installation(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """As the guide leaves it after the install."""
-    with empty_cluster(tmp_path_factory.mktemp("install"), postgres) as installation:
+    folder = tmp_path_factory.mktemp("install")
+    with company_stores(folder / "redis", postgres) as stores, empty_cluster(folder, stores) as installation:
         operator = installation.operator
         # Two lines with one placeholder: a machine for each zone.
         for line, node in zip(NODES.splitlines(), ("machine-1", "machine-2"), strict=True):

@@ -54,7 +54,7 @@ def rendered(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[
 @pytest.fixture(scope="session")
 def objects(rendered: Callable[..., Objects]) -> Objects:
     """With PostgreSQL and Redis in the cluster."""
-    return rendered("--set", "postgresql.enabled=true,redis.enabled=true")
+    return rendered("--set", "postgresql.enabled=true,redis.enabled=true,server.replicas=1")
 
 
 def of_kind(objects: Objects, *kinds: str) -> Objects:

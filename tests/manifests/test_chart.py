@@ -12,6 +12,7 @@ import pytest
 
 from infrastructure.pools.runs_on import KubernetesRunsOn
 from infrastructure.routing.loading import load_pools
+from tests.conftest import ROOT
 from tests.manifests.conftest import CHART, EXAMPLE, POLICY, Objects, name_of, of_kind, pods_of
 from tests.pools.conftest import POOLS_FILE
 
@@ -133,7 +134,7 @@ def test_the_chart_makes_what_jobs_of_the_list_ask_for(objects: Objects) -> None
         assert ("PersistentVolumeClaim", f"{runs_on.namespace}/{runs_on.models_claim}") in made
         assert ("PersistentVolumeClaim", f"{runs_on.namespace}/{runs_on.state_claim}") in made
         assert ("PriorityClass", f"/{runs_on.priority_class}") in made
-    (policy,) = of_kind(objects, "ConfigMap")
+    (policy,) = [one for one in of_kind(objects, "ConfigMap") if name_of(one) == "faceflow/faceflow-policy"]
     assert load_pools(policy["data"]["pools.yaml"], "the chart's") == listed
 
 
@@ -171,7 +172,26 @@ def test_the_database_is_brought_up_to_date_once_before_any_server_starts(render
 
     assert migrations() == (["pre-install,pre-upgrade"], "false")
     # Before the install there is no PostgreSQL of the chart's own.
-    assert migrations("--set", "postgresql.enabled=true") == ([], "true")
+    assert migrations("--set", "postgresql.enabled=true,server.replicas=1") == ([], "true")
+
+
+def test_servers_that_would_make_the_tables_at_once_are_refused(helm: Helm) -> None:
+    done = helm("template", "faceflow", CHART, "-f", EXAMPLE, *POLICY, "--set", "postgresql.enabled=true")
+    assert done.returncode != 0
+    assert "set server.replicas to 1" in done.stderr
+
+
+def test_the_charts_postgresql_makes_the_same_databases_as_one_box_and_is_ready_when_it_has(objects: Objects) -> None:
+    [content] = [one["data"] for one in of_kind(objects, "ConfigMap") if name_of(one) == "faceflow/faceflow-postgresql"]
+    one_box = (ROOT / "deployments/compose/prefect-database.sql").read_text()
+    assert content["prefect.sql"].strip() in one_box
+    [stateful_set] = of_kind(objects, "StatefulSet")
+    [container] = stateful_set["spec"]["template"]["spec"]["containers"]
+    assert {"name": "databases", "mountPath": "/docker-entrypoint-initdb.d", "readOnly": True} in container[
+        "volumeMounts"
+    ]
+    # While it makes them it listens on its socket only.
+    assert container["readinessProbe"]["exec"]["command"][1:3] == ["-h", "127.0.0.1"]
 
 
 def test_what_jobs_have_stored_outlives_the_release_behind_closed_doors(objects: Objects) -> None:
