@@ -21,11 +21,12 @@ from tests.cloud.kubernetes_network import Connection, Place, place_of
 from tests.cloud.kubernetes_objects import CLAIMS, SERVICES, decoded
 from tests.cloud.kubernetes_services import is_ready
 from tests.postgres import missing, programs
-from tests.prefect_api import until
+from tests.prefect_api import FINAL, until
 from tests.servers import needed
 
 SECRETS, INSTALL, REMOVE = blocks("### For a trial")
 CLAIM, POSTGRESQL = "data-faceflow-postgresql-0", "faceflow-postgresql-0"
+REACHES = {"server": ("postgresql", "redis"), "dispatcher": ("postgresql",)}
 PATIENCE_S = 400.0
 pytestmark = pytest.mark.timeout(1500)
 
@@ -93,7 +94,15 @@ def test_what_the_list_says_is_on_the_server(installation: Installation) -> None
 @pytest.fixture(scope="module")
 def decided(installation: Installation) -> dict[str, Any]:
     """What the dispatcher answered to a job, which waits for a worker."""
-    answer = installation.prefect.dispatch(JOB)
+    prefect = installation.prefect
+    known = {"frames": 120, "duration_s": 4.0}
+    begun = prefect.start(f"dispatch/{DISPATCHER}", {"job": JOB, "known": known})
+
+    def ended() -> dict[str, Any] | None:
+        installation.network.look()
+        return run if (run := prefect.run(begun["id"]))["state_type"] in FINAL else None
+
+    answer = prefect.answer(until(ended, PATIENCE_S, "the decision"))
     assert answer["state"] == "held"
     return answer
 
@@ -109,9 +118,9 @@ def test_a_job_is_decided_and_lies_in_the_charts_postgresql(
 @pytest.mark.usefixtures("decided")
 def test_only_server_and_dispatcher_reach_the_stores(installation: Installation) -> None:
     network = installation.network
-    network.look()
     known = {(one.source.name, one.target.name) for one in network.seen}
-    assert {("server", "postgresql"), ("server", "redis"), ("dispatcher", "server")} <= known
+    expected = {(source, store) for source, stores in REACHES.items() for store in stores}
+    assert expected | {("dispatcher", "server")} <= known
     assert [one for one in network.seen if not network.allows(one)] == []
     places = {place.name: place for place in map(place_of, installation.pods("faceflow"))}
     reached = {
@@ -120,7 +129,7 @@ def test_only_server_and_dispatcher_reach_the_stores(installation: Installation)
         for store, port in (("postgresql", 5432), ("redis", 6379))
         if source != store and network.allows(Connection(places[source], places[store], port))
     }
-    assert reached == {("server", "postgresql"), ("dispatcher", "postgresql"), ("server", "redis")}
+    assert reached == expected
     job = Place("", "faceflow-jobs", (("faceflow.io/pool", PRIVATE),))
     assert not network.allows(Connection(Place("203.0.113.1"), places["postgresql"], 5432))
     assert not network.allows(Connection(job, places["redis"], 6379))
