@@ -1,7 +1,7 @@
 # Everything a newcomer needs. Only Python 3.11+ (with venv or pip) and make have to be there.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
-#   make test                       the tests, three quarters of an hour on two cores
+#   make test                       the tests, half an hour on two cores
 #   make help                       the rest
 
 SHELL := /bin/bash
@@ -37,8 +37,10 @@ up: setup  ## server, worker and deployments, until Ctrl-C
 # A Prefect server for each group: the workers, schedules and automations of one do not keep the next one's busy.
 test_groups := "tests --ignore=tests/commands --ignore=tests/ui --ignore=tests/campaigns --ignore=tests/dispatch --ignore=tests/cloud" \
 	"tests/commands tests/ui" "tests/campaigns" "tests/dispatch"
+# Two files at a time: half of what tests do is to wait for servers and workers to start.
+TEST_PROCESSES ?= 2
 in_groups = failed=0; for group in $(test_groups); do \
-	$(python) -m pytest $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
+	$(python) -m pytest -n $(TEST_PROCESSES) --dist loadfile $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
 
 test: develop  ## the tests
 	@$(call in_groups,-m "not full")

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, up: Up) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1400, "height": 2400}, base_url=up.ui_url)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(120_000)  # a page loads slowly beside other tests
     refused: list[str] = []
     page.on("response", lambda answer: refused.append(answer.url) if answer.status == 422 else None)
     yield page
