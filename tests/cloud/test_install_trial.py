@@ -168,13 +168,32 @@ def test_the_same_job_is_still_known_then(installation: Installation, decided: d
     assert row(installation, "FACEFLOW_DATABASE__URL", "SELECT count(*) FROM requests") == 1
 
 
-def test_an_uninstall_keeps_the_volume_until_it_is_removed(installation: Installation) -> None:
-    uninstall, *rest = REMOVE.splitlines()
-    installation.operator.follow(uninstall)
+def uninstall(installation: Installation) -> None:
+    """The first line of the guide's last block."""
+    installation.operator.follow(REMOVE.splitlines()[0])
     containers = installation.cluster.containers.values()
     until(lambda: not any(one.is_running for one in containers), 120, "the end of every process")
+
+
+def test_an_uninstall_keeps_the_volume(installation: Installation) -> None:
+    uninstall(installation)
     kept = {key for key in installation.cluster.things[CLAIMS] if key[0] == "faceflow"}
     assert kept == {("faceflow", CLAIM)}
     assert "database system is shut down" in installation.cluster.containers[POSTGRESQL].log.read_text()
-    installation.operator.follow("\n".join(rest))
-    assert "No resources found" in installation.operator.run("kubectl -n faceflow get persistentvolumeclaims")
+
+
+@pytest.mark.full
+def test_the_next_install_goes_on_with_it(installation: Installation) -> None:
+    install, rollout = INSTALL.replace("\\\n", "").splitlines()[:2]
+    assert "rollout status deployment/faceflow-server" in rollout
+    installation.operator.follow(f"{install}\n{rollout}")
+    assert installation.prefect.api("GET", f"/work_pools/{PRIVATE}")["description"] == "written since"
+    assert row(installation, "FACEFLOW_DATABASE__URL", "SELECT count(*) FROM requests") == 1
+    uninstall(installation)
+
+
+def test_what_is_removed_then_is_gone(installation: Installation) -> None:
+    installation.operator.follow("\n".join(REMOVE.splitlines()[1:]))
+    shown = installation.operator.run("kubectl -n faceflow get persistentvolumeclaims,secrets -o name")
+    assert "faceflow-database" not in shown
+    assert CLAIM not in shown
