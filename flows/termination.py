@@ -16,6 +16,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from prefect.exceptions import TerminationSignal
 
@@ -117,3 +118,21 @@ def sigterm_is_heard() -> Iterator[None]:
         _switchboard.disconnect(listener)
         if listener.ended:
             task.uncancel()
+
+
+@contextmanager
+def sigterm_is_raised() -> Iterator[None]:
+    """SIGTERM raises `TerminationSignal` in the block, whether a run is in work or has just been ended by it.
+
+    Prefect passes a signal that ended a run on to whoever handled it before. By default that kills the process, and a
+    command could not say any more what became of its job.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        raise TerminationSignal(signal=number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -226,10 +226,12 @@ def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
         from flows.campaigning.telling import observed_campaign
         from flows.failures import was_stopped
         from flows.render_campaign import render_campaign
+        from flows.termination import sigterm_is_raised
 
         with _bar(name) as move, observed_campaign(move):
             try:
-                return asyncio.run(render_campaign(campaign=name, again=again))
+                with sigterm_is_raised():
+                    return asyncio.run(render_campaign(campaign=name, again=again))
             except BaseException as error:
                 if was_stopped(error):
                     raise stopped() from None

@@ -39,10 +39,12 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         from flows.failures import was_stopped
         from flows.progress import observed
         from flows.swap_video import swap_video
+        from flows.termination import sigterm_is_raised
 
         with progress_bar() as move, observed(move):
             try:
-                return asyncio.run(swap_video(job))
+                with sigterm_is_raised():
+                    return asyncio.run(swap_video(job))
             except BaseException as error:
                 if was_stopped(error):
                     raise stopped() from None

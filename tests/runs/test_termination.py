@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prefect.exceptions import TerminationSignal
-from prefect.utilities.engine import _prefect_sigterm_handler
+from prefect.utilities.engine import _prefect_sigterm_handler, capture_sigterm
 
-from flows.termination import sigterm_is_heard
+from flows.termination import sigterm_is_heard, sigterm_is_raised
 
 PATIENCE_S = 10.0
 """A run that hears nothing ends by itself after so long."""
@@ -181,3 +181,13 @@ def test_a_run_outside_the_main_thread_goes_its_way() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(asyncio.run, run()).result() == "done"
+
+
+def test_a_command_outlives_the_signal_that_ended_its_run() -> None:
+    passed_on = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: passed_on.append(number))
+    with pytest.raises(TerminationSignal), sigterm_is_raised(), capture_sigterm():
+        terminate()
+    assert not passed_on, "in its place whoever has no handler would be killed"
+    terminate()
+    assert passed_on == [signal.SIGTERM]
