@@ -1,4 +1,4 @@
-# Everything a newcomer needs. Only Python 3.11+ (with venv or pip) and make have to be there.
+# Everything a newcomer needs. Only Python 3.11 to 3.13 (with venv or pip) and make have to be there.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
 #   make test                       the tests, half an hour on two cores
@@ -37,10 +37,11 @@ up: setup  ## server, worker and deployments, until Ctrl-C
 # A Prefect server for each group: the workers, schedules and automations of one do not keep the next one's busy.
 test_groups := "tests --ignore=tests/commands --ignore=tests/ui --ignore=tests/campaigns --ignore=tests/dispatch --ignore=tests/cloud" \
 	"tests/commands tests/ui" "tests/campaigns" "tests/dispatch"
-# Two files at a time: half of what tests do is to wait for servers and workers to start.
+# Two files at a time where that is sooner: the last two groups share what takes long to set up.
 TEST_PROCESSES ?= 2
 in_groups = failed=0; for group in $(test_groups); do \
-	$(python) -m pytest -n $(TEST_PROCESSES) --dist loadfile $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
+	case $$group in tests/campaigns|tests/dispatch) processes=0;; *) processes=$(TEST_PROCESSES);; esac; \
+	$(python) -m pytest -n $$processes --dist loadfile $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
 
 test: develop  ## the tests
 	@$(call in_groups,-m "not full")

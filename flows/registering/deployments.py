@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +42,8 @@ async def deployment_item(client: PrefectClient, deployed: Deployed, pool: str) 
     async def put() -> None:
         if found is not None:
             for schedule in found.schedules:  # applying adds schedules, and takes none away
-                await client.delete_deployment_schedule(found.id, schedule.id)
+                with suppress(ObjectNotFound):  # somebody else who registers has been quicker
+                    await client.delete_deployment_schedule(found.id, schedule.id)
         await wanted.aapply()
 
     return Item("deployment", name, _wanted_facts(wanted, deployed), None if found is None else _facts(found), put)

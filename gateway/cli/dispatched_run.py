@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from rich.markup import escape
 
-from faceflow.errors import JobError, ServerError
+from faceflow.errors import JobError, ServerError, no_longer_followed
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
@@ -62,7 +62,10 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         # Of our own server we know whether its workers are there; a company's may come later.
         working = (lambda: is_up(settings)) if address.owned else lambda: True
-        return asyncio.run(_dispatch_and_follow(job, known, settings, working))
+        try:
+            return asyncio.run(_dispatch_and_follow(job, known, settings, working))
+        except KeyboardInterrupt:
+            raise no_longer_followed() from None
 
 
 def _known(media: MediaInfo) -> dict[str, Any]:

@@ -65,9 +65,8 @@ def _show(answer: dict[str, Any]) -> None:
             difference += [_line(**field) for field in change["fields"]]
             table.add_row(change["action"], change["kind"], change["name"], "\n".join(difference))
         screen.print(table)
-    screen.print(
-        f"{answer['unchanged']} as they should be, {len(changes)} not" + (", nothing done" if answer["dry_run"] else "")
-    )
+    what = "not, nothing done" if answer["dry_run"] else "changed"
+    screen.print(f"{answer['unchanged']} as they should be, {len(changes)} {what}")
 
 
 def _line(field: str, before: Any, after: Any) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from faceflow.errors import FaceflowError, FaultError, InputError, ServerError
+from faceflow.errors import FaceflowError, FaultError, InputError, ServerError, no_longer_followed
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
@@ -50,7 +50,10 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
         os.environ.update(client_environment(settings.paths.state, address.api_url))
         # Of our own server's worker we know whether it is there; a company's workers may come later.
         working = (lambda: is_up(settings)) if address.owned and pool == settings.pool.name else lambda: True
-        return asyncio.run(_start_and_follow(job, pool, working))
+        try:
+            return asyncio.run(_start_and_follow(job, pool, working))
+        except KeyboardInterrupt:
+            raise no_longer_followed() from None
 
 
 def require_server(settings: Settings, option: str) -> None:

@@ -138,7 +138,11 @@ def _nothing_open(place: Place, rejected: dict[str, Rejection], doubtful: list[O
             return Outcome(Action.REFUSE, reason="no pool that it may use fits the budget", rejected=rejected)
         return Outcome(Action.HOLD, reason=NEEDS_APPROVAL, rejected=rejected)
     if Obstacle.PAUSED in codes:
-        return Outcome(Action.HOLD, reason="the pools that it may use are paused", rejected=rejected)
+        return Outcome(
+            Action.HOLD,
+            reason="the pools that it may use are paused, or no worker of theirs is online",
+            rejected=rejected,
+        )
     return Outcome(Action.HOLD, reason="the rule names no pool that it may enter", rejected=rejected)
 
 

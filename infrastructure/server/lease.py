@@ -200,7 +200,7 @@ def _try(lock: IO[bytes], kind: int) -> bool:
 
 
 def _start_keeper(files: ServerFiles, settings: Settings, deadline: float) -> None:
-    port = _free_port(settings.server.port)
+    port, claim = claimed_port(settings.server.port)
     command = [
         sys.executable,
         "-m",
@@ -209,15 +209,17 @@ def _start_keeper(files: ServerFiles, settings: Settings, deadline: float) -> No
         str(port),
         str(settings.server.idle_s),
     ]
-    keeper = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=files.directory,
-        env={**os.environ, "PYTHONPATH": python_path()},
-    )
+    with claim:
+        keeper = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=files.directory,
+            env={**os.environ, "PYTHONPATH": python_path()},
+            pass_fds=[claim.fileno()],  # the keeper holds it as long as it lives
+        )
     while time.monotonic() < deadline:
         record = files.read()
         if record is not None and record.keeper_pid == keeper.pid:
@@ -236,16 +238,25 @@ def _start_failed(files: ServerFiles, what: str) -> ServerError:
     )
 
 
-def _free_port(wished: int) -> int:
-    """`wished` when nothing listens there, else any free port of 127.0.0.1."""
-    for port in (wished, 0):
+def claimed_port(wished: int) -> tuple[int, socket.socket]:
+    """`wished` where it is free and nobody is about to use it, else another port of 127.0.0.1; and the claim to it.
+
+    A server takes its port only seconds after it was started. Meanwhile another user would find the port free, start a
+    server there in vain, and then take the first one for his own. So ports are claimed by a name (an abstract address
+    of unix(7), the same for all users of the machine) that is free again when the last process that holds it has ended.
+    """
+    for port in (wished, *[0] * 20):
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
+                found = int(probe.getsockname()[1])
+                claim.bind(f"\0faceflow-port-{found}")
             except OSError:
+                claim.close()
                 continue
-            return int(probe.getsockname()[1])
+        return found, claim
     raise ServerError(
         "server.start_failed", "No TCP port of 127.0.0.1 is free.", "Close programs that hold ports, then try again."
     )

@@ -96,6 +96,19 @@ def test_a_remote_job_gives_what_a_local_one_gives(up: Up, program: Program, fil
     assert {line["model"] for line in mine} == {"mesh"}
 
 
+def test_ctrl_c_of_a_follower_says_that_the_job_goes_on(up: Up, program: Program, files: Files) -> None:
+    job = files.arguments("followed.mp4", "--remote")
+    follower = program.start(*job)
+    follow_until(follower, lambda _event: True)
+    follower.send_signal(signal.SIGINT)
+    stdout, stderr = follower.communicate(timeout=GONE_S)
+    done = Finished(follower.returncode, stdout, stderr)
+    assert (done.exit_code, done.answer["code"]) == (1, "fault.not_followed"), stderr
+    again = program(*job)
+    assert again.exit_code == 0, again.stdout + again.stderr
+    assert (files.folder / "followed.mp4").exists()
+
+
 def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program, files: Files) -> None:
     # The command line makes paths absolute, the UI does not: the job's working directory is that of `up`.
     assert up.process.pid in [process.pid for process in processes_of(program.state)]

@@ -17,7 +17,7 @@ import pytest
 
 from faceflow.errors import ServerError
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.server.lease import answers, end_if_unused, lease_server, running_server
+from infrastructure.server.lease import answers, claimed_port, end_if_unused, lease_server, running_server
 from infrastructure.server.record import ServerFiles, ServerRecord
 
 HOLD_A_LEASE = """
@@ -177,3 +177,15 @@ def test_a_reused_pid_is_not_taken_for_the_keeper(tmp_path: Path) -> None:
     )
     files.write(record)
     assert files.read() is None
+
+
+def test_a_port_that_another_server_is_about_to_take_is_not_taken() -> None:
+    """Two users start at the same time: neither server listens yet."""
+    first, claim = claimed_port(14230)
+    with claim:
+        second, other = claimed_port(first)
+        with other:
+            assert second != first
+    again, claim = claimed_port(first)
+    with claim:
+        assert again == first
