@@ -11,7 +11,6 @@ import pytest
 
 import infrastructure.routing
 import infrastructure.simulation
-from benchmarks.routing import LIMIT_MS, measure
 from faceflow.job import Source, SwapJob
 from infrastructure.routing.decide import decide
 from infrastructure.routing.decision import Action, Obstacle, Way
@@ -157,8 +156,3 @@ def test_no_clock_and_no_file_is_read(package):
                 assert node.func.attr not in {"now", "utcnow", "today", "getenv"}, path.name
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"open", "input"}, path.name
-
-
-@pytest.mark.full
-def test_a_decision_is_quick():
-    assert measure()["last of 100 rules"] < LIMIT_MS
