@@ -1,7 +1,7 @@
 # Everything a newcomer needs. Only Python 3.11 to 3.13 (with venv or pip) and make have to be there.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
-#   make test                       the tests, half an hour on two cores
+#   make test                       the tests, up to an hour on two busy cores
 #   make help                       the rest
 
 SHELL := /bin/bash

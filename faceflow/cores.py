@@ -30,10 +30,10 @@ def _limits(cgroups: Path, membership: Path) -> list[float]:
     """The limits in cores of the process's own group and of all above it, of both versions of control groups."""
     limits = []
     for group in _groups(cgroups, membership):
-        with suppress(OSError, ValueError):  # the root has no such file; "max" is no limit
+        with suppress(OSError, ValueError, ZeroDivisionError):  # the root has no such file; "max" is no limit
             quota_us, period_us = (int(word) for word in (group / "cpu.max").read_text().split())
             limits.append(quota_us / period_us)
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, ZeroDivisionError):
             quota_us = int((group / "cpu.cfs_quota_us").read_text())
             if quota_us > 0:
                 limits.append(quota_us / int((group / "cpu.cfs_period_us").read_text()))
@@ -47,8 +47,9 @@ def _groups(cgroups: Path, membership: Path) -> list[Path]:
         return []
     found = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        _, separator, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not separator or (controllers and "cpu" not in controllers.split(",")):
             continue
         root = cgroups / "cpu" if controllers else cgroups  # version 1 links the name of each controller
         inner = root / path.lstrip("/")

@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -74,10 +74,11 @@ class _Switchboard:
 
     def _hear(self) -> None:
         numbers = os.read(self._read_fd, 512)
-        if self._earlier_fd >= 0:
-            os.write(self._earlier_fd, numbers)
         if signal.SIGTERM in numbers and self._loop is not None:
             self._loop.call_later(PATIENCE_S, self._end)
+        if self._earlier_fd >= 0:
+            with suppress(BlockingIOError):  # it is full, so its reader will wake up anyway
+                os.write(self._earlier_fd, numbers)
 
     def _end(self) -> None:
         for listener in self._listeners:

@@ -227,11 +227,15 @@ def _relocated(value: Any, moved: Callable[[Path], Path]) -> Any:
 
 
 def _part_name(segment: Segment) -> str:
-    return f"{segment.number:05d}-{segment.first}-{segment.frames}.json"
+    return f"{_stem(segment)}.json"
 
 
 def _mark(segment: Segment) -> str:
-    return f"{segment.number:05d}-{segment.first}-{segment.frames}.taken"
+    return f"{_stem(segment)}.taken"
+
+
+def _stem(segment: Segment) -> str:
+    return f"{segment.number:05d}-{segment.first}-{segment.frames}"
 
 
 def _part_file(part: Part) -> str:

@@ -44,6 +44,9 @@ V1 = "12:cpuset:/elsewhere\n4:cpu,cpuacct:{path}\n1:name=systemd:/\n"
         (V1.format(path="/pod"), {"cpu/pod/cpu.cfs_quota_us": "50000", "cpu/pod/cpu.cfs_period_us": "50000"}, 1),
         (V1.format(path="/"), {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, CORES),
         ("", {}, CORES),
+        ("nothing that is known\n\n0::/\n", {"cpu.max": "300000 100000\n"}, 3),
+        ("0::/\n", {"cpu.max": "300000 0\n"}, CORES),
+        ("0::/\n", {"cpu.max": "300000\n"}, CORES),
     ],
 )
 def test_the_tightest_limit_counts(tmp_path: Path, membership: str, files: dict[str, str], expected: int) -> None:
