@@ -9,6 +9,7 @@ back like any other, and the server dies with its keeper: nothing is ever left b
 |-------------|------------------------------------------------------------------|
 | `lease`     | the client: find, start, wait, hold the lock                     |
 | `keeper`    | the process that starts, watches and ends the server             |
+| `process`   | Prefect's server itself, its garbage collected off the event loop |
 | `record`    | the files by which the two know each other                       |
 | `environment` | the variables that point Prefect at that server and our folders |
 """

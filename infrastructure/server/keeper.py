@@ -41,7 +41,7 @@ def die_with_parent(sent: signal.Signals = signal.SIGKILL) -> Callable[[], None]
 
 def start_server(state: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Starts Prefect's server as a child that cannot outlive this process."""
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "infrastructure.server.process", "--host", "127.0.0.1", "--port", str(port)]
     return subprocess.Popen(
         command,
         env={**os.environ, **server_environment(state, port)},
