@@ -184,6 +184,20 @@ def resolve_engine(name: str, settings: Settings) -> str:
     return EMBEDDED
 
 
+def require_names(engine: str, restorer: str) -> None:
+    """That something bears these names, whether it is installed here or not.
+
+    Raises:
+        JobError: `job.engine_unknown`.
+    """
+    for family, name, table, kind in (
+        ("engine", engine, (AUTO, *_SWAPPERS), ModelKind.SWAPPER),
+        ("restorer", restorer, tuple(_RESTORERS), ModelKind.RESTORER),
+    ):
+        if name not in table and not _published(name, kind):
+            raise unknown_engine(family, name, sorted({*table, *(entry.name for entry in catalogue().entries(kind))}))
+
+
 def require_engines(options: SwapOptions, settings: Settings, *, identifies: bool = False) -> None:
     """Sees, without loading a network, that everything a job names is there and may run here.
 

@@ -85,9 +85,12 @@ def explain(
     as_json: Json_ = False,
 ) -> None:
     """Says where a job would go, at what price, by which rule, and why nowhere else."""
+    from faceflow.vision.registry import require_names
+
     known = needed_pools(pools)
     policy = rules_from(rules, known)
     facts = load_model(JobFacts, read_text(job), str(job))
+    require_names(facts.engine, facts.restorer)
     world = _snapshot(snapshot, live, known, facts)
     decision = decide(facts, policy, world, known)
     if as_json:

@@ -27,7 +27,9 @@ def swap(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,
-    pool: Annotated[str, typer.Option("--pool", help="With --remote: the work pool to run on.")] = "local",
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="With --remote: the work pool to run on, by default `local`.")
+    ] = None,
     dispatch: Annotated[
         bool, typer.Option("--dispatch", help="Run where the routing rules send it, say why, and follow it.")
     ] = False,
@@ -152,6 +154,10 @@ def swap(
         )
     if dispatch and remote:
         raise JobError("job.usage", "--dispatch and --remote exclude each other.", "Leave out one of the two.")
+    if pool is not None and not remote:
+        raise JobError("job.usage", "--pool is for --remote.", "Add --remote; with --dispatch the rules choose.")
+    if label and not dispatch:
+        raise JobError("job.usage", "--label is for --dispatch.", "Add --dispatch, or leave it out.")
     *portraits, target = paths
     sources = sources_of(portraits, source or ())
     if mapped and faces not in (None, Selection.MAPPED):
@@ -208,7 +214,7 @@ def swap(
     elif remote:
         from gateway.cli.remote_run import run_remote
 
-        record = run_remote(job, pool, settings)
+        record = run_remote(job, pool or "local", settings)
     else:
         record = run_job(job, settings)
     if as_json:

@@ -133,7 +133,7 @@ def _decision(chosen: _Choice, world: World, offers: Offers) -> Decision:
         placements=placements,
         estimate=estimate,
         rejected=rejections(outcome, chosen.place, chosen.rule, offers),
-        notes=(*outcome.notes, *world.notes),
+        notes=(*outcome.notes, *world.notes()),
     )
 
 

@@ -91,19 +91,27 @@ def load_model(kind: type[ModelT], text: str, origin: str) -> ModelT:
     if not problems:
         loaded, problems = _validated(kind, document.value, document)
     if loaded is None:
-        raise invalid(origin, problems)
+        raise PolicyError(
+            "policy.invalid",
+            f"{origin} cannot be used: {_listed(problems)}",
+            "Correct what is named; docs/routing.md describes each file, docs/deploying.md the list of pools.",
+            problems=[problem.to_dict() for problem in problems],
+        )
     return loaded
 
 
 def invalid(origin: str, problems: Sequence[Problem]) -> PolicyError:
-    """The error that names every problem."""
-    listed = "; ".join(str(problem) for problem in problems[:5]) + ("; ..." if len(problems) > 5 else "")
+    """The error that names every problem of a rules file."""
     return PolicyError(
         "policy.invalid",
-        f"{origin} cannot be used: {listed}",
+        f"{origin} cannot be used: {_listed(problems)}",
         "Correct what is named; `faceflow policy schema` prints what a rules file may say.",
         problems=[problem.to_dict() for problem in problems],
     )
+
+
+def _listed(problems: Sequence[Problem]) -> str:
+    return "; ".join(str(problem) for problem in problems[:5]) + ("; ..." if len(problems) > 5 else "")
 
 
 def _validated(kind: type[ModelT], value: Any, document: Document) -> tuple[ModelT | None, list[Problem]]:

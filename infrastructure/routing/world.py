@@ -6,7 +6,7 @@ Notes collect what was read with care because its signal could not be used; they
 from __future__ import annotations
 
 from infrastructure.routing.gpu_seconds import duration_of
-from infrastructure.routing.model import MISSING, JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
+from infrastructure.routing.model import JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
 from infrastructure.routing.policy import Policy
 from infrastructure.routing.pools import Capacity, Pool, Pools
 from infrastructure.routing.readings import (
@@ -37,7 +37,8 @@ class World:
         self.policy = policy
         self.snapshot = snapshot
         self.pools = pools
-        self.notes: dict[str, None] = {}
+        self._notes: dict[str, None] = {}
+        self._missing: dict[str, list[str]] = {}
         self._max_age_s = policy.settings.max_signal_age_s
         self._readings: dict[tuple[str, str], Reading] = {}
         self._prices: dict[str, MoneyReading] = {}
@@ -45,7 +46,15 @@ class World:
 
     def note(self, text: str) -> None:
         """Keeps a sentence for the decision; the same one once only."""
-        self.notes[text] = None
+        self._notes[text] = None
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noted; signals that are not there share one sentence."""
+        listed = [f"the {what}" + (f" of {_listed(pools)}" if pools else "") for what, pools in self._missing.items()]
+        if not listed:
+            return tuple(self._notes)
+        missing = f"Missing, so that everything that it may be was reckoned with: {'; '.join(listed)}."
+        return (*self._notes, missing)
 
     def signals(self, pool: Pool) -> PoolSignals:
         """What was measured of a pool."""
@@ -127,6 +136,13 @@ class World:
     def _say(self, where: str, what: str, signal: Signal | MoneySignal, why: str | None) -> None:
         if why is None:
             return
+        if signal.value is None:
+            self._missing.setdefault(what, []).extend([where] if where else [])
+            return
         of = f" of {where}" if where else ""
-        told = "" if signal.value is None or signal is MISSING else f" ({signal.value!s}, from {signal.source})"
+        told = f" ({signal.value!s}, from {signal.source})"
         self.note(f"The {what}{of} is {why}{told}; everything that it may be was reckoned with.")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -78,7 +78,8 @@ def lease_server(
             raise ServerError(
                 "server.unreachable",
                 f"PREFECT_API_URL names {named}, and no Prefect server answers there.",
-                "Start that server, correct the address, or unset PREFECT_API_URL to use the local one.",
+                "Start that server, correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the "
+                "local one.",
                 api_url=named,
             )
         ServerFiles(settings.paths.state).create()  # Prefect keeps a profile beside it

@@ -481,3 +481,13 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(program: Program, tmp_
     again = program(*arguments)
     assert again.exit_code == 0, again.stdout
     assert (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize(("option", "needs"), [(["--pool", "night"], "--remote"), (["--label", "kind=ad"], "--dispatch")])
+def test_an_option_that_would_do_nothing_is_said(
+    offline_program: Program, usual: tuple[Path, Path], tmp_path: Path, option: list[str], needs: str
+) -> None:
+    done = offline_program("swap", *usual, "-o", tmp_path / "out.mp4", *option, "--json")
+    assert (done.exit_code, done.answer["code"]) == (2, "job.usage")
+    assert needs in done.answer["message"]
+    assert not (tmp_path / "out.mp4").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.manifests.conftest import CHART, EXAMPLE, POLICY, Objects, name_of, o
 from tests.pools.conftest import POOLS_FILE, changed, ecs_task, environment_of
 
 Render = Callable[..., Objects]
+Helm = Callable[..., subprocess.CompletedProcess[str]]
 LISTED = load_pools(POOLS_FILE.read_text(), POOLS_FILE.name).pools
 ON_ECS = {pool.name: pool for pool in LISTED if isinstance(pool.runs_on, EcsRunsOn)}
 SERVER = "https://faceflow.example/api"
@@ -112,3 +114,18 @@ def test_a_worker_of_ecs_needs_an_address_that_aws_knows(
     elsewhere = ("server.enabled=false", f"server.apiUrl={SERVER}", "workers[2].apiUrl=")
     objects = rendered("--set", ",".join(elsewhere))
     assert variables_of(pod_of(objects, "aws-g4dn-spot"))["PREFECT_API_URL"] == SERVER
+
+
+@pytest.mark.parametrize(
+    ("worker", "said"),
+    [
+        ({"pool": "privat-k8s", "namespace": "faceflow-jobs"}, "the list of pools has no pool privat-k8s; it has"),
+        ({"pool": "private-k8s"}, "jobs of pool private-k8s run in the namespace faceflow-jobs"),
+        ({"pool": "private-k8s", "namespace": "faceflow"}, "jobs of pool private-k8s run in the namespace"),
+        ({"pool": "aws-g4dn-spot", "namespace": "faceflow-jobs"}, "pool aws-g4dn-spot runs on ecs"),
+    ],
+)
+def test_workers_that_the_list_of_pools_contradicts_are_refused(helm: Helm, worker: dict[str, str], said: str) -> None:
+    done = helm("template", "faceflow", CHART, "-f", EXAMPLE, *POLICY, "--set-json", f"workers={json.dumps([worker])}")
+    assert done.returncode != 0
+    assert said in done.stderr

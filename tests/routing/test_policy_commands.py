@@ -212,3 +212,28 @@ def test_simulate_a_trace(run, tmp_path):
     answer = json.loads(said)
     assert (code, answer["code"]) == (2, "policy.trace_invalid")
     assert "Line 3 of" in answer["message"]
+
+
+def test_a_job_names_an_engine_that_there_is(run, files):
+    for known in ("auto", "mesh", "inswapper_128"):
+        assert run("policy", "explain", *files(job={"id": "j", "engine": known}), "--rules", CANONICAL, *POOLS)[0] == 0
+    for wrong in ({"engine": "onnx"}, {"restorer": "inswapper_128"}):
+        code, said = run("policy", "explain", *files(job={"id": "j", **wrong}), "--rules", CANONICAL, *POOLS, "--json")
+        assert (code, json.loads(said)["code"]) == (2, "job.engine_unknown")
+
+
+def test_what_is_wrong_with_a_job_file_is_not_looked_for_among_the_rules(run, files):
+    code, said = run("policy", "explain", *files(job={"id": "j", "engin": "mesh"}), "--rules", CANONICAL, *POOLS, "--json")
+    answer = json.loads(said)
+    assert (code, answer["code"]) == (2, "policy.invalid")
+    assert "engin: there is no such field" in answer["message"]
+    assert "docs/routing.md" in answer["resolution"]
+    assert "schema" not in answer["resolution"]
+
+
+def test_signals_that_are_missing_share_one_sentence(run, files):
+    job = {"id": "j", "labels": {"kind": "campaign"}, "frames": 450}
+    code, said = run("policy", "explain", *files(job=job), "--rules", CANONICAL, *POOLS)
+    [line] = [line for line in said.splitlines() if "issing" in line]
+    assert code == 0
+    assert "the peak load; the spot price of aws-g4dn-spot, azure-t4-spot and alibaba-gn6i-spot;" in line
