@@ -14,6 +14,7 @@ again can help (`retryable`, which is what task retries read), and a `resolution
     │   ├── TrustError          trust.*     consent, content gate or trust zone refuses the job
     │   ├── PolicyError         policy.*    routing rules, pools or a scenario cannot be used
     │   └── BudgetError         budget.*    there is no money for it, or what is asked contradicts what was booked
+    ├── WaitingError            job.*       the dispatcher keeps the job and does not start it yet; exit code 3
     └── FaultError              the machine, a server or faceflow itself failed; exit code 1
         ├── ExactnessError      fault.exactness   frames or timestamps did not survive a stage: a bug, never retried
         ├── ResourceError       fault.*     disk, memory, time: may pass, retryable
@@ -93,6 +94,13 @@ class JobError(InputError):
     """The request contradicts itself or asks for something that is not there."""
 
     family = "job"
+
+
+class WaitingError(FaceflowError):
+    """The job was taken in, nothing is wrong with it, and it has not been started yet."""
+
+    family = "job"
+    exit_code = 3
 
 
 class MediaError(InputError):

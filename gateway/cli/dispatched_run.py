@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from rich.markup import escape
 
-from faceflow.errors import JobError, ServerError, no_longer_followed
+from faceflow.errors import JobError, ServerError, WaitingError, no_longer_followed
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
@@ -50,7 +50,8 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
     Raises:
         ServerError: `server.not_running`, `server.deployment_missing`, `server.worker_missing`,
             `server.dispatcher_silent`, `server.unreachable`.
-        JobError: `job.held`, `job.waits_for_approval`, `job.refused`.
+        WaitingError: `job.held`, `job.waits_for_approval`.
+        JobError: `job.refused`.
         FaceflowError: what the job itself failed with.
     """
     known: dict[str, Any] = {"labels": labels}
@@ -90,7 +91,7 @@ async def _dispatch_and_follow(
         events().info(
             "job.dispatched", state=str(said.state), attempt=said.attempt, started=said.started, says=said.says
         )
-        _require_on_its_way(said)
+        require_on_its_way(said)
         return await result_of(client, await _follow(client, said, settings)), said.request_id
 
 
@@ -136,11 +137,17 @@ async def _dispatched(
     )
 
 
-def _require_on_its_way(said: Dispatching) -> None:
+def require_on_its_way(said: Dispatching) -> None:
+    """That the dispatcher has started the job.
+
+    Raises:
+        WaitingError: `job.held`, `job.waits_for_approval`.
+        JobError: `job.refused`.
+    """
     from infrastructure.records.requests import RequestState
 
     if said.state is RequestState.APPROVAL:
-        raise JobError(
+        raise WaitingError(
             "job.waits_for_approval",
             "The job costs more than its budget holds.",
             "Approve it in the Prefect UI (the run of `dispatch` is suspended and shows a form), or raise the budget "
@@ -148,7 +155,7 @@ def _require_on_its_way(said: Dispatching) -> None:
         )
     if said.state in {RequestState.HELD, RequestState.NEW}:
         reason = said.decision.reason if said.decision is not None else "it is not decided yet"
-        raise JobError(
+        raise WaitingError(
             "job.held",
             f"The job is held: {reason}.",
             "It is decided again by itself when signals, rules or budgets change; the same command attaches to it.",

@@ -152,12 +152,7 @@ def swap(
             "A swap needs at least one source portrait and a target.",
             "faceflow swap SOURCE... TARGET -o OUT",
         )
-    if dispatch and remote:
-        raise JobError("job.usage", "--dispatch and --remote exclude each other.", "Leave out one of the two.")
-    if pool is not None and not remote:
-        raise JobError("job.usage", "--pool is for --remote.", "Add --remote; with --dispatch the rules choose.")
-    if label and not dispatch:
-        raise JobError("job.usage", "--label is for --dispatch.", "Add --dispatch, or leave it out.")
+    _require_sense(dispatch=dispatch, remote=remote, pool=pool, label=label)
     *portraits, target = paths
     sources = sources_of(portraits, source or ())
     if mapped and faces not in (None, Selection.MAPPED):
@@ -223,3 +218,12 @@ def swap(
         show_record(record)
         if request_id is not None:
             result_console().print(f"why it ran there: faceflow decision show {request_id}")
+
+
+def _require_sense(*, dispatch: bool, remote: bool, pool: str | None, label: list[str] | None) -> None:
+    if dispatch and remote:
+        raise JobError("job.usage", "--dispatch and --remote exclude each other.", "Leave out one of the two.")
+    if pool is not None and not remote:
+        raise JobError("job.usage", "--pool is for --remote.", "Add --remote; with --dispatch the rules choose.")
+    if label and not dispatch:
+        raise JobError("job.usage", "--label is for --dispatch.", "Add --dispatch, or leave it out.")

@@ -29,7 +29,7 @@ result is compared with that of a run which nothing disturbed. Faults that are n
 | bytes | whether the result is the same, byte for byte |
 | money | whether every attempt was settled once, and the project's account holds exactly what the runs cost |
 | left | files left behind in scratch and in the exchange folder |
-| why | what the record says of the attempt that was lost |
+| why | what the record says of the attempt that was lost; with 0 exited who had told the server, {others} |
 
 | Fault | attempts | machines | before | after | again | seconds | bytes | money | left | why |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -58,7 +58,8 @@ def row(outcome: Outcome) -> str:
 
 def write_page(path: Path, outcomes: Sequence[Outcome], parallel: int) -> None:
     """The whole page."""
-    head = _HEAD.format(seconds=4, segments=SEGMENTS, parallel=parallel)
+    others = "with 143 who was ended by SIGTERM before he could, with 137 who was killed"
+    head = _HEAD.format(seconds=4, segments=SEGMENTS, parallel=parallel, others=others)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(head + "".join(map(row, outcomes)))
     temporary.replace(path)

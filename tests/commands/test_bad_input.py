@@ -483,7 +483,9 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(program: Program, tmp_
     assert (tmp_path / "o.mp4").exists()
 
 
-@pytest.mark.parametrize(("option", "needs"), [(["--pool", "night"], "--remote"), (["--label", "kind=ad"], "--dispatch")])
+@pytest.mark.parametrize(
+    ("option", "needs"), [(["--pool", "night"], "--remote"), (["--label", "kind=ad"], "--dispatch")]
+)
 def test_an_option_that_would_do_nothing_is_said(
     offline_program: Program, usual: tuple[Path, Path], tmp_path: Path, option: list[str], needs: str
 ) -> None:

@@ -7,11 +7,12 @@ import pickle
 import pytest
 
 from faceflow import errors
-from faceflow.errors import FaceflowError, FaultError, InputError
+from faceflow.errors import FaceflowError, FaultError, InputError, WaitingError
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, FaceflowError)]
 FAMILIES = {
     "JobError": "job",
+    "WaitingError": "job",
     "MediaError": "media",
     "PictureError": "picture",
     "FaceError": "face",
@@ -35,6 +36,7 @@ FAMILIES = {
     "DatabaseSetupError": "database",
     "CancelledError": "fault",
 }
+EXIT_CODES = {FaultError: 1, InputError: 2, WaitingError: 3}
 RETRYABLE = {
     "ResourceError",
     "DownloadError",
@@ -80,8 +82,8 @@ def test_every_family_is_in_the_tree():
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.__subclasses__()])
 def test_exit_codes_and_retries(kind):
-    assert issubclass(kind, InputError) != issubclass(kind, FaultError)
-    assert kind.exit_code == (2 if issubclass(kind, InputError) else 1)
+    [code] = [code for family, code in EXIT_CODES.items() if issubclass(kind, family)]
+    assert kind.exit_code == code
     assert kind.retryable == (kind.__name__ in RETRYABLE)
     assert kind.__name__ in errors.__doc__
 

@@ -129,3 +129,12 @@ def test_workers_that_the_list_of_pools_contradicts_are_refused(helm: Helm, work
     done = helm("template", "faceflow", CHART, "-f", EXAMPLE, *POLICY, "--set-json", f"workers={json.dumps([worker])}")
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_workers_reach_no_address_that_nobody_named(helm: Helm, rendered: Render) -> None:
+    nowhere = ["--set", "kubernetesApi.cidr="]
+    done = helm("template", "faceflow", CHART, "-f", EXAMPLE, *POLICY, *nowhere)
+    assert done.returncode != 0
+    assert "kubernetesApi.cidr is needed" in done.stderr
+    alone = rendered(*nowhere, "--set-json", "workers=[]")
+    assert "workers-kubernetes" not in str([name_of(one) for one in of_kind(alone, "NetworkPolicy")])

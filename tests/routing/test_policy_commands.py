@@ -223,7 +223,8 @@ def test_a_job_names_an_engine_that_there_is(run, files):
 
 
 def test_what_is_wrong_with_a_job_file_is_not_looked_for_among_the_rules(run, files):
-    code, said = run("policy", "explain", *files(job={"id": "j", "engin": "mesh"}), "--rules", CANONICAL, *POOLS, "--json")
+    [job] = files(job={"id": "j", "engin": "mesh"})
+    code, said = run("policy", "explain", job, "--rules", CANONICAL, *POOLS, "--json")
     answer = json.loads(said)
     assert (code, answer["code"]) == (2, "policy.invalid")
     assert "engin: there is no such field" in answer["message"]
