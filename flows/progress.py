@@ -28,6 +28,8 @@ UPDATE_S = 1.0
 # evenness depends on it.
 WEIGHTS = {"validate": 1.0, "transcode": 3.0, "swap": 4.0, "restore": 1.0, "compose": 3.0}
 ALWAYS = ("validate", "swap", "restore", "compose")
+PREPARING = {"validate", "transcode"}
+"""Done for the whole target before its segments are begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,32 @@ class RunProgress:
         self._frames = 0
         self._stages: tuple[str, ...] = ALWAYS
         self._resumed = 0.0
+        self._complete = False
         self._begun = time.monotonic()
 
     def expect(self, frames: int, *, transcoding: bool) -> None:
-        """Says how many frames the target has and whether it is transcoded."""
+        """Says how many frames the target has, now that all are prepared, and whether they were transcoded for it."""
         with self._lock:
-            self._frames = frames
             self._stages = (*ALWAYS, "transcode") if transcoding else ALWAYS
+            self._prepared(frames)
 
     def expect_more(self, frames: int) -> None:
         """`frames` come on top of what was expected."""
         with self._lock:
-            self._frames += frames
+            self._prepared(self._frames + frames)
+
+    def _prepared(self, frames: int) -> None:
+        """What an earlier run or another machine has prepared was not counted here."""
+        self._frames = frames
+        for stage in set(self._stages) & PREPARING:
+            elsewhere = max(frames - self._done[stage], 0.0)
+            self._done[stage] += elsewhere
+            self._resumed += elsewhere * WEIGHTS[stage]
+
+    def complete(self) -> None:
+        """Everything is done, by whomever."""
+        with self._lock:
+            self._complete = True
 
     def resumed(self, stage: str, frames: int) -> None:
         """`frames` of `stage` had been done by an earlier run."""
@@ -118,7 +134,7 @@ class RunProgress:
         with self._lock:
             total = sum(WEIGHTS[stage] for stage in self._stages) * self._frames
             done = sum(WEIGHTS.get(stage, 0.0) * count for stage, count in self._done.items())
-            fraction = min(done / total, 1.0) if total else 0.0
+            fraction = 1.0 if self._complete else min(done / total, 1.0) if total else 0.0
             fresh = done - self._resumed
             elapsed_s = time.monotonic() - self._begun
             rate = fresh / elapsed_s if fresh > 0 else None
@@ -128,7 +144,7 @@ class RunProgress:
                 frames=self._frames,
                 frames_done=fraction * self._frames if total else self._done["validate"],
                 frames_a_second=rate / total * self._frames if rate and total else None,
-                left_s=max(total - done, 0.0) / rate if rate and total else None,
+                left_s=(1.0 - fraction) * total / rate if rate and total else None,
             )
 
 

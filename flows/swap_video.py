@@ -107,6 +107,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
         record = await asyncio.to_thread(finished_record, place, job.output, settings)
         if record is not None:
             events().info("job.found_finished", output=job.output)
+            progress.complete()
             record = record.model_copy(update={"already_done": True})
             await show_result(record)
             await stop_rivals(dispatched, settings.pool.name)
@@ -119,6 +120,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
             if not isinstance(reason, RESUMABLE):
                 await asyncio.to_thread(place.clear)
             raise reason from error
+        progress.complete()
         place.write_record(record)
         await asyncio.to_thread(place.clear)
         await show_result(record)
