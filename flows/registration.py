@@ -29,6 +29,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
+from faceflow.errors import ServerError
 from faceflow.settings import Settings
 from flows.automations import keep_automation
 from flows.deployed import (
@@ -49,6 +50,8 @@ from infrastructure.server.environment import HEARTBEAT_S
 
 POOL_TYPE = "process"
 POOL_DESCRIPTION = "Jobs as processes on this machine."
+COMMAND = f"{shlex.quote(sys.executable)} -m prefect.engine"
+"""How jobs are started here: with this very Python."""
 WORKER_LABEL = "prefect.worker.name"
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
@@ -88,6 +91,30 @@ async def register_dispatcher(settings: Settings) -> str:
     return f"{dispatch.name}/{pool}"
 
 
+async def require_ours(pools: Sequence[str]) -> None:
+    """That nobody else's jobs run from the deployments on these pools, which are about to be brought to this machine.
+
+    On a company's server they may be those of `faceflow register`, whose workers have no such Python.
+
+    Raises:
+        ServerError: `server.pool_taken`.
+    """
+    wanted = WorkPoolFilter(name=WorkPoolFilterName(any_=list(pools)))
+    async with get_client() as client:
+        found = await client.read_deployments(work_pool_filter=wanted)
+    for deployment in found:
+        if (deployment.job_variables or {}).get("command") != COMMAND:
+            raise ServerError(
+                "server.pool_taken",
+                f"The pool {deployment.work_pool_name!r} of this server has a deployment ({deployment.name!r}) that "
+                "`faceflow up` of this installation did not make.",
+                "Serve a company's pools with its own workers (`prefect worker start --pool NAME`), or name those of "
+                "this machine otherwise: FACEFLOW_POOL__NAME, FACEFLOW_ROUTING__DISPATCHER_POOL. Deployments of an "
+                "installation that is gone can be deleted in the Prefect UI.",
+                pool=deployment.work_pool_name,
+            )
+
+
 async def deploy_on(pool: str, flows: Sequence[Deployed]) -> dict[str, UUID]:
     """Creates deployments called `pool` on the process pool `pool`; gives their ids by the flows' names."""
     ids = {}
@@ -103,7 +130,7 @@ async def deploy_on(pool: str, flows: Sequence[Deployed]) -> dict[str, UUID]:
             entrypoint_type=EntrypointType.MODULE_PATH,
             # With a command of its own the worker starts the job at once, where it would look for a project to install.
             job_variables={
-                "command": f"{shlex.quote(sys.executable)} -m prefect.engine",
+                "command": COMMAND,
                 "working_dir": str(Path.cwd()),
                 # Whoever counts silence has to know how often a run speaks.
                 "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},

@@ -88,9 +88,11 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
             os.environ.update(client_environment(settings.paths.state, address.api_url))
             # The dispatcher's worker has a pool of its own, where no jobs run.
             os.environ.setdefault("FACEFLOW_ROUTING__DEFAULT_POOL", settings.pool.name)
-            from flows.registration import end_abandoned_runs, register_dispatcher, register_work_pool
+            from flows.registration import end_abandoned_runs, register_dispatcher, register_work_pool, require_ours
 
             async def register() -> list[str]:
+                if not address.owned:
+                    await require_ours(names)
                 deployments = [await register_work_pool(one.pool, one.jobs) for one in served]
                 return [*deployments, await register_dispatcher(settings)]
 

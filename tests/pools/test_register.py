@@ -69,8 +69,25 @@ def test_register_twice_changes_nothing_the_second_time(program: Program, listed
     assert [schedule["schedule"]["interval"] for schedule in reconcile["schedules"]] == [300.0]
     assert reconcile["global_concurrency_limit"]["limit"] == 1
 
+    _up_leaves_it_alone(program, listed, server)
     _changed_by_hand(program, listed, server)
     _a_renamed_pool(program, listed, server)
+
+
+def _up_leaves_it_alone(program: Program, listed: Path, server: Server) -> None:
+    """A `faceflow up` that was pointed at a company's server does not take its dispatcher over."""
+    done = program(
+        "up",
+        PREFECT_API_URL=server.url,
+        FACEFLOW_POOL__NAME="reg-mine",
+        FACEFLOW_ROUTING__DISPATCHER_POOL=DISPATCHER,
+        FACEFLOW_PATHS__STATE=str(listed.parent / "other-state"),
+    )
+    assert done.exit_code == 1
+    [error] = [event for event in done.events if event.get("code")]
+    assert error["code"] == "server.pool_taken"
+    assert server("GET", "/work_pools/reg-mine") is None
+    assert register(program, listed, "--dry-run")["changes"] == []
 
 
 def _changed_by_hand(program: Program, listed: Path, server: Server) -> None:
