@@ -14,8 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
+from faceflow.settings import PathSettings, Settings
+from infrastructure.server.lease import running_server
 from tests.conftest import Finished, Program
 from tests.faces import face_clip, portrait
+from tests.prefect_api import PrefectApi
 
 SEGMENT_S = "0.66"
 SEGMENTS = 6
@@ -108,6 +111,16 @@ def run_until(program: Program, moment: Moment, arguments: list[str | Path]) -> 
     return seen, hits == moment.count
 
 
+def shown_percent(program: Program) -> float:
+    """Where the bar of the newest run stands in the Prefect UI."""
+    record = running_server(Settings(paths=PathSettings(state=program.state, scratch=program.scratch)))
+    assert record is not None
+    wanted = {"key": {"any_": ["swap-progress"]}}
+    server = PrefectApi(record.api_url, "")
+    [newest] = server.api("POST", "/artifacts/filter", artifacts=wanted, sort="CREATED_DESC", limit=1)
+    return float(newest["data"])
+
+
 @pytest.mark.parametrize(
     "moment", [*QUICK, *(pytest.param(moment, marks=pytest.mark.full) for moment in FULL)], ids=str
 )
@@ -127,6 +140,7 @@ def test_a_killed_run_goes_on_with_the_same_bytes(program: Program, clip: Clip, 
     # A segment that had just been composed may be killed before its result was kept; it then was in flight.
     assert len(again) <= SEGMENTS - len(composed) + IN_FLIGHT
     assert len(set(again)) == len(again)
+    assert shown_percent(program) == 100.0
     assert list(program.scratch.rglob("*.*")) == [], "the finished job left files behind"
 
 
