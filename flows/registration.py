@@ -24,8 +24,8 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
@@ -113,6 +113,30 @@ async def require_ours(pools: Sequence[str]) -> None:
                 "installation that is gone can be deleted in the Prefect UI.",
                 pool=deployment.work_pool_name,
             )
+
+
+async def require_alone(dispatcher_pool: str, worker: str) -> None:
+    """That nobody but `worker` serves the dispatcher's pool: two with books of their own know nothing of one another.
+
+    Raises:
+        ServerError: `server.pool_taken`.
+    """
+    async with get_client() as client:
+        try:
+            workers = await client.read_workers_for_work_pool(dispatcher_pool)
+        except ObjectNotFound:
+            return
+    others = [one.name for one in workers if one.status is WorkerStatus.ONLINE and one.name != worker]
+    if others:
+        raise ServerError(
+            "server.pool_taken",
+            f"The pool {dispatcher_pool!r} of this server is served by {others[0]!r}, by rules and with books of its "
+            "own.",
+            "Give the jobs to that one; or share its database and rules (FACEFLOW_DATABASE__URL, docs/routing.md), or "
+            "name this machine's pools otherwise (FACEFLOW_POOL__NAME, FACEFLOW_ROUTING__DISPATCHER_POOL). A worker "
+            "that was killed counts for two minutes more.",
+            pool=dispatcher_pool,
+        )
 
 
 async def deploy_on(pool: str, flows: Sequence[Deployed]) -> dict[str, UUID]:

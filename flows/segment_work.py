@@ -160,6 +160,9 @@ class SegmentWork:
         number, common, begun = segment.number, {"job": self.job, "segment": segment}, time.monotonic()
         structlog.contextvars.bind_contextvars(segment=number)
         media = {"validated": self.prepared.validated, "mezzanine": self.prepared.mezzanine}
+        for stage, task in (("swap", swap), ("restore", restore)):
+            if await kept_result(task, self.identity, number) is not None:
+                self.progress.resumed(stage, segment.frames)
         swapped = await call(swap, self.identity, number, plan=self.prepared.plan, **common, **media)
         restored = await call(restore, self.identity, number, faces=swapped, **common)
         part: Part = await call(compose, self.identity, number, faces=restored, **self._composed(segment))

@@ -63,7 +63,8 @@ def check(
         )
     else:
         screen = result_console()
-        screen.print(f"version {policy.version}, sha256 {policy.hash[:12]}, {len(policy.rules)} rules")
+        rules_there = f"{len(policy.rules)} rule{'s' if len(policy.rules) != 1 else ''}"
+        screen.print(f"version {policy.version}, sha256 {policy.hash[:12]}, {rules_there}")
         for problem in checked.problems:
             screen.print(f"[yellow]note[/] {escape(str(problem))}")
         if known is None:

@@ -88,11 +88,19 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
             os.environ.update(client_environment(settings.paths.state, address.api_url))
             # The dispatcher's worker has a pool of its own, where no jobs run.
             os.environ.setdefault("FACEFLOW_ROUTING__DEFAULT_POOL", settings.pool.name)
-            from flows.registration import end_abandoned_runs, register_dispatcher, register_work_pool, require_ours
+            from flows.registration import (
+                end_abandoned_runs,
+                register_dispatcher,
+                register_work_pool,
+                require_alone,
+                require_ours,
+            )
 
             async def register() -> list[str]:
                 if not address.owned:
                     await require_ours(names)
+                    if settings.database.url is None:
+                        await require_alone(control, name)
                 deployments = [await register_work_pool(one.pool, one.jobs) for one in served]
                 return [*deployments, await register_dispatcher(settings)]
 

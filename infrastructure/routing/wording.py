@@ -10,13 +10,12 @@ from infrastructure.routing.decision import Action, Decision, Estimate, Placemen
 
 def explain(decision: Decision, *, asked_only: bool = False) -> str:
     """The whole decision as a few paragraphs of plain text; `asked_only` where nobody acts on it."""
-    paragraphs = [f"{_where(decision, 'would be' if asked_only else 'was')} {_by(decision)}"]
+    paragraphs = [f"{_where(decision, 'would be' if asked_only else 'was')} {_by(decision)}", *decision.notes]
     if decision.placements:
         paragraphs.append(_expectation(decision))
     if decision.rejected:
         others = "; ".join(f"{rejection.pool}, because {rejection.reason}" for rejection in decision.rejected)
         paragraphs.append(f"Not chosen: {others}.")
-    paragraphs += decision.notes
     return "\n".join(paragraphs)
 
 

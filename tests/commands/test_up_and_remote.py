@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import Finished, Program, Up, start_up
 from tests.faces import face_clip, ffmpeg, portrait
+from tests.prefect_api import PrefectApi, until
 from tests.servers import asked
 
 GONE_S = 20.0
@@ -244,6 +245,20 @@ def test_a_second_up_says_where_the_first_one_is(up: Up, program: Program) -> No
     assert (failure["event"], failure["code"]) == ("program.failed", "server.already_up")
     assert up.ui_url in failure["message"]
     assert up.process.poll() is None
+
+
+def test_a_second_up_beside_the_first_does_not_take_jobs_by_rules_of_its_own(up: Up, tmp_path: Path) -> None:
+    dispatcher = "dispatch"
+    server = PrefectApi(f"{up.ui_url}/api", dispatcher)
+    until(lambda: server.api("GET", f"/work_pools/{dispatcher}")["status"] == "READY")
+    other = Program(tmp_path / "other-state", tmp_path / "scratch")
+    done = other("up", PREFECT_API_URL=server.api_url, timeout_s=120)
+    assert done.exit_code == 1, done.stderr
+    failure = done.events[-1]
+    assert (failure["event"], failure["code"]) == ("program.failed", "server.pool_taken")
+    assert "FACEFLOW_DATABASE__URL" in failure["resolution"]
+    [worker] = server.api("POST", f"/work_pools/{dispatcher}/workers/filter")
+    assert worker["status"] == "ONLINE"
 
 
 @pytest.fixture
