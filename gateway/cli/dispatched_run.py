@@ -119,6 +119,8 @@ async def _dispatched(
         raise worker_missing(pool)
     parameters = {"job": sent(job), "known": known, "again": True}
     run = await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    console().print(f"asked the dispatcher: run {run.name}  [dim]{run.id}[/]")
+    events().info("job.asked", flow_run_id=str(run.id), pool=pool)
     deadline = time.monotonic() + DECIDE_S
     while time.monotonic() < deadline:
         run = await client.read_flow_run(run.id)

@@ -141,6 +141,8 @@ def test_a_dispatched_job_is_told_why_it_runs_where_it_does(up: Up, program: Pro
     assert done.exit_code == 0, done.stdout + done.stderr
     assert done.answer["output"] == str(files.folder / "out.mp4")
     assert done.answer["already_done"] is False
+    [asked_run] = [event["flow_run_id"] for event in done.events if event["event"] == "job.asked"]
+    assert asked_run
     [said] = [event for event in done.events if event["event"] == "job.dispatched"]
     assert (said["state"], said["attempt"], said["started"]) == ("placed", 1, True)
     assert "was sent" in said["says"]
