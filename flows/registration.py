@@ -92,9 +92,10 @@ async def register_dispatcher(settings: Settings) -> str:
 
 
 async def require_ours(pools: Sequence[str]) -> None:
-    """That nobody else's jobs run from the deployments on these pools, which are about to be brought to this machine.
+    """That nobody else's jobs run from the deployments that are about to be brought to this machine.
 
-    On a company's server they may be those of `faceflow register`, whose workers have no such Python.
+    On a company's server they may be those of `faceflow register`, whose workers have no such Python. Other deployments
+    on these pools, under names of their own, are not touched.
 
     Raises:
         ServerError: `server.pool_taken`.
@@ -103,7 +104,8 @@ async def require_ours(pools: Sequence[str]) -> None:
     async with get_client() as client:
         found = await client.read_deployments(work_pool_filter=wanted)
     for deployment in found:
-        if (deployment.job_variables or {}).get("command") != COMMAND:
+        ours = deployment.name == deployment.work_pool_name
+        if ours and (deployment.job_variables or {}).get("command") != COMMAND:
             raise ServerError(
                 "server.pool_taken",
                 f"The pool {deployment.work_pool_name!r} of this server has a deployment ({deployment.name!r}) that "

@@ -8,7 +8,7 @@ shared by all threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -195,7 +195,7 @@ def require_names(engine: str, restorer: str) -> None:
         ("restorer", restorer, tuple(_RESTORERS), ModelKind.RESTORER),
     ):
         if name not in table and not _published(name, kind):
-            raise unknown_engine(family, name, sorted({*table, *(entry.name for entry in catalogue().entries(kind))}))
+            raise _unknown(family, name, table, kind)
 
 
 def require_engines(options: SwapOptions, settings: Settings, *, identifies: bool = False) -> None:
@@ -346,9 +346,13 @@ def _embedded(
     kind: ModelKind | None = None,
 ) -> _Engine:
     if name not in table:
-        known = sorted({*table, *(entry.name for entry in catalogue().entries(kind) if kind is not None)})
-        raise unknown_engine(family, name, known)
+        raise _unknown(family, name, table, kind)
     return _once((family, name), table[name])
+
+
+def _unknown(family: str, name: str, table: Iterable[str], kind: ModelKind | None) -> JobError:
+    published = catalogue().entries(kind) if kind is not None else ()
+    return unknown_engine(family, name, sorted({*table, *(entry.name for entry in published)}))
 
 
 def _once(key: tuple[str, ...], make: Callable[[], _Engine]) -> _Engine:

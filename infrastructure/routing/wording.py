@@ -27,7 +27,7 @@ def _where(decision: Decision, was: str) -> str:
         f"project {decision.project}{attempt})"
     )
     when = f"at {_moment(decision.decided_at)}"
-    pools = _joined([_place(placement, decision.way) for placement in decision.placements])
+    pools = joined([_place(placement, decision.way) for placement in decision.placements])
     reason = f", because {decision.reason}" if decision.reason else ""
     match decision.action:
         case Action.RUN:
@@ -44,7 +44,8 @@ def _place(placement: Placement, way: Way) -> str:
     return f"{placement.pool} ({placement.zone} zone, {placement.capacity.replace('_', '-')}){share}"
 
 
-def _joined(parts: list[str]) -> str:
+def joined(parts: list[str]) -> str:
+    """`a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 

@@ -24,6 +24,7 @@ from infrastructure.routing.readings import (
     read_budget,
     read_price,
 )
+from infrastructure.routing.wording import joined
 
 _NO_SIGNALS = PoolSignals()
 _DURATION, _HEIGHT, _FACES = ("job", "duration"), ("job", "height"), ("job", "faces")
@@ -50,7 +51,7 @@ class World:
 
     def notes(self) -> tuple[str, ...]:
         """What was noted; signals that are not there share one sentence."""
-        listed = [f"the {what}" + (f" of {_listed(pools)}" if pools else "") for what, pools in self._missing.items()]
+        listed = [f"the {what}" + (f" of {joined(pools)}" if pools else "") for what, pools in self._missing.items()]
         if not listed:
             return tuple(self._notes)
         missing = f"Missing, so that everything that it may be was reckoned with: {'; '.join(listed)}."
@@ -142,7 +143,3 @@ class World:
         of = f" of {where}" if where else ""
         told = f" ({signal.value!s}, from {signal.source})"
         self.note(f"The {what}{of} is {why}{told}; everything that it may be was reckoned with.")
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

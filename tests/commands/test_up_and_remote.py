@@ -253,12 +253,17 @@ def test_a_second_up_beside_the_first_does_not_take_jobs_by_rules_of_its_own(up:
     dispatcher = "dispatch"
     server = PrefectApi(f"{up.ui_url}/api", dispatcher)
     until(lambda: server.api("GET", f"/work_pools/{dispatcher}")["status"] == "READY")
+    # Somebody's own deployment on the pool is in nobody's way.
+    flow = server.api("POST", "/flows/", name="own")
+    own = server.api("POST", "/deployments/", name="nightly", flow_id=flow["id"], work_pool_name=dispatcher)
     other = Program(tmp_path / "other-state", tmp_path / "scratch")
     done = other("up", PREFECT_API_URL=server.api_url, timeout_s=120)
     assert done.exit_code == 1, done.stderr
     failure = done.events[-1]
     assert (failure["event"], failure["code"]) == ("program.failed", "server.pool_taken")
+    assert "is served by" in failure["message"]
     assert "FACEFLOW_DATABASE__URL" in failure["resolution"]
+    server.api("DELETE", f"/deployments/{own['id']}")
     [worker] = server.api("POST", f"/work_pools/{dispatcher}/workers/filter")
     assert worker["status"] == "ONLINE"
 
