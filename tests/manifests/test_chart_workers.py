@@ -131,6 +131,18 @@ def test_workers_that_the_list_of_pools_contradicts_are_refused(helm: Helm, work
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [("pools: [", "cannot be read"), ("- a", "cannot be read"), ("pools: [{zone: private}]", "has no name"),
+     ("pools: []", "it has none")],
+)  # fmt: skip
+def test_a_list_of_pools_that_is_none_is_said(helm: Helm, tmp_path: Path, listed: str, said: str) -> None:
+    (tmp_path / "pools.yaml").write_text(listed)
+    done = helm("template", "faceflow", CHART, "-f", EXAMPLE, "--set-file", f"pools={tmp_path / 'pools.yaml'}")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
 def test_workers_reach_no_address_that_nobody_named(helm: Helm, rendered: Render) -> None:
     nowhere = ["--set", "kubernetesApi.cidr="]
     done = helm("template", "faceflow", CHART, "-f", EXAMPLE, *POLICY, *nowhere)
