@@ -100,5 +100,5 @@ def _render(
         engine=engine,
         seconds=round(time.monotonic() - begun, 3),
         stages=done.seconds,
-        notes=(*done.validated.notes, *done.output.notes),
+        notes=done.notes,
     )

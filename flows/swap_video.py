@@ -24,6 +24,7 @@ from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
+from faceflow.stages.notes import notes_of
 from faceflow.stages.sheet import before_after_jpeg
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
@@ -179,7 +180,7 @@ async def _run(
         engine=engine,
         seconds=round(time.monotonic() - begun, 3),
         stages=_by_stage(progress.seconds),
-        notes=(*validated.notes, *output.notes),
+        notes=notes_of(validated, mezzanine, output),
     )
 
 

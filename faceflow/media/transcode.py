@@ -42,25 +42,27 @@ _ANY_SIZE = LimitSettings(max_size_bytes=2**62, max_duration_s=1e12, max_frames=
 
 
 def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptions) -> tuple[str, ...]:
-    """Why a video has to be normalised, in words for the user; empty where it fits as it is."""
+    """What normalising does to a video, and why, in words for the user's note; empty where it fits as it is."""
     video = media.video
     long_side = max(presented_size(video))
     family = container_family(media.container)
     sideways = video.rotation_degrees in {90, 270}
     reasons = []
     if long_side > encoding.max_long_side_px:
-        reasons.append(f"its longer side of {long_side} pixels is beyond {encoding.max_long_side_px}")
+        reasons.append(f"its longer side of {long_side} pixels was scaled to {max(_scaled_size(media, encoding))}")
     if video.interlaced:
-        reasons.append("it is interlaced")
+        reasons.append("it was deinterlaced, one frame a frame")
     if video.pixel_format not in NATIVE_FORMATS:
-        alpha = "; its transparency is dropped" if has_alpha(video.pixel_format) else ""
-        reasons.append(f"its pixel format {video.pixel_format} cannot be encoded as it is{alpha}")
+        becomes = mezzanine_format(video.pixel_format, sideways=sideways)
+        reasons.append(f"its pixel format {video.pixel_format} was converted to {becomes}")
+        if has_alpha(video.pixel_format):
+            reasons.append("its transparency was dropped")
     elif sideways and "422" in video.pixel_format:
-        reasons.append("4:2:2 colour cannot be turned by a quarter turn as it is")
+        reasons.append("its 4:2:2 colour was reduced to 4:2:0, because it lies on its side")
     if family not in SEEKABLE_CONTAINERS:
-        reasons.append(f"single frames cannot be found again in a file of the kind {family}")
+        reasons.append(f"it was encoded once more, because single frames cannot be found again in {family} files")
     if index.left_out.get("undecodable") or index.left_out.get("concealed"):
-        reasons.append("a part of it is damaged")
+        reasons.append("its damaged frames were encoded as the decoder shows them")
     return tuple(reasons)
 
 

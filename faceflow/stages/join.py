@@ -45,7 +45,7 @@ def run_join(
     ordered = sorted(parts, key=lambda part: part.segment.number)
     faces = sum(part.faces for part in ordered)
     if validated.kind is TargetKind.PICTURE:
-        return Output(file=ordered[0].file, frames=1, faces=faces, notes=validated.notes)
+        return Output(file=ordered[0].file, frames=1, faces=faces)
     if validated.media is None or mezzanine.index is None:
         raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
     index = FrameIndex.load(mezzanine.index.path)
@@ -58,4 +58,4 @@ def run_join(
         destination,
         progress=progress,
     )
-    return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=(*validated.notes, *notes))
+    return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=notes)

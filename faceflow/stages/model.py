@@ -86,7 +86,7 @@ class ValidatedJob(FrozenModel):
     """Frame numbers that begin a new shot (0 left out)."""
     consent: Consent
     notes: tuple[str, ...] = ()
-    """What the user should know: packets left out, tracks that cannot be carried, odd sizes."""
+    """What the user should know about the input: packets left out, wishes that nothing acts on."""
 
 
 class Mezzanine(FrozenModel):
@@ -97,7 +97,7 @@ class Mezzanine(FrozenModel):
     index: Artifact | None
     media: MediaInfo | None
     transcoded: tuple[str, ...] = ()
-    """Why the input had to be normalised; empty when the mezzanine is the input itself."""
+    """What normalising did to the input, and why; empty when the mezzanine is the input itself."""
 
 
 class Plan(FrozenModel):
@@ -138,6 +138,7 @@ class Output(FrozenModel):
     frames: int
     faces: int
     notes: tuple[str, ...] = ()
+    """What became of other tracks and tags; nothing of earlier stages (see `notes`)."""
 
 
 class Delivery(FrozenModel):

@@ -50,7 +50,7 @@ def run_validate(
     collector = ReferenceCollector()
     census = take_census(target, described, detail_for(job), settings, progress=progress, observers=[collector])
     if census.index is not None and isinstance(described, MediaInfo):
-        notes = _notes(described, census.index)
+        notes = _notes(census.index)
         path = directory / "target.index.npz"
         census.index.save(path)
         index_file = make_artifact(path)
@@ -95,20 +95,24 @@ def _require_room(directory: Path, settings: Settings) -> None:
         )
 
 
-def _notes(media: MediaInfo, index: FrameIndex) -> tuple[str, ...]:
+def _notes(index: FrameIndex) -> tuple[str, ...]:
     words = {
-        "discarded": "packets that the file itself marks to be discarded",
-        "undecodable": "packets that cannot be decoded",
-        "before_first_key": "packets before the first key frame",
-        "without_picture": "packets that give no picture",
-        "concealed": "frames whose damage the decoder concealed",
+        "discarded": (
+            "frame that the file itself hides was left out",
+            "frames that the file itself hides were left out",
+        ),
+        "undecodable": ("frame that cannot be decoded was left out", "frames that cannot be decoded were left out"),
+        "before_first_key": (
+            "frame before the first key frame was left out",
+            "frames before the first key frame were left out",
+        ),
+        "without_picture": (
+            "packet of the picture that holds no frame was left out",
+            "packets of the picture that hold no frame were left out",
+        ),
+        "concealed": (
+            "damaged frame is shown as the decoder mends it",
+            "damaged frames are shown as the decoder mends them",
+        ),
     }
-    left_out = [
-        f"{count} {words.get(name, name)} were left out"
-        for name, count in index.left_out.items()
-        if name != "concealed"
-    ]
-    concealed = [f"{count} {words['concealed']}" for name, count in index.left_out.items() if name == "concealed"]
-    odd = (media.video.width_px % 2 or media.video.height_px % 2) and "42" in media.video.pixel_format
-    padded = ["the odd side was made even by repeating its last line"] if odd else []
-    return (*left_out, *concealed, *padded)
+    return tuple(f"{count} {words.get(name, (name, name))[count != 1]}" for name, count in index.left_out.items())

@@ -20,6 +20,7 @@ from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.join import run_join
 from faceflow.stages.model import Delivery, Output, ValidatedJob
+from faceflow.stages.notes import notes_of
 from faceflow.stages.restore import run_restore
 from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap
@@ -38,12 +39,14 @@ class Finished:
 
     Attributes:
         seconds: spent in each stage, by its name.
+        notes: what the user should know, each note once.
     """
 
     validated: ValidatedJob
     output: Output
     delivery: Delivery
     seconds: dict[str, float]
+    notes: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -98,4 +101,4 @@ def run_whole_job(
     output = watch.timed("merge", run_join, job, validated, mezzanine, parts, settings, directory, progress)
     delivery = watch.timed("upload", run_upload, job, output, store, key)
     rounded = {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()}
-    return Finished(validated, output, delivery, rounded)
+    return Finished(validated, output, delivery, rounded, notes_of(validated, mezzanine, output))

@@ -15,10 +15,11 @@ from faceflow.publish import sha256_of
 from faceflow.settings import EncodeSettings, Settings
 from faceflow.stages.artifacts import artifact_is_whole, make_artifact
 from faceflow.stages.join import run_join
-from faceflow.stages.model import Part, TargetKind, ValidatedJob
+from faceflow.stages.model import Output, Part, TargetKind, ValidatedJob
+from faceflow.stages.notes import notes_of
 from faceflow.stages.segment import run_segment
 from faceflow.stages.transcode import run_transcode
-from tests.clips import CLIPS
+from tests.clips import CLIPS, ffmpeg, picture
 from tests.media import witness
 from tests.media.pipeline import LIMITS
 
@@ -80,7 +81,11 @@ def test_a_video_through_the_stages(clips, tmp_path, name, longest):
     assert output.file.path == tmp_path / "output.mp4"
     assert artifact_is_whole(output.file)
     assert (output.frames, output.faces) == (validated.frames, validated.frames)
-    assert output.notes[0] == "a note of validate"
+    assert output.notes == ()
+    notes = notes_of(validated, mezzanine, output, ["a note of the delivery", "a note of validate"])
+    assert (notes[0], notes[-1], len(set(notes))) == ("a note of validate", "a note of the delivery", len(notes))
+    normalised = [note for note in notes if note.startswith("the video was normalised before the swap: ")]
+    assert len(normalised) == bool(mezzanine.transcoded)
     assert witness.shown_times(output.file.path) == witness.shown_times(source)
 
 
@@ -112,3 +117,35 @@ def test_a_damaged_artifact_is_seen(tmp_path):
     assert not artifact_is_whole(artifact)
     path.mkdir()
     assert not artifact_is_whole(artifact)
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "expected"),
+    [
+        ("plain", 1920, ()),
+        ("odd_vp9", 1920, ("the picture was made even, 98x64 pixels, by repeating its last row or column",)),
+        ("odd_444", 1920, ()),
+        ("odd_vp9", 96, ("the video was normalised before the swap: its longer side of 98 pixels was scaled to 96",)),
+        (
+            "theora_like_411_odd",
+            1920,
+            (
+                "the video was normalised before the swap: its pixel format yuv411p was converted to yuv420p; it was "
+                "encoded once more, because single frames cannot be found again in avi files; "
+                "it was made even, 98x64 pixels, by repeating its last row or column",
+            ),
+        ),
+        ("interlaced", 1920, ("the video was normalised before the swap: it was deinterlaced, one frame a frame",)),
+    ],
+)
+def test_normalising_is_told_once_and_truly(clips, tmp_path, name, longest, expected):
+    if name == "theora_like_411_odd":
+        source = tmp_path / "odd.avi"
+        ffmpeg(*picture(0.2), "-vf", "scale=97:63", "-c:v", "ffv1", "-pix_fmt", "yuv411p", source)
+    else:
+        source = clips.path(CLIPS[name])
+    job = job_of(source, tmp_path / "out.mp4", max_long_side_px=longest)
+    validated = validated_of(source, tmp_path)
+    mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, SILENT)
+    output = Output(file=validated.index, frames=1, faces=1)
+    assert notes_of(validated, mezzanine, output) == expected

@@ -97,12 +97,12 @@ def test_sound_that_the_container_cannot_carry_is_encoded_and_noted(clips, tmp_p
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("interlaced", "it is interlaced"),
-        ("mov_prores_4444", "its transparency is dropped"),
-        ("twelve_bit", "yuv420p12le cannot be encoded"),
-        ("gbrp", "gbrp cannot be encoded"),
-        ("mpegts", "of the kind mpegts"),
-        ("avi_mpeg4_mp3", "of the kind avi"),
+        ("interlaced", "it was deinterlaced"),
+        ("mov_prores_4444", "its transparency was dropped"),
+        ("twelve_bit", "pixel format yuv420p12le was converted to yuv420p10le"),
+        ("gbrp", "pixel format gbrp was converted to yuv444p"),
+        ("mpegts", "in mpegts files"),
+        ("avi_mpeg4_mp3", "in avi files"),
     ],
 )
 def test_the_entrance_says_why_it_normalises(clips, tmp_path, name, reason):
