@@ -167,7 +167,7 @@ async def _run(
         output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
         await claim_delivery(dispatched, settings.pool.name)
         delivery = await call(upload, identity, job=job, output=output)
-        sheet = await asyncio.to_thread(before_after_jpeg, validated, mezzanine, output.file.path, settings.limits)
+        sheet = await asyncio.to_thread(before_after_jpeg, mezzanine, output.file.path, settings.limits)
         if exchange is not None:
             await asyncio.to_thread(exchange.clear)
     await show_pictures(sheet)

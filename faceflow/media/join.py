@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 
 import av
 import av.error
@@ -24,37 +23,22 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from faceflow.errors import OutputError
+from faceflow.media.containers import OutputContainer as Container
+from faceflow.media.containers import output_container
 from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
 from faceflow.media.refusals import corrupt
-from faceflow.media.tracks import Track, add_tracks, language_tag
+from faceflow.media.tracks import Track, add_tracks
 from faceflow.media.verify import verify_times
 from faceflow.media.writer import nominal_rate
 from faceflow.progress import SILENT, Progress
 from faceflow.publish import publishing
 
-OUTPUT_CONTAINERS = MappingProxyType({".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"})
-"""File endings that a video can be written to, and FFmpeg's name of the muxer."""
-
 _FLOATING_CLOCKS = frozenset({"mpegts", "mpeg"})
 _CARRIED_TAGS = ("title", "artist", "album", "comment", "copyright", "description", "genre", "date")
 _LARGEST_MOVIE_CLOCK = 1_000_000
 _MAX_PIXELS = decoder_pixels(16384)
-
-
-def output_muxer(destination: Path) -> str:
-    """FFmpeg's muxer for a destination's ending. Raises `output.container_unsupported`."""
-    muxer = OUTPUT_CONTAINERS.get(destination.suffix.lower())
-    if muxer is None:
-        endings = ", ".join(sorted(OUTPUT_CONTAINERS))
-        raise OutputError(
-            "output.container_unsupported",
-            f"Videos cannot be written to files ending in '{destination.suffix}'.",
-            f"Choose an output name that ends in one of {endings}.",
-        )
-    return muxer
 
 
 def join(
@@ -85,16 +69,16 @@ def join(
         ExactnessError: `fault.exactness`, parts and index do not belong together, or the written file is not exact.
         CancelledError: the run was told to stop.
     """
-    muxer = output_muxer(destination)
+    container = output_container(destination)
     ranks = frame_numbers(parts, index)
     with publishing(destination) as temporary:
         with ExitStack() as stack:
             sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
             origin, notes = _origin(sound, media, index)
-            options = _muxer_options(muxer, media, index)
-            output = stack.enter_context(av.open(media_name(temporary), "w", format=muxer, options=options))
-            picture = _add_picture(output, muxer, parts[0], stack, media, nominal_rate(media.video, index))
-            tracks, track_notes = add_tracks(sound, output, media, muxer)
+            options = _muxer_options(container, media, index)
+            output = stack.enter_context(av.open(media_name(temporary), "w", format=container.muxer, options=options))
+            picture = _add_picture(output, container, parts[0], stack, media, nominal_rate(media.video, index))
+            tracks, track_notes = add_tracks(sound, output, media, container)
             _carry_header(sound, output, origin)
             _begin(output, source)
             packets = timed_packets(parts, picture, ranks, index, origin)
@@ -102,7 +86,7 @@ def join(
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
         if damaged:
             notes += (f"{damaged} damaged packets of other tracks were left out",)
-        notes += verify_times(temporary, index, origin, muxer)
+        notes += verify_times(temporary, index, origin, container)
     return notes
 
 
@@ -123,30 +107,26 @@ def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple
     return origin, (f"all tracks were moved together by {float(-origin):+.6f} s so that the first begins at zero",)
 
 
-def _muxer_options(muxer: str, media: MediaInfo, index: FrameIndex) -> dict[str, str]:
-    if muxer == "matroska":
-        return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+def _muxer_options(container: Container, media: MediaInfo, index: FrameIndex) -> dict[str, str]:
     clock = index.time_base.denominator
     common = math.lcm(clock, *(track.sample_rate_hz for track in media.audio if track.sample_rate_hz > 0))
-    return {
-        "movie_timescale": str(common if common <= _LARGEST_MOVIE_CLOCK else clock),
-        "video_track_timescale": str(clock),
-        "movflags": "+faststart",
-        "fflags": "+bitexact",
-    }
+    options = dict(container.options)
+    options |= dict.fromkeys(container.clock_options, str(clock))
+    options |= dict.fromkeys(container.common_clock_options, str(common if common <= _LARGEST_MOVIE_CLOCK else clock))
+    return options
 
 
 def _add_picture(
-    output: OutputContainer, muxer: str, part: Path, stack: ExitStack, media: MediaInfo, rate: Fraction
+    output: OutputContainer, container: Container, part: Path, stack: ExitStack, media: MediaInfo, rate: Fraction
 ) -> VideoStream:
     template = stack.enter_context(open_media(part, max_pixels=_MAX_PIXELS)).streams.video[0]
     stream = output.add_stream_from_template(template)
     stream.time_base = template.time_base
     stream.codec_context.framerate = rate  # Matroska states it; no time depends on it
-    if template.codec_context.name == "hevc" and muxer != "matroska":
-        stream.codec_context.codec_tag = "hvc1"  # what Apple's players ask for
+    if template.codec_context.name == "hevc" and container.hevc_tag is not None:
+        stream.codec_context.codec_tag = container.hevc_tag
     if media.video.language is not None:
-        stream.metadata["language"] = language_tag(media.video.language, muxer)
+        stream.metadata["language"] = container.language_tag(media.video.language)
     return stream
 
 

@@ -19,51 +19,10 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
+from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.model import MediaInfo
 
-_AUDIO_MP4 = frozenset({"aac", "mp3", "mp2", "mp1", "ac3", "eac3", "alac", "opus", "flac", "vorbis", "dts"})
-_AUDIO_MOV = frozenset({"aac", "mp3", "mp2", "mp1", "ac3", "eac3", "alac", "adpcm_ima_qt", "mace3", "mace6"})
-_AUDIO_MKV = frozenset(
-    {
-        "aac",
-        "mp3",
-        "mp2",
-        "mp1",
-        "ac3",
-        "eac3",
-        "alac",
-        "opus",
-        "flac",
-        "vorbis",
-        "dts",
-        "truehd",
-        "mlp",
-        "tta",
-        "wavpack",
-    }
-)
-_PCM_MP4 = frozenset(
-    {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"}
-)
-_PCM_MKV = frozenset(
-    {"pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32le"}
-)
-_PCM_MOV = _PCM_MP4 | {"pcm_u8", "pcm_s8", "pcm_alaw", "pcm_mulaw", "pcm_f64le", "pcm_f64be"}
-AUDIO_CODECS = {"mp4": _AUDIO_MP4 | _PCM_MP4, "mov": _AUDIO_MOV | _PCM_MOV, "matroska": _AUDIO_MKV | _PCM_MKV}
-"""Audio codecs that are copied, by FFmpeg's name of the output's muxer. PCM in MP4 is ISO/IEC 23003-5."""
-
-SUBTITLE_CODECS = {
-    "mp4": frozenset({"mov_text"}),
-    "mov": frozenset({"mov_text"}),
-    "matroska": frozenset({"subrip", "ass", "webvtt", "dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle"}),
-}
-"""Subtitle codecs that are copied, by FFmpeg's name of the output's muxer."""
-
 _CARRIED_TAGS = ("language", "title", "handler_name")
-_QUICKTIME_LANGUAGES = {
-    "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve", "sqi": "alb", "mya": "bur",
-    "msa": "may", "kat": "geo", "hye": "arm", "fre": "fra", "cze": "ces", "rum": "ron", "slo": "slk",
-}  # fmt: skip
 _AAC_FRAME = 1024
 _PREROLL_S = Fraction(1, 10)
 _AAC_BITS_PER_CHANNEL = 96_000
@@ -169,7 +128,7 @@ def codec_name(stream: Stream) -> str:
 
 
 def add_tracks(
-    source: InputContainer, output: OutputContainer, media: MediaInfo, muxer: str
+    source: InputContainer, output: OutputContainer, media: MediaInfo, container: Container
 ) -> tuple[tuple[Track, ...], tuple[str, ...]]:
     """Adds every track that can be carried to the output.
 
@@ -184,22 +143,22 @@ def add_tracks(
             continue
         name = codec_name(stream)
         if isinstance(stream, AudioStream) and name != "unknown":
-            tracks.append(_audio_track(stream, output, muxer))
-        elif stream.type == "subtitle" and name in SUBTITLE_CODECS[muxer]:
+            tracks.append(_audio_track(stream, output, container))
+        elif stream.type == "subtitle" and name in container.subtitles:
             tracks.append(Track(stream, output.add_stream_from_template(stream)))
         else:
             stream.discard = Discard.all
             notes.append(f"{_label(stream)} was left out: the container cannot carry it")
     for track in tracks:
-        _carry_tags(track.source, track.target, muxer)
+        _carry_tags(track.source, track.target, container)
     return tuple(tracks), tuple(notes)
 
 
-def _audio_track(stream: AudioStream, output: OutputContainer, muxer: str) -> Track:
-    if codec_name(stream) not in AUDIO_CODECS[muxer]:
+def _audio_track(stream: AudioStream, output: OutputContainer, container: Container) -> Track:
+    if codec_name(stream) not in container.audio:
         return _AsAac(stream, output)
     target = output.add_stream_from_template(stream)
-    return _WithoutHidden(stream, target) if muxer == "matroska" else Track(stream, target)
+    return Track(stream, target) if container.hides_packets else _WithoutHidden(stream, target)
 
 
 def _label(stream: Stream) -> str:
@@ -210,14 +169,9 @@ def _start_s(packet: Packet[Stream]) -> Fraction:
     return Fraction(0) if packet.pts is None else packet.pts * packet.time_base
 
 
-def language_tag(language: str, muxer: str) -> str:
-    """A track's language as the muxer knows it: QuickTime has numbers for the older (bibliographic) codes only."""
-    return _QUICKTIME_LANGUAGES.get(language, language) if muxer == "mov" else language
-
-
-def _carry_tags(source: Stream, target: Stream, muxer: str) -> None:
+def _carry_tags(source: Stream, target: Stream, container: Container) -> None:
     tags = {name: source.metadata[name] for name in _CARRIED_TAGS if name in source.metadata}
     if "language" in tags:
-        tags["language"] = language_tag(tags["language"], muxer)
+        tags["language"] = container.language_tag(tags["language"])
     target.metadata.update(tags)
     target.disposition = source.disposition

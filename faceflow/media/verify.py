@@ -1,23 +1,45 @@
-"""Reads a finished file once more and compares every frame's time with the index, as rational seconds."""
+"""Reads a finished file once more and compares every frame's time with what was to be written, tick by tick."""
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceflow.errors import ExactnessError
+from faceflow.media.containers import OutputContainer, written_times
 from faceflow.media.model import FrameIndex
 from faceflow.media.opening import decoder_pixels, open_media
 
-_ROUNDING_S = {"matroska": Fraction(1, 1000)}
+
+def written_index(path: Path) -> FrameIndex:
+    """The frames of a finished file as its packets tell: those that are meant to be shown, in presentation order.
+
+    Nothing is decoded. For files that faceflow wrote, in which every such packet gives one frame.
+
+    Raises:
+        ExactnessError: `fault.exactness`, the track has no clock or a packet no time.
+        av.error.FFmpegError: the file cannot be read.
+    """
+    with open_media(path, max_pixels=decoder_pixels(16384)) as container:
+        stream = container.streams.video[0]
+        if stream.time_base is None:
+            raise _mismatch(path, "its track has no clock")
+        shown = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        pts = [packet.pts for packet in shown if packet.pts is not None]
+        if len(pts) != len(shown) or not pts:
+            raise _mismatch(path, f"{len(shown) - len(pts)} of its {len(shown)} frames have no time")
+        order = np.argsort(np.array(pts, np.int64), kind="stable")
+        durations = np.array([max(1, packet.duration or 0) for packet in shown], np.int64)
+        key = np.array([packet.is_keyframe for packet in shown], np.bool_)
+        return FrameIndex(np.array(pts, np.int64)[order], durations[order], key[order], stream.time_base, {})
 
 
-def verify_times(path: Path, index: FrameIndex, origin: Fraction, muxer: str) -> tuple[str, ...]:
-    """Checks that `path` shows every frame of `index` at its time minus `origin`.
-
-    Times are those of the packets that are meant to be shown; nothing is decoded.
+def verify_times(path: Path, index: FrameIndex, origin: Fraction, container: OutputContainer) -> tuple[str, ...]:
+    """Checks that `path` shows every frame of `index` at its time minus `origin`, as `container` writes it.
 
     Returns:
         A note where the container rounds times (Matroska: to the nearest millisecond), else nothing.
@@ -25,36 +47,29 @@ def verify_times(path: Path, index: FrameIndex, origin: Fraction, muxer: str) ->
     Raises:
         ExactnessError: `fault.exactness`, a frame is missing, added or at another time.
     """
-    with open_media(path, max_pixels=decoder_pixels(16384)) as container:
-        stream = container.streams.video[0]
-        if stream.time_base is None:
-            raise _mismatch(path, "its track has no clock")
-        ticks = [
-            packet.pts
-            for packet in container.demux(stream)
-            if packet.size and not packet.is_discard and packet.pts is not None
-        ]
-        time_base = stream.time_base
-    if len(ticks) != index.frames:
-        raise _mismatch(path, f"it has {len(ticks)} frames instead of {index.frames}")
-    rounding_s = _ROUNDING_S.get(muxer, Fraction(0))
-    worst_s = _largest_difference(np.sort(np.array(ticks, np.int64)), time_base, index, origin)
-    if worst_s > rounding_s / 2:
-        raise _mismatch(path, f"a frame is {float(worst_s):.6f} s away from its time")
-    if worst_s:
-        step, worst = float(rounding_s) * 1000, float(worst_s) * 1000
-        return (f"{muxer} rounds times to {step:g} ms; largest difference {worst:.3f} ms",)
-    return ()
+    written = written_index(path)
+    if written.frames != index.frames:
+        raise _mismatch(path, f"it has {written.frames} frames instead of {index.frames}")
+    wanted, tick_s = written_times(index, origin, container)
+    away_s, frame = _furthest(written.pts, written.time_base, wanted, tick_s)
+    if away_s:
+        raise _mismatch(path, f"frame {frame} is {float(away_s):.6f} s away from its time")
+    moved = index.pts - int(origin / index.time_base)
+    rounded_s, _ = _furthest(wanted, tick_s, moved, index.time_base)
+    if not rounded_s:
+        return ()
+    step, worst = float(tick_s) * 1000, float(rounded_s) * 1000
+    return (f"{container.muxer} rounds times to {step:g} ms; largest difference {worst:.3f} ms",)
 
 
-def _largest_difference(
-    ticks: np.ndarray[tuple[int], np.dtype[np.int64]], time_base: Fraction, index: FrameIndex, origin: Fraction
-) -> Fraction:
-    """Largest distance in seconds between the written times and the index's. Exact: whole numbers of a common tick."""
-    common = Fraction(1, int(np.lcm.reduce([time_base.denominator, index.time_base.denominator, origin.denominator])))
-    written = ticks.astype(object) * int(time_base / common)
-    wanted = index.pts.astype(object) * int(index.time_base / common) - int(origin / common)
-    return int(np.max(np.abs(written - wanted))) * common
+def _furthest(
+    ticks: NDArray[np.int64], tick_s: Fraction, others: NDArray[np.int64], other_tick_s: Fraction
+) -> tuple[Fraction, int]:
+    """The largest distance in seconds between the times of two clocks, and where. Exact: whole ticks of both."""
+    common = Fraction(1, math.lcm(tick_s.denominator, other_tick_s.denominator))
+    apart = np.abs(ticks.astype(object) * int(tick_s / common) - others.astype(object) * int(other_tick_s / common))
+    furthest = int(np.argmax(apart))
+    return int(apart[furthest]) * common, furthest
 
 
 def _mismatch(path: Path, what: str) -> ExactnessError:

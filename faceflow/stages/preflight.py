@@ -13,7 +13,7 @@ from pathlib import Path
 from faceflow.errors import JobError, OutputError
 from faceflow.job import SwapJob
 from faceflow.locations import in_store, local_path, name_of
-from faceflow.media.join import OUTPUT_CONTAINERS
+from faceflow.media.containers import BY_ENDING
 from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
 from faceflow.media.probe import probe
@@ -52,7 +52,7 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
         check_destination(described, output)
     else:
         described = probe(target, settings.limits)
-        _require_ending(output, OUTPUT_CONTAINERS, "video")
+        _require_ending(output, BY_ENDING, "video")
     _check_references(job, settings)
     return described, _portraits(job, settings)
 

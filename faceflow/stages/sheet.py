@@ -15,9 +15,10 @@ from faceflow.media.picture import is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
 from faceflow.media.thumbnail import upright_bgr
+from faceflow.media.verify import written_index
 from faceflow.publish import publishing
 from faceflow.settings import LimitSettings
-from faceflow.stages.model import Mezzanine, ValidatedJob
+from faceflow.stages.model import Mezzanine
 from faceflow.vision.model import Picture
 
 COLUMNS = 4
@@ -33,43 +34,34 @@ def sampled_frames(frames: int, count: int = COLUMNS) -> tuple[int, ...]:
     return tuple(sorted({int((part + 0.5) / count * frames) for part in range(count)}))
 
 
-def before_after_jpeg(
-    validated: ValidatedJob, mezzanine: Mezzanine, output: Path, limits: LimitSettings, quality: int = 80
-) -> bytes:
-    """The sheet of a job that has just finished, as JPEG bytes."""
+def before_after_jpeg(mezzanine: Mezzanine, output: Path, limits: LimitSettings, quality: int = 80) -> bytes:
+    """The sheet of a job that has just finished, as JPEG bytes. Raises as `probe`, `read_picture`, `read_decoded`."""
     if mezzanine.index is None or mezzanine.media is None:
-        before, after = [_picture_cell(mezzanine.video, limits)], [_picture_cell(output, limits)]
-        captions = [""]
+        sheet = _sheet([_picture_cell(mezzanine.video, limits)], [_picture_cell(output, limits)], [""])
     else:
         index = FrameIndex.load(mezzanine.index.path)
-        numbers = sampled_frames(validated.frames)
-        before = _frames(mezzanine.video, mezzanine.media, index, numbers)
-        after = _result_frames(output, limits, index, numbers)
-        captions = [f"{float(index.time_s(number)):.2f} s" for number in numbers]
-    return cv2.imencode(".jpg", _sheet(before, after, captions), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        sheet = _video_sheet(mezzanine.video, mezzanine.media, index, output, limits)
+    return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def before_after_sheet(target: Path, output: Path, limits: LimitSettings, destination: Path) -> None:
-    """Writes the sheet of any target and its result as PNG. Raises as `probe`, `read_picture` and `publishing`."""
+    """Writes the sheet of any target and its result as PNG. Raises as `before_after_jpeg` and `publishing`."""
     if is_picture(target):
         sheet = _sheet([_picture_cell(target, limits)], [_picture_cell(output, limits)], [""])
     else:
         media = probe(target, limits)
-        index = index_frames(target, media, limits)
-        numbers = sampled_frames(index.frames)
-        captions = [f"{float(index.time_s(number)):.2f} s" for number in numbers]
-        sheet = _sheet(_frames(target, media, index, numbers), _result_frames(output, limits, index, numbers), captions)
+        sheet = _video_sheet(target, media, index_frames(target, media, limits), output, limits)
     with publishing(destination) as temporary:
         temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
 
 
-def _result_frames(output: Path, limits: LimitSettings, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
-    """The same frames of the result. Its index is that of the mezzanine, in the output's own ticks."""
-    media = probe(output, limits)
-    ticks = np.array([round(int(pts) * index.time_base / media.video.time_base) for pts in index.pts], np.int64)
-    # Every frame counts as a place to seek to: the demuxer goes back to the key frame before it by itself.
-    own = FrameIndex(ticks, np.ones_like(ticks), np.ones(len(ticks), np.bool_), media.video.time_base, {})
-    return _frames(output, media, own, numbers)
+def _video_sheet(target: Path, media: MediaInfo, index: FrameIndex, output: Path, limits: LimitSettings) -> Picture:
+    """Frame i of the target over frame i of the result, which has times of its own: moved, and rounded."""
+    numbers = sampled_frames(index.frames)
+    own = written_index(output)
+    before = _frames(target, media, index, numbers)
+    after = _frames(output, probe(output, limits), own, numbers)
+    return _sheet(before, after, [f"{float(own.time_s(number)):.2f} s" for number in numbers])
 
 
 def _frames(path: Path, media: MediaInfo, index: FrameIndex, numbers: Sequence[int]) -> list[Picture]:
