@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
+from faceflow.media.codecs import codec_name
 from faceflow.media.formats import is_readable_format
 from faceflow.media.model import AudioInfo, OtherStreamInfo, VideoInfo
 from faceflow.media.refusals import corrupt
@@ -34,7 +35,7 @@ def video_info(path: Path, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
         raise corrupt(path, "the video track has no time base")
     return VideoInfo(
         stream_index=stream.index,
-        codec=context.name if context.name != "libdav1d" else "av1",
+        codec=codec_name(stream),
         width_px=width,
         height_px=height,
         coded_width_px=frame.width,
@@ -63,7 +64,7 @@ def audio_info(stream: AudioStream) -> AudioInfo:
     context = stream.codec_context
     return AudioInfo(
         stream_index=stream.index,
-        codec=context.name,
+        codec=codec_name(stream),
         sample_rate_hz=context.sample_rate,
         channels=context.channels,
         layout=context.layout.name,
@@ -74,10 +75,9 @@ def audio_info(stream: AudioStream) -> AudioInfo:
 
 def other_info(stream: Stream) -> OtherStreamInfo:
     """A track that is neither."""
-    context = stream.codec_context
     return OtherStreamInfo(
         stream_index=stream.index,
         kind=stream.type,
-        codec="unknown" if context is None else context.name,
+        codec=codec_name(stream),
         language=stream.language,
     )

@@ -23,6 +23,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.containers import output_container
 from faceflow.media.joints import frame_numbers, timed_packets
@@ -123,7 +124,7 @@ def _add_picture(
     stream = output.add_stream_from_template(template)
     stream.time_base = template.time_base
     stream.codec_context.framerate = rate  # Matroska states it; no time depends on it
-    if template.codec_context.name == "hevc" and container.hevc_tag is not None:
+    if codec_name(template) == "hevc" and container.hevc_tag is not None:
         stream.codec_context.codec_tag = container.hevc_tag
     if media.video.language is not None:
         stream.metadata["language"] = container.language_tag(media.video.language)

@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
+from faceflow.media.codecs import VIDEO_CODECS, codec_name
 from faceflow.media.describe import audio_info, is_carried, other_info, video_info
 from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.model import MediaInfo
@@ -28,16 +29,6 @@ from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, 
 from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
 from faceflow.media.sniff import Sniffed, sniff
 from faceflow.settings import LimitSettings
-
-CODECS = frozenset(
-    {
-        "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2",
-        "msmpeg4v3", "h263", "flv1", "wmv1", "wmv2", "wmv3", "vc1", "prores", "dnxhd", "mjpeg", "ffv1", "huffyuv",
-        "ffvhuff", "utvideo", "magicyuv", "theora", "dvvideo", "png", "qtrle", "rawvideo", "v210", "cfhd", "svq3",
-        "jpeg2000", "vvc",
-    }
-)  # fmt: skip
-"""Video codecs that are decoded. A short list: every decoder is code that an untrusted file can reach."""
 
 
 def probe(path: Path, limits: LimitSettings) -> MediaInfo:
@@ -169,9 +160,8 @@ def _main_video(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _check_codec_and_size(path: Path, stream: VideoStream, limits: LimitSettings) -> None:
-    context = stream.codec_context
-    if context is None or context.name not in CODECS:
-        name = "unknown" if context is None else context.name
+    context, name = stream.codec_context, codec_name(stream)
+    if context is None or name not in VIDEO_CODECS:
         raise MediaError(
             "media.codec_unsupported",
             f"{path} uses the video codec {name}, which is not read.",

@@ -19,6 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 
+from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.model import MediaInfo
 
@@ -120,11 +121,6 @@ class _AsAac(Track):
     def notes(self) -> tuple[str, ...]:
         damaged = f"; {self._unreadable} damaged packets are silent" if self._unreadable else ""
         return (f"{self._label} was re-encoded as AAC: the container cannot carry it{damaged}",)
-
-
-def codec_name(stream: Stream) -> str:
-    """FFmpeg's name of a stream's codec (not of the decoder: `mp3`, not `mp3float`), or `unknown`."""
-    return "unknown" if stream.codec_context is None else stream.codec_context.codec.canonical_name
 
 
 def add_tracks(
