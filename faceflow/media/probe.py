@@ -16,7 +16,6 @@ from pathlib import Path
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -24,6 +23,7 @@ from faceflow.errors import MediaError
 from faceflow.media.codecs import VIDEO_CODECS, codec_name
 from faceflow.media.describe import audio_info, is_carried, other_info, video_info
 from faceflow.media.ffmpeg_log import ERROR, heard_log
+from faceflow.media.film import main_video
 from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
 from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
@@ -128,7 +128,7 @@ def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> 
 
 
 def _read(path: Path, container: InputContainer, size: int, limits: LimitSettings, max_pixels: int) -> MediaInfo:
-    stream = _main_video(path, container)
+    stream = main_video(path, container, max_pixels, limits)
     duration_s = None if container.duration is None else container.duration / av.time_base
     _check_codec_and_size(path, stream, limits)
     if duration_s is not None and duration_s > limits.max_duration_s:
@@ -142,21 +142,6 @@ def _read(path: Path, container: InputContainer, size: int, limits: LimitSetting
         audio=tuple(audio_info(track) for track in container.streams.audio if track.codec_context is not None),
         other=tuple(other_info(track) for track in container.streams if not is_carried(track, stream)),
     )
-
-
-def _main_video(path: Path, container: InputContainer) -> VideoStream:
-    videos = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-    ]
-    if not videos:
-        raise MediaError(
-            "media.no_video",
-            f"{path} has no video track.",
-            "Give a video; sound alone or a cover picture cannot be swapped.",
-        )
-    return next((stream for stream in videos if stream.disposition & Disposition.default), videos[0])
 
 
 def _check_codec_and_size(path: Path, stream: VideoStream, limits: LimitSettings) -> None:
