@@ -13,11 +13,11 @@ MAKEFLAGS += --no-print-directory
 # An active foreign environment must not leak in.
 unexport VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP
 export PYTHONNOUSERSITE := 1
-export PYTHON SOURCE TARGET OUT
+export PYTHON SOURCE TARGET OUT CASES SEED
 
 python := .venv/bin/python
 
-.PHONY: help setup develop demo up test test-full test-cloud test-cloud-full test-manifests lint bench quality wheel image test-image clean
+.PHONY: help setup develop demo up test test-full test-cloud test-cloud-full test-manifests lint fuzz bench quality wheel image test-image clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
@@ -63,6 +63,9 @@ lint: develop  ## style, types, import rules
 	@echo "==> ruff format" && $(python) -m ruff format --quiet --check .
 	@echo "==> mypy" && $(python) -m mypy --strict
 	@echo "==> import rules" && .venv/bin/lint-imports
+
+fuzz: develop  ## mutated media through all that opens them; CASES=1000 SEED=1, and what docs/media.md says
+	@$(python) -m tests.fuzz --cases $${CASES:-1000} --seed $${SEED:-1}
 
 bench: develop  ## how fast it is on this machine, in a few minutes
 	@$(python) -m benchmarks.host_path

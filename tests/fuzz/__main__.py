@@ -1,8 +1,8 @@
 """`python -m tests.fuzz`: mutated files through all that opens them; says how each ended and how to have a fault again.
 
-    python -m tests.fuzz --cases 12000 --seed 1                 the whole of it
-    python -m tests.fuzz --only mkv --seed 1 --number 4711      one case, with its traceback
-    ... --write case.mkv                                        and its file
+python -m tests.fuzz --cases 12000 --seed 1                 the whole of it
+python -m tests.fuzz --only mkv --seed 1 --number 4711      one case, with its traceback
+... --write case.mkv                                        and its file
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> int:
         bases = asked.bases or Path(temporary)
         make_bases(bases)
         if asked.write is not None:
-            asked.write.write_bytes(importlib.import_module(asked.trial).made(bases, kinds[0], asked.seed, numbers[0])[1])
+            asked.write.write_bytes(
+                importlib.import_module(asked.trial).made(bases, kinds[0], asked.seed, numbers[0])[1]
+            )
         cases = [(kind, asked.seed, number) for number in numbers for kind in kinds]
         verdicts = []
         for verdict in tried(asked.trial, bases, cases, workers=asked.workers):

@@ -1,7 +1,7 @@
-"""The small whole clips that are mutated: a dozen frames of 64 by 64 pixels, with sound, so that a case takes milliseconds.
+"""The small whole clips that are mutated: a dozen frames of 64 by 64 pixels, with sound. A case takes milliseconds.
 
-Made without random numbers and times of day (`bitexact`, one thread): the same FFmpeg makes the same bytes, so a case is
-known by its container, its seed and its number alone.
+Made without random numbers and times of day (`bitexact`, one thread): the same FFmpeg makes the same bytes, so a case
+is known by its container, its seed and its number alone.
 """
 
 from __future__ import annotations

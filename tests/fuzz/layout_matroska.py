@@ -50,8 +50,8 @@ def _elements(layout: Layout, data: bytes, begin: int, end: int, around: tuple[F
             layout.words("block lacing", payload + 4, stop, size=1, most=8)
         elif kind == _CODEC_PRIVATE:
             layout.words(name, payload, stop, size=1, most=160)
-        elif length <= 8:
-            layout.fields.append(Field(name, payload, length)) if length else None
+        elif 1 <= length <= 8:
+            layout.fields.append(Field(name, payload, length))
         else:
             layout.words(name, payload, stop)
         begin = stop

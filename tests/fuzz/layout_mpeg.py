@@ -84,7 +84,7 @@ def with_checked_tables(data: bytearray) -> None:
             continue
         table = payload + 1 + data[payload]
         length = 3 + (int.from_bytes(data[table + 1 : table + 3], "big") & 0xFFF)
-        if 8 <= length and table + length <= begin + PACKET:
+        if length >= 8 and table + length <= begin + PACKET:
             check = _crc32_mpeg(data[table : table + length - 4])
             data[table + length - 4 : table + length] = check.to_bytes(4, "big")
 

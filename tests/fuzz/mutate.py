@@ -111,7 +111,7 @@ def _flip_in_head(struck: _Struck) -> None:
 def _overwrite(struck: _Struck) -> None:
     """Fills a stretch with noughts, ones or noise."""
     begin, end = _stretch(struck)
-    noise = struck.random.choice((lambda n: bytes(n), lambda n: b"\xff" * n, struck.random.randbytes))
+    noise = struck.random.choice((bytes, lambda n: b"\xff" * n, struck.random.randbytes))
     struck.data[begin:end] = noise(end - begin)
 
 
@@ -125,7 +125,9 @@ def _cut_off(struck: _Struck) -> None:
     random = struck.random
     places = [block.begin for block in struck.layout.blocks] + [block.end for block in struck.layout.blocks]
     at_border = places and random.random() < 0.6
-    place = random.choice(places) + random.choice((-1, 0, 0, 1, 4, 8)) if at_border else random.randint(0, len(struck.data))
+    place = (
+        random.choice(places) + random.choice((-1, 0, 0, 1, 4, 8)) if at_border else random.randint(0, len(struck.data))
+    )
     del struck.data[max(0, place) :]
 
 

@@ -1,7 +1,7 @@
 """Hands cases to worker processes and collects what became of each.
 
-A worker that dies took its case with it: that is the fault, and a new worker goes on with the next case. No clock judges
-a case; a worker is called stuck only where it sleeps and its CPU time does not grow for minutes.
+A worker that dies took its case with it: that is the fault, and a new worker goes on with the next case. No clock
+judges a case; a worker is called stuck only where it sleeps and its CPU time does not grow for minutes.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def tried(
                 if case is None:
                     break
                 done.put(worker.tried(case))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again where the verdicts are read
             done.put(error)
         finally:
             worker.close()

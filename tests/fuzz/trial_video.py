@@ -1,4 +1,4 @@
-"""One video through all that opens an untrusted file: probe and index, and those that pass further to the joined output."""
+"""One video through all that opens an untrusted file: probe and index, and some of those that pass to the output."""
 
 from __future__ import annotations
 

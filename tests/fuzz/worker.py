@@ -1,8 +1,8 @@
 """A process that tries cases, one line of JSON in and one out, and dies of those that take too much.
 
-`python -m tests.fuzz.worker MODULE BASES CPU_SECONDS` runs under a limit of address space. Before each case the limit of CPU time is
-set to what was used so far and the bound of a case: a loop that does not end is ended by the system (SIGXCPU), on
-an idle machine and on a busy one alike.
+`python -m tests.fuzz.worker MODULE BASES CPU_SECONDS` runs under a limit of address space. Before each case the limit
+of CPU time is set to what was used so far and the bound of a case: a loop that does not end is ended by the system
+(SIGXCPU), on an idle machine and on a busy one alike.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
             outcome, fault = "", ""
             try:
                 outcome = trial.attempt(path, number)
-            except Exception:
+            except Exception:  # noqa: BLE001 - that is what is looked for
                 fault = traceback.format_exc()
             used, peak = time.process_time() - begun, _status_kib("VmHWM") * 1024 - ground
             if not fault and peak > MEMORY_BOUND:
