@@ -92,7 +92,7 @@ class Source(FrozenModel):
         min_length=1,
         max_length=32,
         title="Portraits",
-        description="Pictures of the same person (JPEG, PNG, WebP). Several are combined.",
+        description="Pictures of the same person (JPEG, PNG, WebP, HEIC, AVIF). Several are combined.",
     )
     name: str = Field(
         default="source",

@@ -1,4 +1,4 @@
-"""Still pictures, exactly: portraits and targets in JPEG, PNG and WebP.
+"""Still pictures, exactly: portraits and targets in JPEG, PNG, WebP, HEIC (HEIF) and AVIF.
 
 A picture is read in three steps, each bounded: the operating system's answer (is it a file, is it readable), the
 headers (format, size, animation, inks: both in `picture_open`), and only then the decoder. What comes out is upright,
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from faceflow.errors import ExactnessError, OutputError
 from faceflow.media.model import ColourTags
 from faceflow.media.native import NativeFrame, Plane
+from faceflow.media.picture_cicp import Cicp, profile_of, tone_mapped
 from faceflow.media.picture_colour import to_srgb
 from faceflow.media.picture_decode import JpegCoding, decode_picture
 from faceflow.media.picture_encode import CARRIES_ALPHA, LARGEST_SIDE_PX, EncodeRequest, encode_picture
@@ -38,7 +39,13 @@ __all__ = [
     "write_picture",
 ]
 
-PICTURE_ENDINGS: dict[str, PictureKind] = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
+PICTURE_ENDINGS: dict[str, PictureKind] = {
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".png": "png",
+    ".webp": "webp",
+    ".avif": "avif",
+}
 """File name endings (lower case) that `write_picture` knows, and the format that each one means."""
 
 
@@ -59,6 +66,8 @@ class PictureFile:
         lossless: whether the file keeps samples exactly.
         jpeg: how a JPEG was compressed, or None.
         carried: PNG chunks that are written again as they are.
+        cicp: colours that the file states by numbers, or None.
+        extras: HEIF and AVIF only: what else lies in the file and is not carried, as in `PictureHeader`.
     """
 
     path: Path
@@ -73,6 +82,13 @@ class PictureFile:
     lossless: bool
     jpeg: JpegCoding | None
     carried: tuple[tuple[bytes, bytes], ...]
+    cicp: Cicp | None = None
+    extras: tuple[str, ...] = ()
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether its samples are coded in PQ or HLG."""
+        return self.cicp is not None and self.cicp.is_hdr
 
     @property
     def pixel_format(self) -> str:
@@ -95,6 +111,8 @@ class PictureFile:
     def bgr(self) -> NDArray[np.uint8]:
         """The picture for analysis: uint8 (H, W, 3), B, G, R in sRGB, alpha dropped, writable."""
         samples = self.samples
+        if self.cicp is not None and self.cicp.is_hdr:
+            return tone_mapped(samples, self.cicp)
         if samples.dtype == np.uint16:
             samples = ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         return to_srgb(np.ascontiguousarray(samples, np.uint8), self.icc)
@@ -109,7 +127,10 @@ def read_picture(path: Path, limits: LimitSettings) -> PictureFile:
     """
     data, header = open_picture(path, limits)
     decoded = decode_picture(data, header, path)
-    orientation = orientation_of(header.exif)
+    orientation = orientation_of(header.exif) if header.oriented_by_exif else 1
+    icc = header.icc
+    if decoded.cicp is not None and (icc is None or header.kind == "png"):
+        icc = profile_of(decoded.cicp) or icc
     samples = _upright(decoded.samples, orientation)
     height, width = samples.shape[:2]
     samples.setflags(write=False)
@@ -121,11 +142,13 @@ def read_picture(path: Path, limits: LimitSettings) -> PictureFile:
         bit_depth=header.bit_depth,
         samples=samples,
         alpha=None if decoded.alpha is None else _upright(decoded.alpha, orientation),
-        icc=header.icc,
+        icc=icc,
         exif=upright_exif(header.exif, width, height),
         lossless=header.lossless,
         jpeg=decoded.jpeg,
         carried=header.carried,
+        cicp=decoded.cicp,
+        extras=header.extras,
     )
 
 
@@ -133,8 +156,9 @@ def check_destination(picture: PictureFile, destination: Path) -> PictureKind:
     """The format in which `picture` would be written to `destination`; call it early, before any work is done.
 
     Raises:
-        OutputError: `output.ending_unknown`; `output.alpha`, where transparent pixels would be lost;
-            `output.too_large`, where the format cannot hold so many pixels a side.
+        OutputError: `output.ending_unknown`; `output.alpha`, where transparent pixels would be lost; `output.hdr`,
+            where colours beyond the ordinary range would be shown wrong; `output.too_large`, where the format cannot
+            hold so many pixels a side.
     """
     kind = PICTURE_ENDINGS.get(destination.suffix.lower())
     if kind is None:
@@ -147,7 +171,13 @@ def check_destination(picture: PictureFile, destination: Path) -> PictureKind:
         raise OutputError(
             "output.alpha",
             f"{str(picture.path)!r} has transparent pixels, which JPEG cannot hold.",
-            "Write the result as PNG or WebP.",
+            "Write the result as PNG, WebP or AVIF.",
+        )
+    if picture.is_hdr and kind != "png":
+        raise OutputError(
+            "output.hdr",
+            f"{str(picture.path)!r} has the colours of high dynamic range (PQ or HLG), which are kept in PNG only.",
+            "Write the result as PNG, or convert the picture to an ordinary range first.",
         )
     if max(picture.width_px, picture.height_px) > LARGEST_SIDE_PX[kind]:
         raise OutputError(
@@ -162,7 +192,7 @@ def write_picture(picture: PictureFile, frame: NativeFrame, destination: Path, *
     """Writes `frame` with everything else that `picture` has; the ending of `destination` chooses the format.
 
     PNG, and WebP of a lossless source, keep every sample. JPEG uses the source's own quantisation tables and
-    subsampling where the source is a JPEG, else quality 95 without subsampling; lossy WebP quality 95.
+    subsampling where the source is a JPEG, else quality 95 without subsampling; lossy WebP quality 95, AVIF 90.
 
     Args:
         picture: where profile, EXIF, alpha and compression come from.
@@ -194,6 +224,7 @@ def write_picture(picture: PictureFile, frame: NativeFrame, destination: Path, *
         exif=picture.exif,
         jpeg=picture.jpeg,
         carried=picture.carried,
+        cicp=picture.cicp,
         keep_samples=picture.lossless,
         quality=quality,
     )

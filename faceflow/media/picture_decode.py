@@ -1,4 +1,5 @@
-"""Pixels of a picture whose header has passed: Pillow decodes 8-bit files, OpenCV 16-bit PNG, which Pillow cannot.
+"""Pixels of a picture whose header has passed: Pillow decodes 8-bit files, OpenCV 16-bit PNG, which Pillow cannot, and
+FFmpeg the items of HEIF and AVIF (`picture_items`).
 
 Samples come out as stored (no colour conversion), in the order B, G, R, with alpha beside them.
 """
@@ -9,10 +10,11 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,9 @@ from PIL import Image, JpegImagePlugin
 
 from faceflow.errors import PictureError
 from faceflow.media.native import Plane
-from faceflow.media.picture_header import PictureHeader, corrupt
+from faceflow.media.picture_cicp import Cicp, known
+from faceflow.media.picture_header import PictureHeader, corrupt, unsupported
+from faceflow.media.picture_items import HeifPicture, UndecodableError, UnknownColoursError, decode_items
 from faceflow.media.picture_png import without_extras
 
 # Sizes were checked by our own limits, and a damaged EXIF block is left out: nothing to tell the user about.
@@ -51,21 +55,24 @@ class Decoded:
         samples: uint8 or uint16 (H, W, C), C = 1 gray or 3 in the order B, G, R.
         alpha: (H, W) of the same type, or None where every pixel is opaque by format.
         jpeg: how the file was compressed; None for other formats and for JPEG in RGB.
+        cicp: colours that the file or its bit stream states by numbers, or None.
     """
 
     samples: Plane
     alpha: Plane | None
     jpeg: JpegCoding | None = None
+    cicp: Cicp | None = None
 
 
 def decode_picture(data: bytes, header: PictureHeader, path: Path) -> Decoded:
     """Decodes the file `data`, whose header was read and is within the limits.
 
     Raises:
-        PictureError: `picture.corrupt`, or `picture.too_large` where Pillow's own guard says so.
+        PictureError: `picture.corrupt`; `picture.format_unsupported` for colours that have no meaning here;
+            `picture.too_large` where Pillow's own guard says so.
     """
     try:
-        decoded = _decode_16_bit(data, header, path) if header.bit_depth == 16 else _decode_8_bit(data, header)
+        decoded = _decode(data, header, path)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -79,6 +86,27 @@ def decode_picture(data: bytes, header: PictureHeader, path: Path) -> Decoded:
     if decoded.samples.shape[:2] != (header.height_px, header.width_px):
         raise corrupt(path, "it does not have the size that it states")
     return decoded
+
+
+def _decode(data: bytes, header: PictureHeader, path: Path) -> Decoded:
+    if header.heif is not None:
+        return _decode_heif(data, header.heif, path)
+    decoded = _decode_16_bit(data, header, path) if header.bit_depth == 16 else _decode_8_bit(data, header)
+    return replace(decoded, cicp=header.cicp)
+
+
+def _decode_heif(data: bytes, picture: HeifPicture, path: Path) -> Decoded:
+    try:
+        samples, alpha, cicp = decode_items(data, picture)
+    except UndecodableError as error:
+        raise corrupt(path, str(error)) from error
+    except UnknownColoursError as error:
+        raise unsupported(path, f"HEIF or AVIF (with {error})") from error
+    except av.error.FFmpegError as error:
+        raise corrupt(path, "its pixels cannot be decoded") from error
+    if picture.icc is None and not known(cicp):
+        raise unsupported(path, f"HEIF or AVIF (with the colours {cicp.primaries}/{cicp.transfer})")
+    return Decoded(samples, alpha, None, cicp)
 
 
 def _decode_8_bit(data: bytes, header: PictureHeader) -> Decoded:

@@ -1,4 +1,4 @@
-"""Writes pixels as JPEG, PNG or WebP with profile, EXIF and alpha."""
+"""Writes pixels as JPEG, PNG, WebP or AVIF with profile, EXIF and alpha."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceflow.media.native import Plane
+from faceflow.media.picture_cicp import Cicp
 from faceflow.media.picture_decode import JpegCoding
 from faceflow.media.picture_header import PictureKind
 from faceflow.media.picture_png import profile_chunk, write_png
 
-CARRIES_ALPHA: frozenset[PictureKind] = frozenset({"png", "webp"})
+CARRIES_ALPHA: frozenset[PictureKind] = frozenset({"png", "webp", "avif"})
 """Formats that hold transparent pixels."""
 
-LARGEST_SIDE_PX: dict[PictureKind, int] = {"jpeg": 65535, "png": 2**31 - 1, "webp": 16383}
+LARGEST_SIDE_PX: dict[PictureKind, int] = {"jpeg": 65535, "png": 2**31 - 1, "webp": 16383, "avif": 65535}
 """Most pixels a side that each format can state."""
 
 _QUALITY = 95
+_AVIF_QUALITY = 90
 _LARGEST_APP1_BYTES = 65533 - 6
 
 
@@ -35,6 +37,7 @@ class EncodeRequest:
         exif: TIFF block, or None.
         jpeg: compression of the source where it was a JPEG.
         carried: PNG chunks of the source.
+        cicp: colours that the source states by numbers, or None.
         keep_samples: the source kept samples exactly, so WebP does too.
         quality: 1 to 100, or None for the source's own or the default.
     """
@@ -45,12 +48,13 @@ class EncodeRequest:
     exif: bytes | None
     jpeg: JpegCoding | None
     carried: tuple[tuple[bytes, bytes], ...]
+    cicp: Cicp | None
     keep_samples: bool
     quality: int | None
 
 
 def encode_picture(request: EncodeRequest, kind: PictureKind, file: BinaryIO) -> None:
-    """Writes the picture to `file`. JPEG and WebP have 8 bits: 16-bit samples are rounded. JPEG has no alpha."""
+    """Writes the picture to `file`. All but PNG have 8 bits: 16-bit samples are rounded. JPEG has no alpha."""
     if kind == "png":
         write_png(file, _stacked(request.planes, request.alpha), _png_extras(request))
     elif kind == "jpeg":
@@ -60,7 +64,10 @@ def encode_picture(request: EncodeRequest, kind: PictureKind, file: BinaryIO) ->
         alpha = None if request.alpha is None else _8_bit(request.alpha)
         pixels = _stacked([_8_bit(plane) for plane in request.planes], alpha)
         image = Image.fromarray(_image_array(pixels))
-        image.convert("RGB" if alpha is None else "RGBA").save(file, "WEBP", **_webp_options(request))
+        if kind == "webp":
+            image.convert("RGB" if alpha is None else "RGBA").save(file, "WEBP", **_webp_options(request))
+        else:
+            _write_avif(image, request, file)
 
 
 def _stacked(planes: list[Plane], alpha: Plane | None) -> NDArray[Any]:
@@ -80,6 +87,8 @@ def _8_bit(plane: Plane) -> NDArray[np.uint8]:
 
 def _png_extras(request: EncodeRequest) -> list[tuple[bytes, bytes]]:
     extras = list(request.carried)
+    if request.cicp is not None and request.cicp.is_hdr and all(name != b"cICP" for name, _ in extras):
+        extras.append((b"cICP", request.cicp.of_rgb()))
     if request.icc is not None and all(name != b"iCCP" for name, _ in extras):
         extras.append(profile_chunk(request.icc))
     if request.exif is not None:
@@ -100,6 +109,14 @@ def _jpeg_options(request: EncodeRequest) -> dict[str, Any]:
     else:
         options["quality"] = request.quality or _QUALITY
     return options
+
+
+def _write_avif(image: Image.Image, request: EncodeRequest, file: BinaryIO) -> None:
+    options: dict[str, Any] = {"icc_profile": request.icc, "exif": request.exif}
+    # The number of threads could change the bytes; the number of tiles follows from the size of the picture.
+    options |= {"max_threads": 1, "speed": 6, "quality": request.quality or _AVIF_QUALITY}
+    mode = "RGBA" if image.mode in ("LA", "RGBA") else image.mode
+    image.convert(mode).save(file, "AVIF", subsampling="4:0:0" if mode == "L" else "4:4:4", **options)
 
 
 def _webp_options(request: EncodeRequest) -> dict[str, Any]:

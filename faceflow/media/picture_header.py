@@ -1,11 +1,11 @@
 """What a picture file says about itself before a single pixel is decoded.
 
 A picture's headers are a few bytes that anyone may have written: they can promise 900 million pixels in a file of
-one kilobyte, hide an animation or end in the middle. So `picture_jpeg`, `picture_png` and `picture_webp` read them
-here by hand, in time and memory bounded by the file's own size, and tell the size to `CheckSize` as soon as they know
-it. Only what passes is given to a decoder.
+one kilobyte, hide an animation or end in the middle. So `picture_jpeg`, `picture_png`, `picture_webp` and
+`picture_heif` read them by hand, in time and memory bounded by the file's own size, and tell the size to `CheckSize`
+as soon as they know it. Only what passes is given to a decoder.
 
-Colour profile and EXIF block are taken out on the way, so that all three formats hand them on in one form.
+Colour profile and EXIF block are taken out on the way, so that all formats hand them on in one form.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from faceflow.errors import PictureError
+from faceflow.media.picture_cicp import Cicp
+from faceflow.media.picture_items import HeifPicture
 
-PictureKind = Literal["jpeg", "png", "webp"]
+PictureKind = Literal["jpeg", "png", "webp", "heif", "avif"]
 
 CheckSize = Callable[[int, int], None]
 """Called with the stored width and height in pixels; raises when they are outside the limits."""
@@ -40,11 +42,6 @@ _OTHER_PICTURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"\x76\x2f\x31\x01", "OpenEXR"),
     (0, b"#?RADIANCE", "Radiance HDR"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
 )
 
 
@@ -54,14 +51,20 @@ class PictureHeader:
 
     Attributes:
         kind: the format, by content.
-        width_px: stored columns, before EXIF orientation.
-        height_px: stored rows, before EXIF orientation.
+        width_px: columns as decoded, before EXIF orientation.
+        height_px: rows as decoded, before EXIF orientation.
         bit_depth: bits of one sample as decoded here: 8 or 16.
         lossless: whether the format keeps samples exactly.
         icc: colour profile, or None.
         exif: TIFF block of the EXIF data, without the `Exif\\0\\0` that JPEG puts before it, or None.
         carried: PNG chunks (name, content) that describe colour and density and are written again as they are.
         transparent: PNG only: the one gray or R, G, B value that counts as transparent, or None.
+        cicp: colours that the file states by numbers, or None.
+        oriented_by_exif: whether the pixels are still to be turned as EXIF says. HEIF turns them by properties of its
+            own, and EXIF repeats it.
+        heif: HEIF and AVIF only: what the picture is made of.
+        extras: HEIF and AVIF only: what else lies in the file, by the format's names (`thmb` is not told): kinds of
+            auxiliary pictures (URNs of depth and gain maps), then types of other items, such as `mime` or `tmap`.
     """
 
     kind: PictureKind
@@ -73,6 +76,10 @@ class PictureHeader:
     exif: bytes | None
     carried: tuple[tuple[bytes, bytes], ...] = ()
     transparent: tuple[int, ...] | None = None
+    cicp: Cicp | None = None
+    oriented_by_exif: bool = True
+    heif: HeifPicture | None = None
+    extras: tuple[str, ...] = ()
 
 
 def kind_of(head: bytes) -> PictureKind | None:
@@ -127,6 +134,6 @@ def unsupported(path: Path, form: str) -> PictureError:
     return PictureError(
         "picture.format_unsupported",
         f"{str(path)!r} is a {form} picture, which is not supported.",
-        "Save it as JPEG, PNG or WebP.",
+        "Save it as JPEG, PNG, WebP, HEIC or AVIF.",
         format=form,
     )

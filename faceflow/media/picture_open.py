@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import stat
 from pathlib import Path
 
 from faceflow.errors import PictureError
+from faceflow.media.picture_boxes import MediaNature, nature_of
 from faceflow.media.picture_header import PictureHeader, animated, kind_of, other_picture, unsupported
+from faceflow.media.picture_heif import read_heif_header
 from faceflow.media.picture_jpeg import read_jpeg_header
 from faceflow.media.picture_png import read_png_header
 from faceflow.media.picture_webp import read_webp_header
@@ -24,9 +27,10 @@ def is_picture(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
+            nature = nature_of(file, path.stat().st_size)
     except (OSError, ValueError):
         return False
-    return kind_of(head) is not None or other_picture(head) is not None
+    return kind_of(head) is not None or other_picture(head) is not None or nature in ("still", "sequence")
 
 
 def open_picture(path: Path, limits: LimitSettings) -> tuple[bytes, PictureHeader]:
@@ -71,13 +75,28 @@ def _read_header(data: bytes, path: Path, limits: LimitSettings) -> PictureHeade
     kind = kind_of(head)
     if kind is not None:
         return _HEADERS[kind](data, path, lambda width, height: _check_size(width, height, path, limits))
+    nature = nature_of(io.BytesIO(data), len(data))
+    if nature is not None:
+        return _read_boxes(nature, data, path, limits)
     other = other_picture(head)
     if other == "GIF" and data.count(b"\x21\xf9\x04") > 1:
         raise animated(path, "GIF")
     if other is not None:
         raise unsupported(path, other)
-    raise PictureError(
-        "picture.not_a_picture", f"{str(path)!r} is not a picture.", "Give a picture in JPEG, PNG or WebP."
+    raise _not_a_picture(path, "not a picture")
+
+
+def _read_boxes(nature: MediaNature, data: bytes, path: Path, limits: LimitSettings) -> PictureHeader:
+    if nature == "video":
+        raise _not_a_picture(path, "a video, not a picture")
+    if nature == "sequence":
+        raise animated(path, "HEIF or AVIF sequence")
+    return read_heif_header(data, path, lambda width, height: _check_size(width, height, path, limits))
+
+
+def _not_a_picture(path: Path, what: str) -> PictureError:
+    return PictureError(
+        "picture.not_a_picture", f"{str(path)!r} is {what}.", "Give a picture in JPEG, PNG, WebP, HEIC or AVIF."
     )
 
 

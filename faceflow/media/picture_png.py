@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.media.picture_cicp import Cicp, known
 from faceflow.media.picture_header import (
     MAX_PROFILE_BYTES,
     CheckSize,
@@ -66,6 +67,7 @@ def read_png_header(data: bytes, path: Path, check_size: CheckSize) -> PictureHe
         exif=chunks.get(b"eXIf"),
         carried=tuple((name, content) for name, content in chunks.items() if name in _CARRIED),
         transparent=_transparent(key, _CHANNELS[colour]) if colour in (_GRAY, _RGB) else None,
+        cicp=_stated_colours(chunks.get(b"cICP")),
     )
 
 
@@ -135,6 +137,14 @@ def _chunks(data: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4) + name + content + zlib.crc32(content, zlib.crc32(name)).to_bytes(4)
+
+
+def _stated_colours(content: bytes | None) -> Cicp | None:
+    """The numbers in a cICP chunk; of a damaged one, or one that makes no sense for RGB, nothing is believed."""
+    if content is None or len(content) != 4 or content[2]:
+        return None
+    cicp = Cicp(content[0], content[1], 0, bool(content[3]))
+    return cicp if known(cicp) else None
 
 
 def _profile(content: bytes | None) -> bytes | None:

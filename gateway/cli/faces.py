@@ -34,7 +34,9 @@ def faces(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="The video or picture.")],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="The sheet: .jpg, .png, .webp; NAME.faces.jpg here where none is given."),
+        typer.Option(
+            "-o", "--output", help="The sheet: .jpg, .png, .webp, .avif; NAME.faces.jpg here where none is given."
+        ),
     ] = None,
     analyser: Annotated[
         str,

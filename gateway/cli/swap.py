@@ -23,7 +23,7 @@ def swap(
         typer.Argument(metavar="SOURCE... TARGET", help="Portraits of one person, then the video or picture."),
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="The result: .mp4, .m4v, .mov, .mkv, .png, .jpg, .webp.")
+        str, typer.Option("-o", "--output", help="The result: .mp4, .m4v, .mov, .mkv, .png, .jpg, .webp, .avif.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
     remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,

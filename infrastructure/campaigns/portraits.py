@@ -20,7 +20,10 @@ from infrastructure.campaigns.manifest import rows_of
 from infrastructure.campaigns.rows import Rows
 from infrastructure.storage.resolve import prefix_for
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
+"""Endings (lower case) that portraits have, as cameras, phones and browsers name them."""
+
+_READ_ONLY = {".heic", ".heif", ".hif", ".jpe", ".jfif"}
 
 
 def portraits_of(portraits: str, target: str, output: str, defaults: Mapping[str, Any], settings: Settings) -> Rows:
@@ -44,11 +47,13 @@ def portraits_of(portraits: str, target: str, output: str, defaults: Mapping[str
         raise JobError(
             "job.manifest_unreadable",
             f"No picture lies below {portraits!r}.",
-            "Name a folder, or a prefix in a store, with portraits (JPEG, PNG, WebP).",
+            "Name a folder, or a prefix in a store, with portraits (JPEG, PNG, WebP, HEIC, AVIF).",
         )
     source = portraits.rstrip("/") if in_store(portraits) else str(local_path(portraits))
     place = output.rstrip("/") if in_store(output) else str(local_path(output))
     ending = PurePosixPath(target).suffix
+    if ending.lower() in _READ_ONLY:  # such targets are read; their results are written as JPEG
+        ending = ".jpg"
     lines = (
         (
             number,

@@ -106,7 +106,8 @@ BAD = {
     "still GIF": (samples.encoded(Image.fromarray(samples.photo()), "GIF"), "picture.format_unsupported"),
     "BMP": (samples.encoded(Image.fromarray(samples.photo()), "BMP"), "picture.format_unsupported"),
     "TIFF": (samples.encoded(Image.fromarray(samples.photo()), "TIFF"), "picture.format_unsupported"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "picture.format_unsupported"),
+    "HEIC magic only": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "picture.truncated"),
+    "JPEG XL": (b"\xff\x0a" + bytes(100), "picture.format_unsupported"),
     "12-bit JPEG": (JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), "picture.format_unsupported"),
 }
 
