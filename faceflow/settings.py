@@ -127,6 +127,9 @@ class TrustSettings(Group):
 
     accept_declared_consent: bool = True
     """Whether an operator's own statement counts as a consent record. A company sets this to false."""
+    carry_place: Literal["public", "always", "never"] = "public"
+    """Whether an output says where its target was taken (GPS coordinates, names of places). `public`: outputs of public
+    jobs do, those of private and restricted ones do not."""
 
 
 class PoolSettings(Group):

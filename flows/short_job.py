@@ -20,6 +20,7 @@ from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
+from faceflow.stages.place import carries_place
 from faceflow.stages.whole import run_whole_job
 from faceflow.vision.registry import require_engines, resolve_engine
 from faceflow.zones import require_zone
@@ -60,7 +61,7 @@ async def _claimed(job: SwapJob, settings: Settings) -> JobRecord:
     structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
     place = JobPlace(settings, identity)
     async with claim(place):
-        found = await asyncio.to_thread(finished_record, place, job.output, settings)
+        found = await asyncio.to_thread(finished_record, place, job, settings)
         if found is not None:
             events().info("job.found_finished", output=found.delivery.link)
             return found.model_copy(update={"already_done": True})
@@ -101,4 +102,5 @@ def _render(
         seconds=round(time.monotonic() - begun, 3),
         stages=done.seconds,
         notes=done.notes,
+        carries_place=carries_place(job, settings.trust),
     )

@@ -25,6 +25,7 @@ from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.notes import notes_of
+from faceflow.stages.place import carries_place
 from faceflow.stages.sheet import before_after_jpeg
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
@@ -105,7 +106,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
     place = JobPlace(settings, identity)
     progress = RunProgress()
     async with shown(progress, PROGRESS_KEY, f"Job {identity.job_id}"), claim(place):
-        record = await asyncio.to_thread(finished_record, place, job.output, settings)
+        record = await asyncio.to_thread(finished_record, place, job, settings)
         if record is not None:
             events().info("job.found_finished", output=job.output)
             progress.complete()
@@ -181,6 +182,7 @@ async def _run(
         seconds=round(time.monotonic() - begun, 3),
         stages=_by_stage(progress.seconds),
         notes=notes_of(validated, mezzanine, output),
+        carries_place=carries_place(job, settings.trust),
     )
 
 

@@ -24,10 +24,11 @@ from typing import IO
 from pydantic import ValidationError
 
 from faceflow.errors import ResourceError
-from faceflow.job import FrozenModel
+from faceflow.job import FrozenModel, SwapJob
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
+from faceflow.stages.place import carries_place
 from faceflow.stages.upload import delivery_of
 from infrastructure.storage.resolve import store_for
 
@@ -47,6 +48,8 @@ class JobRecord(FrozenModel):
     seconds: float
     stages: dict[str, float]
     notes: tuple[str, ...]
+    carries_place: bool | None = None
+    """Whether the output was allowed to say where its target was taken; None in records of earlier versions."""
     already_done: bool = False
     """Whether an earlier run had finished the job and this one only found it; the other figures are that run's."""
 
@@ -92,12 +95,15 @@ class JobPlace:
         shutil.rmtree(self.results, ignore_errors=True)
 
 
-def finished_record(place: JobPlace, output: str, settings: Settings) -> JobRecord | None:
-    """The job's record when its output is still where it was put, unchanged; links are made anew."""
+def finished_record(place: JobPlace, job: SwapJob, settings: Settings) -> JobRecord | None:
+    """The job's record when its output is still where it was put, unchanged; links are made anew.
+
+    None also where the output was made under another setting of what it may say about its target's place.
+    """
     record = place.read_record()
-    if record is None:
+    if record is None or record.carries_place not in (None, carries_place(job, settings.trust)):
         return None
-    store, key = store_for(output, settings, project=record.project, job_id=record.job_id)
+    store, key = store_for(job.output, settings, project=record.project, job_id=record.job_id)
     stored = store.head(key)
     if stored is None or stored.sha256 != record.delivery.sha256:
         return None

@@ -44,6 +44,8 @@ def version_digest(run: RunContext) -> str:
         "packages": _packages(),
         "encode": run.settings.encode.model_dump(),
     }
+    if run.settings.trust.carry_place != "public":  # so that what was made under the default is found under it
+        versions["carry_place"] = run.settings.trust.carry_place
     return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:8]
 
 

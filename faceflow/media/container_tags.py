@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from faceflow.media.containers import OutputContainer
+
 _OF_THE_OLD_FILE = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|encoding_?tool|handler_name|vendor_id|timecode|duration"
     r"|_statistics_.*|bps|number_of_(frames|bytes)|(meta)?data_?(creator|size|rate)|(video|audio)(codecid|datarate)"
@@ -35,19 +37,7 @@ _OF_A_SHOP = re.compile(
 _WITH_LANGUAGE = re.compile(r"(?P<name>.+)-(?P<language>[a-z]{3})")
 _WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?")
 _TIMECODE = re.compile(r"(?P<hours>\d\d):(?P<minutes>\d\d):(?P<seconds>\d\d)(?P<drop>[:;.,])(?P<frames>\d\d\d?)")
-_IN_BOTH = frozenset(
-    {"title", "artist", "album", "date", "comment", "genre", "copyright", "location", "creation_time"}
-)
-_CLASSICAL = MappingProxyType(
-    {
-        "mp4": _IN_BOTH
-        | {"album_artist", "composer", "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network"}
-        | {"keywords", "track", "disc", "episode_sort", "season_number"},
-        "mov": _IN_BOTH | {"make", "model"},
-    }
-)
 _MIXED_CASE = MappingProxyType({"com.apple.quicktime.location.iso6709": "com.apple.quicktime.location.ISO6709"})
-_ANY_NAME = "+use_metadata_tags"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +56,31 @@ class ContainerTags:
     has_place: bool
     left_out: tuple[str, ...]
 
-    @property
-    def movflags(self) -> str:
-        """What is added to the `movflags` of the MP4 and MOV muxers."""
-        return _ANY_NAME if self.any_name else ""
+    def notes(self, container: OutputContainer) -> tuple[str, ...]:
+        """What the user should know of tags that are not carried, the place aside: why that is so is the caller's."""
+        if not self.left_out:
+            return ()
+        names = ", ".join(self.left_out)
+        return (f"tags beside those that {container.title} players look for were left out: {names}",)
 
 
-def container_tags(source: Mapping[str, str], muxer: str, *, carries_place: bool) -> ContainerTags:
+def container_tags(source: Mapping[str, str], container: OutputContainer, *, carries_place: bool) -> ContainerTags:
     """Chooses the tags of an output.
 
     Args:
         source: the tags of the source file, as its demuxer gives them.
-        muxer: FFmpeg's name of the output's muxer.
+        container: what is written.
         carries_place: whether the place may be carried, if there is one.
     """
     found: dict[str, str] = {}
     for name, value in source.items():
         ours = _our_name(name)
         if value and not _OF_THE_OLD_FILE.fullmatch(ours) and not _repeats(ours, value, source):
-            found.setdefault(ours, _with_zone(value) if ours == "creation_time" else value)
+            found.setdefault(ours, _in_utc(value) if ours == "creation_time" else value)
     places = [name for name in found if is_place(name)]
     if not carries_place:
         found = {name: value for name, value in found.items() if name not in places}
-    classical = _CLASSICAL.get(muxer)
+    classical = container.classical_tags
     if classical is None:
         return ContainerTags(found, any_name=False, has_place=bool(places), left_out=())
     beyond = [name for name in found if name not in classical]
@@ -133,6 +125,7 @@ def _repeats(name: str, value: str, source: Mapping[str, str]) -> bool:
     return found is not None and source.get(found["name"]) == value
 
 
-def _with_zone(moment: str) -> str:
-    """AVI states no time zone, and FFmpeg would take this machine's."""
+def _in_utc(moment: str) -> str:
+    """One moment, in UTC: AVI states no time zone, and FFmpeg would take this machine's; MP4 may state it twice."""
+    moment = moment.partition(";")[0]
     return f"{moment}Z" if _WITHOUT_ZONE.fullmatch(moment) else moment

@@ -24,6 +24,7 @@ _LIKE_MP4 = frozenset({"aac", "mp3", "mp2", "mp1", "ac3", "eac3", "alac"})
 _PCM_LIKE_MP4 = frozenset(
     {"pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"}
 )
+_TAGS = frozenset({"title", "artist", "album", "date", "comment", "genre", "copyright", "location", "creation_time"})
 _QUICKTIME_LANGUAGES = MappingProxyType(
     {
         "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve", "sqi": "alb", "mya": "bur",
@@ -47,6 +48,11 @@ class OutputContainer:
         common_clock_options: which take a clock that picture and sound have in common.
         hides_packets: whether packets can be there and not be shown (edit lists).
         hevc_tag: what HEVC is called, where its usual name is not what players ask for.
+        title: what people call it.
+        classical_tags: names of tags that most players look for, where those have a place of their own; None: any name
+            is as good as another.
+        counts_timecode: whether a timecode is a track that counts frames, so that it must fit the frame rate.
+        attachments: whether fonts and other files can be put in.
         languages: the container's own codes of languages, by ISO 639-2/T code.
     """
 
@@ -60,6 +66,10 @@ class OutputContainer:
     common_clock_options: tuple[str, ...] = ()
     hides_packets: bool = False
     hevc_tag: str | None = None
+    title: str
+    classical_tags: frozenset[str] | None = None
+    counts_timecode: bool = False
+    attachments: bool = False
     languages: Mapping[str, str] = field(default_factory=dict)
 
     def language_tag(self, language: str) -> str:
@@ -77,6 +87,11 @@ _MP4 = OutputContainer(
     common_clock_options=("movie_timescale",),
     hides_packets=True,
     hevc_tag="hvc1",  # what Apple's players ask for
+    title="MP4",
+    classical_tags=_TAGS
+    | {"album_artist", "composer", "grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network"}
+    | {"keywords", "track", "disc", "episode_sort", "season_number"},
+    counts_timecode=True,
 )
 _MOV = OutputContainer(
     muxer="mov",
@@ -91,6 +106,9 @@ _MOV = OutputContainer(
     common_clock_options=_MP4.common_clock_options,
     hides_packets=True,
     hevc_tag="hvc1",
+    title="MOV",
+    classical_tags=_TAGS | {"make", "model"},
+    counts_timecode=True,
     languages=_QUICKTIME_LANGUAGES,  # numbers for the older (bibliographic) codes only
 )
 _MATROSKA = OutputContainer(
@@ -102,6 +120,8 @@ _MATROSKA = OutputContainer(
     subtitles=frozenset({"subrip", "ass", "webvtt", "dvd_subtitle", "hdmv_pgs_subtitle", "dvb_subtitle"}),
     tick_s=Fraction(1, 1000),
     options=MappingProxyType({"fflags": "+bitexact", "avoid_negative_ts": "disabled"}),
+    title="MKV",
+    attachments=True,
 )
 
 CONTAINERS = (_MP4, _MOV, _MATROSKA)

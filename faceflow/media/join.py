@@ -11,6 +11,7 @@ file is read once more and every frame's time is compared before it gets its nam
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -24,8 +25,10 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from faceflow.media.codecs import codec_name
+from faceflow.media.container_tags import ContainerTags, container_tags
 from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.containers import output_container
+from faceflow.media.header import write_header
 from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
@@ -37,8 +40,8 @@ from faceflow.progress import SILENT, Progress
 from faceflow.publish import publishing
 
 _FLOATING_CLOCKS = frozenset({"mpegts", "mpeg"})
-_CARRIED_TAGS = ("title", "artist", "album", "comment", "copyright", "description", "genre", "date")
 _LARGEST_MOVIE_CLOCK = 1_000_000
+Refused = tuple[str, bool]
 _MAX_PIXELS = decoder_pixels(16384)
 
 
@@ -49,20 +52,23 @@ def join(
     index: FrameIndex,
     destination: Path,
     *,
+    place_note: str | None = None,
     progress: Progress = SILENT,
 ) -> tuple[str, ...]:
     """Writes the finished video.
 
     Args:
         parts: encoded parts in order; together they hold every frame of the index once.
-        source: the file that sound, subtitles, chapters and titles come from.
+        source: the file that sound, subtitles, chapters and tags come from.
         media: what `probe` found of `source`.
         index: every frame's time.
         destination: the file to write; its ending chooses the container.
+        place_note: what is noted where tags say where it was taken, which are left out then; None carries them.
         progress: advanced by one a frame.
 
     Returns:
-        Notes for the user: tracks that were re-encoded or left out, clocks that were moved or rounded.
+        Notes for the user: tracks that were re-encoded or left out, clocks that were moved or rounded, tags that
+        were left out.
 
     Raises:
         OutputError: `output.container_unsupported` and those of `publishing`.
@@ -76,17 +82,21 @@ def join(
         with ExitStack() as stack:
             sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
             origin, notes = _origin(sound, media, index)
-            options = _muxer_options(container, media, index)
+            tags = container_tags(sound.metadata, container, carries_place=place_note is None)
+            options = _muxer_options(container, media, index, tags)
             output = stack.enter_context(av.open(media_name(temporary), "w", format=container.muxer, options=options))
-            picture = _add_picture(output, container, parts[0], stack, media, nominal_rate(media.video, index))
+            rate = nominal_rate(media.video, index)
+            picture = _add_picture(output, container, parts[0], stack, media, rate)
+            main = sound.streams[media.video.stream_index]
+            header_notes = write_header(sound, main, output, picture, tags, container, origin, rate)
             tracks, track_notes = add_tracks(sound, output, media, container)
-            _carry_header(sound, output, origin)
             _begin(output, source)
             packets = timed_packets(parts, picture, ranks, index, origin)
-            damaged = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
+            refused = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
-        if damaged:
-            notes += (f"{damaged} damaged packets of other tracks were left out",)
+        notes += _told(refused) + header_notes
+        if tags.has_place and place_note is not None:
+            notes += (place_note,)
         notes += verify_times(temporary, index, origin, container)
     return notes
 
@@ -108,12 +118,14 @@ def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple
     return origin, (f"all tracks were moved together by {float(-origin):+.6f} s so that the first begins at zero",)
 
 
-def _muxer_options(container: Container, media: MediaInfo, index: FrameIndex) -> dict[str, str]:
+def _muxer_options(container: Container, media: MediaInfo, index: FrameIndex, tags: ContainerTags) -> dict[str, str]:
     clock = index.time_base.denominator
     common = math.lcm(clock, *(track.sample_rate_hz for track in media.audio if track.sample_rate_hz > 0))
     options = dict(container.options)
     options |= dict.fromkeys(container.clock_options, str(clock))
     options |= dict.fromkeys(container.common_clock_options, str(common if common <= _LARGEST_MOVIE_CLOCK else clock))
+    if tags.any_name:
+        options["movflags"] = f"{options.get('movflags', '')}+use_metadata_tags"
     return options
 
 
@@ -138,17 +150,6 @@ def _begin(output: OutputContainer, source: Path) -> None:
         raise corrupt(source, "the description of one of its other tracks makes no sense") from error
 
 
-def _carry_header(sound: InputContainer, output: OutputContainer, origin: Fraction) -> None:
-    output.metadata.update({name: sound.metadata[name] for name in _CARRIED_TAGS if name in sound.metadata})
-    chapters = sound.chapters()
-    for chapter in chapters:
-        shift = round(origin / (chapter["time_base"] or Fraction(1)))
-        chapter["start"] -= shift
-        chapter["end"] -= shift
-    if chapters:
-        output.set_chapters(chapters)
-
-
 def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fraction) -> Iterator[Packet[Stream]]:
     """Yields the other tracks' packets in the order of the source file, moved by the origin."""
     if not tracks:
@@ -168,35 +169,45 @@ def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fract
 
 def _interleave(
     output: OutputContainer, picture: Iterator[Packet[Stream]], sound: Iterator[Packet[Stream]], progress: Progress
-) -> int:
+) -> Counter[Refused]:
     """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other.
 
     Returns:
-        How many packets of the other tracks were damaged beyond writing.
+        How many packets of the other tracks could not be written, by type of track and whether the source hides them.
     """
-    damaged = 0
+    refused: Counter[Refused] = Counter()
     waiting = next(sound, None)
     for packet in picture:
         time_s = _time_s(packet)
         while waiting is not None and _time_s(waiting) <= time_s:
-            damaged += not _written(output, waiting)
+            _write(output, waiting, refused)
             waiting = next(sound, None)
         output.mux_one(packet)
         progress.advance()
     while waiting is not None:
-        damaged += not _written(output, waiting)
+        _write(output, waiting, refused)
         waiting = next(sound, None)
         progress.check()
-    return damaged
+    return refused
 
 
-def _written(output: OutputContainer, packet: Packet[Stream]) -> bool:
-    """Writes a packet of another track; False where the muxer cannot make sense of it (a damaged ADTS header)."""
+def _write(output: OutputContainer, packet: Packet[Stream], refused: Counter[Refused]) -> None:
+    """Writes a packet of another track, or counts it where the muxer cannot make sense of it.
+
+    A damaged ADTS header is such a packet, and one that an edit list hides and whose times repeat or run backwards.
+    """
     try:
         output.mux_one(packet)
     except (av.error.InvalidDataError, av.error.ArgumentError):
-        return False
-    return True
+        refused[packet.stream.type, packet.is_discard] += 1
+
+
+def _told(refused: Counter[Refused]) -> tuple[str, ...]:
+    return tuple(
+        f"{count} {'' if hidden else 'damaged '}{kind} {'packets' if count > 1 else 'packet'}"
+        f"{' that the file itself hides' if hidden else ''} {'were' if count > 1 else 'was'} left out"
+        for (kind, hidden), count in refused.items()
+    )
 
 
 def _time_s(packet: Packet[Stream]) -> Fraction:

@@ -17,13 +17,15 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Discard, Stream
+from av.stream import AttachmentStream, Discard, Stream
 
 from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
+from faceflow.media.left_out import is_carried_attachment, label, left_out_note
 from faceflow.media.model import MediaInfo
 
 _CARRIED_TAGS = ("language", "title", "handler_name")
+_ANY_BYTES = "application/octet-stream"
 _AAC_FRAME = 1024
 _PREROLL_S = Fraction(1, 10)
 _AAC_BITS_PER_CHANNEL = 96_000
@@ -42,7 +44,7 @@ class Track:
     def __init__(self, source: Stream, target: Stream) -> None:
         self.source = source
         self.target = target
-        self._label = _label(source)  # the stream itself is gone once its container is closed
+        self._label = label(source)  # the stream itself is gone once its container is closed
 
     def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
         """Turns a source packet (None at the end) into packets whose times are in their own `time_base`."""
@@ -81,7 +83,8 @@ class _WithoutHidden(Track):
         left_out = self._left_out + len(self._waiting)
         if not left_out:
             return ()
-        return (f"{left_out} packets of {self._label} that the source hides were left out",)
+        packets, were = ("packet", "was") if left_out == 1 else ("packets", "were")
+        return (f"{left_out} {packets} of {self._label} that the file itself hides {were} left out",)
 
 
 class _AsAac(Track):
@@ -142,9 +145,12 @@ def add_tracks(
             tracks.append(_audio_track(stream, output, container))
         elif stream.type == "subtitle" and name in container.subtitles:
             tracks.append(Track(stream, output.add_stream_from_template(stream)))
+        elif isinstance(stream, AttachmentStream) and is_carried_attachment(stream, container):
+            output.add_attachment(stream.name or "attachment", stream.mimetype or _ANY_BYTES, stream.data or b"")
         else:
+            note = left_out_note(stream, source, container)
+            notes += [] if note is None else [note]
             stream.discard = Discard.all
-            notes.append(f"{_label(stream)} was left out: the container cannot carry it")
     for track in tracks:
         _carry_tags(track.source, track.target, container)
     return tuple(tracks), tuple(notes)
@@ -157,16 +163,14 @@ def _audio_track(stream: AudioStream, output: OutputContainer, container: Contai
     return Track(stream, target) if container.hides_packets else _WithoutHidden(stream, target)
 
 
-def _label(stream: Stream) -> str:
-    return f"{stream.type} track {stream.index} ({codec_name(stream)})"
-
-
 def _start_s(packet: Packet[Stream]) -> Fraction:
     return Fraction(0) if packet.pts is None else packet.pts * packet.time_base
 
 
 def _carry_tags(source: Stream, target: Stream, container: Container) -> None:
-    tags = {name: source.metadata[name] for name in _CARRIED_TAGS if name in source.metadata}
+    found = {name.lower(): value for name, value in source.metadata.items()}
+    found.setdefault("title", found.get("name", ""))  # what MOV and MP4 call a track
+    tags = {name: found[name] for name in _CARRIED_TAGS if found.get(name)}
     if "language" in tags:
         tags["language"] = container.language_tag(tags["language"])
     target.metadata.update(tags)

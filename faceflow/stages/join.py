@@ -13,6 +13,7 @@ from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, Output, Part, TargetKind, ValidatedJob
+from faceflow.stages.place import place_note
 
 
 def run_join(
@@ -31,7 +32,7 @@ def run_join(
         validated: the input, from which sound, subtitles and tags are copied.
         mezzanine: the frames' times.
         parts: one of every segment, in any order.
-        settings: not needed yet; every stage is called alike.
+        settings: whether the place where the target was taken is carried.
         directory: the job's scratch folder; the result is `output` with the job's ending in it.
         progress: advanced by one a frame.
 
@@ -41,7 +42,6 @@ def run_join(
     Raises:
         OutputError, ResourceError, ExactnessError, CancelledError: see `faceflow.media.join`.
     """
-    del settings
     ordered = sorted(parts, key=lambda part: part.segment.number)
     faces = sum(part.faces for part in ordered)
     if validated.kind is TargetKind.PICTURE:
@@ -56,6 +56,7 @@ def run_join(
         validated.media,
         index,
         destination,
+        place_note=place_note(job, settings.trust),
         progress=progress,
     )
     return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=notes)

@@ -35,7 +35,14 @@ class Carried:
     notes: tuple[str, ...]
 
 
-def carry(source: Path, output: Path, *, encoding: OutputOptions = ENCODING, segment_s: float = 0.4) -> Carried:
+def carry(
+    source: Path,
+    output: Path,
+    *,
+    encoding: OutputOptions = ENCODING,
+    segment_s: float = 0.4,
+    place_note: str | None = None,
+) -> Carried:
     """Takes a video through probe, index, transcode, plan, reader, writer and join."""
     media = probe(source, LIMITS)
     index = index_frames(source, media, LIMITS)
@@ -53,7 +60,7 @@ def carry(source: Path, output: Path, *, encoding: OutputOptions = ENCODING, seg
         with reader, PartWriter(parts[-1], mezzanine_media, mezzanine_index, encoding, ENCODE) as writer:
             for frame in reader.read(segment.first, segment.frames):
                 writer.write(frame)
-    notes = join(parts, source, media, mezzanine_index, output)
+    notes = join(parts, source, media, mezzanine_index, output, place_note=place_note)
     return Carried(
         media, index, reasons, mezzanine, mezzanine_media, mezzanine_index, segments, tuple(parts), output, notes
     )
