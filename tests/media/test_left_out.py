@@ -1,0 +1,76 @@
+"""Everything that a rich file holds is in the output or named by exactly one note, with the true reason."""
+
+from __future__ import annotations
+
+import av
+import pytest
+
+from tests.clips import AAC, X264, ffmpeg, picture, tone
+from tests.media.pipeline import carry
+
+SECOND = "video track {} (h264) was left out: one video track is carried, and it may show the face that was replaced"
+COVER = "cover picture (track {}, png) was left out: it may show the face that was replaced"
+WORDS = "subtitle track {} ({}) was left out: subtitles of this kind are not written to {} files"
+FONT = "attachment 'letters.ttf' was left out: {} files hold no attachments"
+
+
+def rich(folder, kind):
+    """Two videos, two sounds, words, chapters, a timecode, a cover; in MKV fonts and a picture too."""
+    words, chapters, cover, font = (folder / name for name in ("w.srt", "c.txt", "cover.png", "letters.ttf"))
+    words.write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n")
+    chapters.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n"
+                        "[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=400\ntitle=Two\n")  # fmt: skip
+    font.write_bytes(b"not really letters")
+    ffmpeg(*picture(0.04), "-frames:v", "1", cover)
+    inputs = [*picture(0.4), *picture(0.4, size="64x64"), *tone(0.4), *tone(0.4), "-i", words, "-i", chapters]
+    maps = [word for index in range(5) for word in ("-map", str(index))]
+    common = [*X264, *AAC, "-map_chapters", "5", "-timecode", "01:00:00:00"]
+    names = ["-metadata:s:v:0", "title=Front", "-metadata:s:a:1", "title=Second tongue"]
+    source = folder / f"rich{kind}"
+    if kind == ".mkv":
+        files = ["-attach", font, "-metadata:s:t:0", "mimetype=font/ttf"]
+        files += ["-attach", cover, "-metadata:s:t:1", "mimetype=image/png"]
+        ffmpeg(*inputs, *maps, *common, *names, "-c:s", "srt", *files, source)
+    elif kind == ".mp4":
+        attached = ["-i", cover, "-map", "6", "-c:v:2", "png", "-disposition:v:2", "attached_pic"]
+        ffmpeg(*inputs, *attached[:2], *maps, *attached[2:], *common, *attached[4:], *names, "-c:s", "mov_text", source)
+    else:
+        ffmpeg(*inputs, *maps, *common, *names, "-c:s", "mov_text", source)
+    return source
+
+
+EXPECTED = {
+    (".mkv", ".mp4"): [SECOND.format(1), WORDS.format(4, "subrip", "MP4"), FONT.format("MP4"), COVER.format(6)],
+    (".mkv", ".mov"): [SECOND.format(1), WORDS.format(4, "subrip", "MOV"), FONT.format("MOV"), COVER.format(6)],
+    (".mkv", ".mkv"): [SECOND.format(1), COVER.format(6)],
+    (".mp4", ".mp4"): [SECOND.format(1), COVER.format(9)],
+    (".mp4", ".m4v"): [SECOND.format(1), COVER.format(9)],
+    (".mp4", ".mkv"): [SECOND.format(1), WORDS.format(4, "mov_text", "MKV"), COVER.format(9)],
+    (".mov", ".mov"): [SECOND.format(1)],
+    (".mov", ".mkv"): [SECOND.format(1), WORDS.format(4, "mov_text", "MKV")],
+}
+
+
+@pytest.mark.parametrize(("kind", "ending"), EXPECTED)
+def test_what_is_not_carried_is_named_once(tmp_path, kind, ending):
+    carried = carry(rich(tmp_path, kind), tmp_path / f"out{ending}")
+    assert [note for note in carried.notes if "left out" in note] == EXPECTED[kind, ending]
+    others = [note for note in carried.notes if "left out" not in note]
+    assert all("rounds times" in note for note in others)
+    with av.open(str(carried.output)) as container:
+        kinds = [stream.type for stream in container.streams]
+        words = kinds.count("subtitle")
+        assert (kinds.count("video"), kinds.count("audio")) == (1, 2)
+        assert words == (not any(note.startswith("subtitle track") for note in carried.notes))
+        assert kinds.count("attachment") == (kind == ending == ".mkv")
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["One", "Two"]
+        tags = {name.lower(): value for name, value in container.streams.video[0].metadata.items()}
+        assert tags["timecode"] == "01:00:00:00"
+        assert "Front" in (tags.get("title"), tags.get("name"))
+        sound = container.streams.audio[1].metadata
+        assert "Second tongue" in (sound.get("title"), sound.get("name"))
+        for stream in container.streams:
+            if stream.type == "attachment":
+                assert (stream.name, stream.mimetype, stream.data) == (
+                    "letters.ttf", "font/ttf", b"not really letters",
+                )  # fmt: skip
