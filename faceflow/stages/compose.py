@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from faceflow.errors import FaultError
@@ -10,12 +11,14 @@ from faceflow.job import SwapJob
 from faceflow.locations import name_of
 from faceflow.media.model import FrameIndex
 from faceflow.media.picture import read_picture, write_picture
+from faceflow.media.picture_exif import without_place
 from faceflow.media.reader import FrameReader
 from faceflow.media.writer import PartWriter
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
+from faceflow.stages.place import carries_place
 from faceflow.vision.compose import compose_frame
 from faceflow.vision.faces_file import FaceFrame, FacesReader
 from faceflow.vision.models import release_idle
@@ -37,7 +40,7 @@ def run_compose(
         validated: whether the target is a picture.
         mezzanine: the video, or the picture itself.
         faces: what to paste.
-        settings: threads and limits.
+        settings: threads, limits, and whether the place where a picture was taken is carried.
         directory: where `part-<number>.mp4` is written (a picture: with the output's ending).
         progress: advanced by one a frame.
 
@@ -52,6 +55,8 @@ def run_compose(
         if validated.kind is TargetKind.PICTURE:
             path = directory / f"part-{segment.number:05d}{Path(name_of(job.output)).suffix.lower()}"
             picture = read_picture(mezzanine.video, settings.limits)
+            if not carries_place(job, settings.trust):
+                picture = replace(picture, exif=without_place(picture.exif))
             frame = picture.frame()
             compose_frame(frame, waiting.of(0))
             write_picture(picture, frame, path)

@@ -21,6 +21,7 @@ from faceflow.stages.cast import resolve_cast
 from faceflow.stages.census import detail_for, require_people, take_census
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, TargetKind, ValidatedJob
+from faceflow.stages.picture_notes import picture_notes
 from faceflow.stages.preflight import preflight
 from faceflow.trust.consent import require_consent
 from faceflow.vision.references import ReferenceCollector
@@ -54,6 +55,8 @@ def run_validate(
         path = directory / "target.index.npz"
         census.index.save(path)
         index_file = make_artifact(path)
+    if isinstance(described, PictureFile):
+        notes = picture_notes(described, job, settings)
     require_people(census, target)
     tracks = directory / "target.tracks.npz"
     census.table.save(tracks)
