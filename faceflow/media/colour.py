@@ -5,8 +5,9 @@ A frame is never converted as a whole. `small_bgr` shrinks the planes first and 
 
     Y = Kr R + Kg G + Kb B,  Cb = (B - Y) / (2 (1 - Kb)),  Cr = (R - Y) / (2 (1 - Kr))
 
-with Kr, Kb of ITU-R BT.601 (0.299, 0.114), BT.709 (0.2126, 0.0722) or BT.2020 (0.2627, 0.0593); limited range puts
-Y at 16..235 and chroma at 16..240 times 2^(bits - 8), full range uses all codes (ITU-R BT.601-7, BT.709-6,
+with Kr, Kb of ITU-R BT.601 (0.299, 0.114), BT.709 (0.2126, 0.0722) or BT.2020 (0.2627, 0.0593), or of the primaries;
+YCgCo has sums and differences in their place (Y = (R + 2 G + B) / 4, Cg = (2 G - R - B) / 4, Co = (R - B) / 2). Limited
+range puts Y at 16..235 and chroma at 16..240 times 2^(bits - 8), full range uses all codes (ITU-R BT.601-7, BT.709-6,
 BT.2020-2, H.273). A matrix that is not stated is read as BT.709 from 720 rows up and as BT.601 below; an unstated
 range as limited for YUV, full for `yuvj*`, RGB and gray.
 """
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.media.model import ColourTags
 from faceflow.media.native import NativeFrame, Plane
 
 Floats = NDArray[np.float32]
@@ -34,6 +36,20 @@ _WEIGHTS = {  # H.273 matrix code: (Kr, Kb)
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
     10: (0.2627, 0.0593),  # constant luminance, read like the usual non-constant one
+}
+_YCGCO = 8
+_BY_PRIMARIES = frozenset({12, 13})  # 13, constant luminance, is read like 12
+_CHROMATICITIES = {  # H.273 primaries code: (x, y) of red, green, blue and white
+    1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), (0.3127, 0.3290)),
+    4: ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), (0.310, 0.316)),
+    5: ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06), (0.3127, 0.3290)),
+    6: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), (0.3127, 0.3290)),
+    7: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), (0.3127, 0.3290)),
+    8: ((0.681, 0.319), (0.243, 0.692), (0.145, 0.049), (0.310, 0.316)),
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), (0.3127, 0.3290)),
+    11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.3127, 0.3290)),
+    22: ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), (0.3127, 0.3290)),
 }
 _BT601, _BT709 = 6, 1
 _HD_ROWS = 720
@@ -200,17 +216,35 @@ def _chroma_matrix(frame: NativeFrame, matrix: Matrix) -> Floats:
     return np.asarray(np.asarray(matrix, np.float64) @ to_luma, np.float32)
 
 
-def _key(frame: NativeFrame) -> tuple[str, int, bool, int]:
-    """What the conversion depends on: kind of planes, matrix code, full range, bits."""
+def _key(frame: NativeFrame) -> tuple[str, tuple[float, float], bool, int]:
+    """What the conversion depends on: kind of planes, Kr and Kb, full range, bits."""
     name, tags = frame.pixel_format, frame.colour
     kind = "gray" if len(frame.planes) == 1 else "rgb" if name.startswith("gbr") or tags.matrix == 0 else "yuv"
     full = tags.colour_range == 2 or name.startswith("yuvj") or (tags.colour_range != 1 and kind != "yuv")
-    matrix = tags.matrix if tags.matrix in _WEIGHTS else _BT709 if frame.height_px >= _HD_ROWS else _BT601
-    return kind, matrix, full, frame.bit_depth
+    if kind == "yuv" and tags.matrix == _YCGCO:
+        return "ycgco", _WEIGHTS[_BT601], full, frame.bit_depth
+    return kind, _weights(tags, frame.height_px), full, frame.bit_depth
+
+
+def _weights(tags: ColourTags, rows: int) -> tuple[float, float]:
+    """Kr and Kb: by the stated matrix, by the primaries where that says so, else by the size of the picture."""
+    if tags.matrix in _WEIGHTS:
+        return _WEIGHTS[tags.matrix]
+    if tags.matrix in _BY_PRIMARIES and tags.primaries in _CHROMATICITIES:
+        return _derived_weights(tags.primaries)
+    return _WEIGHTS[_BT709 if rows >= _HD_ROWS else _BT601]
+
+
+@lru_cache(maxsize=16)
+def _derived_weights(primaries: int) -> tuple[float, float]:
+    """Kr and Kb as the luminance of red and blue when all three together are white (H.273, matrix 12)."""
+    *colours, white = ((x / y, 1.0, (1 - x - y) / y) for x, y in _CHROMATICITIES[primaries])
+    red, _, blue = np.linalg.solve(np.array(colours).T, np.array(white)).tolist()
+    return red, blue
 
 
 @lru_cache(maxsize=64)
-def _bgr_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
+def _bgr_matrix(kind: str, weights: tuple[float, float], full: bool, bits: int) -> Floats:
     """float32 (3, 3 or 1 + 1): native samples (and 1) -> B, G, R in 0..255."""
     black, luma_span, chroma_span, middle = _codes(full, bits)
     luma = 255.0 / luma_span
@@ -218,9 +252,12 @@ def _bgr_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
         return np.array([[luma, -black * luma]] * 3, np.float32)
     if kind == "rgb":
         return np.array([[luma * (r == c) for c in range(3)] + [-black * luma] for r in range(3)], np.float32)
-    red, blue = _WEIGHTS[matrix]
-    green = 1 - red - blue
     chroma = 255.0 / chroma_span
+    if kind == "ycgco":  # Cg and Co where Cb and Cr are, H.273 (38) to (43)
+        rows = np.array([[luma, -chroma, -chroma], [luma, chroma, 0.0], [luma, -chroma, chroma]])
+        return np.asarray(np.hstack([rows, (-rows @ np.array([black, middle, middle]))[:, None]]), np.float32)
+    red, blue = weights
+    green = 1 - red - blue
     to_blue, to_red = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
     rows = np.array(
         [
@@ -239,18 +276,22 @@ def difference_matrix(frame: NativeFrame) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _difference_matrix(kind: str, matrix: int, full: bool, bits: int) -> Floats:
+def _difference_matrix(kind: str, weights: tuple[float, float], full: bool, bits: int) -> Floats:
     """float32 (3, 3): difference of B, G, R (0..255) -> difference of the native samples; gray repeats its row."""
     _, luma_span, chroma_span, _ = _codes(full, bits)
     if kind == "rgb":
         return np.asarray(np.eye(3) * luma_span / 255.0, np.float32)
-    red, blue = _WEIGHTS[_BT601 if kind == "gray" else matrix]
-    weights = np.array([blue, 1 - red - blue, red])
-    luma = weights * luma_span / 255.0
+    if kind == "ycgco":
+        luma_chroma = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [-0.5, 0.0, 0.5]])
+        spans = np.array([[luma_span], [chroma_span], [chroma_span]])
+        return np.asarray(luma_chroma * spans / 255.0, np.float32)
+    red, blue = _WEIGHTS[_BT601] if kind == "gray" else weights
+    shares = np.array([blue, 1 - red - blue, red])
+    luma = shares * luma_span / 255.0
     if kind == "gray":
         return np.asarray(np.stack([luma, luma, luma]), np.float32)
-    cb = (np.array([1.0, 0, 0]) - weights) / (2 * (1 - blue)) * chroma_span / 255.0
-    cr = (np.array([0, 0, 1.0]) - weights) / (2 * (1 - red)) * chroma_span / 255.0
+    cb = (np.array([1.0, 0, 0]) - shares) / (2 * (1 - blue)) * chroma_span / 255.0
+    cr = (np.array([0, 0, 1.0]) - shares) / (2 * (1 - red)) * chroma_span / 255.0
     return np.asarray(np.stack([luma, cb, cr]), np.float32)
 
 

@@ -1,10 +1,16 @@
-"""Pixel formats: which are read as they are, which the encoders take, and what the others become.
+"""Pixel formats: what each one holds, which are read as they are, and what the others become.
 
 A format is *native* when its planes can be handed to x264 or x265 unchanged. Everything else that can be decoded is
-converted once, at the entrance, to the native format that loses least (`mezzanine_format`).
+converted once, at the entrance (`conversion`), to the native format that loses least (`mezzanine_format`). What a
+format holds is read from its description (`samples_of`): how many colour components, how many bits, how far chroma
+is apart. Packed, planar, semi-planar, big or little endian make no difference there.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import av
 
@@ -17,19 +23,61 @@ NATIVE_FORMATS = frozenset(
 )  # fmt: skip
 """Formats whose planes go to the encoder bit by bit."""
 
-
-def is_readable_format(name: str) -> bool:
-    """Whether frames of this format can be handled: known to FFmpeg, stored in memory, with integer samples."""
-    try:
-        video_format = av.VideoFormat(name, 16, 16)
-    except ValueError:
-        return False
-    return bool(video_format.components) and "f16" not in name and "f32" not in name
+_SIDE = 16
 
 
-def has_alpha(name: str) -> bool:
-    """Whether a format has a transparency plane."""
-    return any(component.is_alpha for component in av.VideoFormat(name, 16, 16).components)
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the pixels of a format are made of.
+
+    Attributes:
+        kind: one gray component, RGB in any order (also palettes, mosaics of a sensor, and XYZ), or luma with chroma.
+        bits: of the deepest colour component.
+        alpha: whether there is a transparency component.
+        shift_x: log2 of horizontal chroma subsampling: 0 to 2.
+        shift_y: log2 of vertical chroma subsampling: 0 to 2.
+    """
+
+    kind: Literal["gray", "rgb", "yuv"]
+    bits: int
+    alpha: bool
+    shift_x: int = 0
+    shift_y: int = 0
+
+    @property
+    def sampling(self) -> str:
+        """How people write the subsampling, such as `4:2:0`."""
+        steps = {(0, 0): "4:4:4", (1, 0): "4:2:2", (1, 1): "4:2:0", (0, 1): "4:4:0", (2, 0): "4:1:1", (2, 2): "4:1:0"}
+        return steps.get((self.shift_x, self.shift_y), f"1/{1 << self.shift_x} by 1/{1 << self.shift_y}")
+
+
+@lru_cache(maxsize=512)
+def samples_of(name: str) -> Samples:
+    """What a format holds. Raises ValueError for a name that FFmpeg does not know, or samples not kept in memory."""
+    video_format = av.VideoFormat(name, _SIDE, _SIDE)
+    colour = [component for component in video_format.components if not component.is_alpha]
+    if not colour:
+        raise ValueError(f"{name} has no samples in memory")
+    alpha = len(colour) < len(video_format.components)
+    # A mosaic states a share of its bits for each colour; every sample has all of them.
+    bits = (16 if "16" in name else 8) if is_mosaic(name) else max(component.bits for component in colour)
+    if video_format.is_rgb or video_format.has_palette or name.startswith("xyz"):
+        return Samples("rgb", bits, alpha)
+    if len(colour) == 1:
+        return Samples("gray", bits, alpha)
+    chroma = colour[1]
+    shift_x, shift_y = ((_SIDE // side).bit_length() - 1 for side in (chroma.width, chroma.height))
+    return Samples("yuv", bits, alpha, shift_x, shift_y)
+
+
+def is_mosaic(name: str) -> bool:
+    """Whether every pixel has one colour only, as a camera's sensor sees them."""
+    return name.startswith("bayer_")
+
+
+def is_floating(name: str) -> bool:
+    """Whether samples are floating-point numbers."""
+    return "f16" in name or "f32" in name
 
 
 def mezzanine_format(name: str, *, sideways: bool) -> str:
@@ -39,20 +87,15 @@ def mezzanine_format(name: str, *, sideways: bool) -> str:
         name: FFmpeg's name of the decoded format.
         sideways: the picture is turned by 90 or 270 degrees, which 4:2:2 cannot follow on its own grid.
     """
-    if name in NATIVE_FORMATS and not (sideways and "422" in name):
+    source = samples_of(name)
+    turned_apart = sideways and source.shift_x != source.shift_y
+    if name in NATIVE_FORMATS and not turned_apart:
         return name
-    source = av.VideoFormat(name, 16, 16)
-    depth = max(component.bits for component in source.components)
-    suffix = "10le" if depth > 8 else ""
-    chroma = [component for component in source.components if component.is_chroma]
-    if source.is_rgb or name.startswith("pal"):
-        sampling = "444"
-    elif not chroma:
-        return "gray10le" if depth > 8 else "gray"
-    elif chroma[0].height < 16 or chroma[0].width < 8 or sideways:
-        sampling = "420"
-    else:
-        sampling = "422" if chroma[0].width < 16 else "444"
+    suffix = "10le" if source.bits > 8 else ""
+    if source.kind == "gray":
+        return f"gray{suffix}"
+    whole = "422" if source.shift_x else "444"
+    sampling = "420" if source.shift_y or source.shift_x > 1 or turned_apart else whole
     return f"yuv{sampling}p{suffix}"
 
 

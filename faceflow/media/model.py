@@ -59,6 +59,8 @@ class VideoInfo(FrozenModel):
     colour: ColourTags = ColourTags()
     hdr: HdrMetadata = HdrMetadata()
     interlaced: bool = False
+    transparent: bool = False
+    """Whether pixels may be transparent; the result has none of that."""
     language: str | None = None
 
 

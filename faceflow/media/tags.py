@@ -13,22 +13,22 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal, cast
 
-import av.filter
 from av.buffer import Buffer
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from faceflow.media.conversion import NOT_STATED, filter_graph
 from faceflow.media.ffmpeg_log import INFO, heard_log
+from faceflow.media.formats import samples_of
 from faceflow.media.model import ColourTags, HdrMetadata
 
 Rotation = Literal[0, 90, 180, 270]
 
-_NOT_STATED = 2
-_RGB = 0
 # What ITU-T H.273 defines for YCbCr and the encoders write; a damaged header may say anything.
-_MATRICES = frozenset({1, 2, *range(4, 15)})
+_MATRICES = frozenset({1, 2, *range(4, 18)})
+_FULL = 2
 _PRIMARIES = frozenset({1, 2, *range(4, 13), 22})
 _TRANSFERS = frozenset({1, 2, *range(4, 19)})
 _CHROMA_LOCATIONS = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
@@ -65,11 +65,14 @@ def sample_aspect_ratio(stream: VideoStream, rotation: Rotation) -> Fraction:
 def colour_tags(frame: VideoFrame, context: VideoCodecContext, rotation: Rotation, mirrored: bool) -> ColourTags:
     """Colour description of the upright picture: the frame's own tags, the track's where the frame has none."""
     colour_range = int(frame.color_range) or int(context.color_range)
-    if frame.format.name.startswith("yuvj"):
-        colour_range = 2
+    # A gray picture uses all codes unless it says otherwise; in a video, silence means the opposite.
+    silent_gray = not colour_range and samples_of(frame.format.name).kind == "gray"
+    if frame.format.name.startswith("yuvj") or silent_gray:
+        colour_range = _FULL
+    matrix = _stated(frame.colorspace, context.colorspace, _MATRICES)
     location = turned_location(_chroma_location(frame), rotation, mirrored)
     return ColourTags(
-        matrix=_stated(frame.colorspace, context.colorspace, _MATRICES),
+        matrix=matrix,
         primaries=_stated(frame.color_primaries, context.color_primaries, _PRIMARIES),
         transfer=_stated(frame.color_trc, context.color_trc, _TRANSFERS),
         colour_range=colour_range,
@@ -78,29 +81,13 @@ def colour_tags(frame: VideoFrame, context: VideoCodecContext, rotation: Rotatio
 
 
 def _stated(of_frame: int, of_track: int, known: frozenset[int]) -> int:
-    stated = int(of_track) if int(of_frame) == _NOT_STATED else int(of_frame)
-    return stated if stated in known else _NOT_STATED
-
-
-def forget_undefined_matrix(frame: VideoFrame) -> None:
-    """Makes a colour matrix that nobody defined "not stated", because filters refuse to be built with it."""
-    if int(frame.colorspace) not in _MATRICES | {_RGB}:
-        frame.colorspace = _NOT_STATED
+    stated = int(of_track) if int(of_frame) == NOT_STATED else int(of_frame)
+    return stated if stated in known else NOT_STATED
 
 
 def _chroma_location(frame: VideoFrame) -> int:
-    forget_undefined_matrix(frame)
     # PyAV does not expose this field; the showinfo filter prints it (`cl:topleft`) on FFmpeg's log.
-    graph = av.filter.Graph()
-    source = graph.add(
-        "buffer",
-        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1:pixel_aspect=1/1"
-        f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
-    )
-    show, sink = graph.add("showinfo", "checksum=0"), graph.add("buffersink")
-    source.link_to(show)
-    show.link_to(sink)
-    graph.configure()
+    graph = filter_graph(frame, [("showinfo", "checksum=0")])
     with heard_log(INFO) as lines:
         graph.push(frame)
         graph.pull()

@@ -11,7 +11,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from faceflow.media.colour import small_bgr
+from faceflow.media.conversion import hide_strange_matrix, swscale_sees, to_native
 from faceflow.media.model import VideoInfo
+from faceflow.media.planes import native_frame
 
 THUMBNAIL_SIZE_PX = (48, 27)
 """Width and height of the thumbnails by which cuts are found."""
@@ -27,12 +30,16 @@ def luma_thumbnail(frame: VideoFrame) -> NDArray[np.uint8]:
         step = max(1, min(frame.width // (THUMBNAIL_SIZE_PX[0] * 4), frame.height // (THUMBNAIL_SIZE_PX[1] * 4)))
         small = cv2.resize(np.ascontiguousarray(rows[::step, ::step]), THUMBNAIL_SIZE_PX, interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.uint8)
+    hide_strange_matrix(frame)
     small_frame = frame.reformat(*THUMBNAIL_SIZE_PX, format="gray")
     return np.asarray(small_frame.to_ndarray(), np.uint8)
 
 
 def upright_bgr(frame: VideoFrame, video: VideoInfo, long_side_px: int) -> tuple[NDArray[np.uint8], float]:
     """uint8 (h, w, 3), BGR, upright, and its scale (copy / frame, at most 1)."""
+    if not swscale_sees(video):
+        native, seen = to_native(frame, video)
+        return small_bgr(native_frame(native, 0, 0, seen, writable=False), long_side_px)
     scale = min(1.0, long_side_px / max(frame.width, frame.height))
     width, height = (max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height))
     picture = frame.reformat(width, height, format="bgr24").to_ndarray()

@@ -24,14 +24,22 @@ from av.video.frame import VideoFrame
 
 from faceflow.errors import ExactnessError
 from faceflow.job import OutputOptions, SpeedPreset
-from faceflow.media.formats import NATIVE_FORMATS, has_alpha, mezzanine_format
+from faceflow.media.conversion import (
+    Step,
+    conversion_losses,
+    conversion_steps,
+    converted_colour,
+    filter_graph,
+    hide_strange_matrix,
+    planar_rgb_steps,
+)
+from faceflow.media.formats import NATIVE_FORMATS, mezzanine_format, samples_of
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.model import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.opening import SEEKABLE_CONTAINERS, container_family
 from faceflow.media.planes import native_frame, presented_size
 from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
-from faceflow.media.tags import forget_undefined_matrix
 from faceflow.media.writer import PartWriter
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import EncodeSettings, LimitSettings
@@ -52,13 +60,14 @@ def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptio
         reasons.append(f"its longer side of {long_side} pixels was scaled to {max(_scaled_size(media, encoding))}")
     if video.interlaced:
         reasons.append("it was deinterlaced, one frame a frame")
+    target = mezzanine_format(video.pixel_format, sideways=sideways)
+    losses = conversion_losses(video.pixel_format, target, video.colour)
     if video.pixel_format not in NATIVE_FORMATS:
-        becomes = mezzanine_format(video.pixel_format, sideways=sideways)
-        reasons.append(f"its pixel format {video.pixel_format} was converted to {becomes}")
-        if has_alpha(video.pixel_format):
+        reasons += [f"its pixel format {video.pixel_format} was converted to {target}", *losses]
+        if video.transparent:
             reasons.append("its transparency was dropped")
-    elif sideways and "422" in video.pixel_format:
-        reasons.append("its 4:2:2 colour was reduced to 4:2:0, because it lies on its side")
+    elif target != video.pixel_format:
+        reasons += [f"{loss}, because it lies on its side" for loss in losses]
     if family not in SEEKABLE_CONTAINERS:
         reasons.append(f"it was encoded once more, because single frames cannot be found again in {family} files")
     if index.left_out.get("undecodable") or index.left_out.get("concealed"):
@@ -100,7 +109,7 @@ def transcode(
     target_format = mezzanine_format(media.video.pixel_format, sideways=sideways)
     target = _described(media, width, height, target_format)
     quality = encoding.model_copy(update={"crf": _CRF, "preset": _PRESET})
-    filters = _Filters(media, width, height, target_format)
+    filters = _Filters(media, target)
     written = 0
     with PartWriter(destination, target, index, quality, encode) as writer:
         for frame in _filtered(filters, source, media, index):
@@ -136,10 +145,6 @@ def _described(media: MediaInfo, width: int, height: int, pixel_format: str) -> 
     stretch_x = video.width_px * upright[1]
     stretch_y = video.height_px * upright[0]
     ratio = video.sample_aspect_ratio * stretch_x / stretch_y
-    colour = video.colour
-    source_is_rgb = av.VideoFormat(video.pixel_format, 16, 16).is_rgb
-    if source_is_rgb and not pixel_format.startswith("gray"):
-        colour = colour.model_copy(update={"matrix": _RGB_MATRIX, "colour_range": _LIMITED})
     return media.model_copy(
         update={
             "video": video.model_copy(
@@ -149,9 +154,9 @@ def _described(media: MediaInfo, width: int, height: int, pixel_format: str) -> 
                     "width_px": upright[0],
                     "height_px": upright[1],
                     "pixel_format": pixel_format,
-                    "bit_depth": 10 if "10" in pixel_format else 8,
+                    "bit_depth": samples_of(pixel_format).bits,
                     "sample_aspect_ratio": ratio.limit_denominator(1000),
-                    "colour": colour,
+                    "colour": converted_colour(video.pixel_format, pixel_format, video.colour),
                     "interlaced": False,
                 }
             )
@@ -159,16 +164,11 @@ def _described(media: MediaInfo, width: int, height: int, pixel_format: str) -> 
     )
 
 
-_RGB_MATRIX = 1  # BT.709
-_LIMITED = 1
-
-
 class _Filters:
     """Deinterlaces, scales and converts; gives one frame for every frame that it takes."""
 
-    def __init__(self, media: MediaInfo, width: int, height: int, pixel_format: str) -> None:
-        self._media = media
-        self._steps = _steps(media, width, height, pixel_format)
+    def __init__(self, media: MediaInfo, target: MediaInfo) -> None:
+        self._steps = _steps(media.video, target.video)
         self._graph: av.filter.Graph | None = None
 
     def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
@@ -180,7 +180,7 @@ class _Filters:
         if self._graph is None:
             if frame is None:
                 return
-            self._graph = self._configure(frame)
+            self._graph = filter_graph(frame, self._steps)
         self._graph.push(frame)
         while True:
             try:
@@ -190,33 +190,19 @@ class _Filters:
             if isinstance(ready, VideoFrame):
                 yield ready
 
-    def _configure(self, frame: VideoFrame) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        last = graph.add(
-            "buffer",
-            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/1:pixel_aspect=1/1"
-            f":colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
-        )
-        for name, arguments in [*self._steps, ("buffersink", "")]:
-            step = graph.add(name, arguments) if arguments else graph.add(name)
-            last.link_to(step)
-            last = step
-        graph.configure()
-        return graph
 
-
-def _steps(media: MediaInfo, width: int, height: int, pixel_format: str) -> list[tuple[str, str]]:
-    video = media.video
-    steps = []
+def _steps(video: VideoInfo, target: VideoInfo) -> list[Step]:
+    """What makes the pictures of `video` those of `target`, both as coded."""
+    steps: list[Step] = []
+    source, wanted = video.pixel_format, target.pixel_format
     if video.interlaced:
+        if samples_of(source).kind == "rgb":
+            steps, source = planar_rgb_steps(source)
         # One frame a frame, the field order as each frame states it, frames marked progressive left alone.
         steps.append(("bwdif", "mode=send_frame:parity=auto:deint=interlaced"))
-    scaled = (width, height) != (video.coded_width_px, video.coded_height_px)
-    if scaled or pixel_format != video.pixel_format:
-        source_is_rgb = av.VideoFormat(video.pixel_format, 16, 16).is_rgb
-        matrix = ":out_color_matrix=bt709:out_range=limited" if source_is_rgb else ""
-        steps.append(("scale", f"w={width}:h={height}:flags=bicubic+accurate_rnd+full_chroma_int{matrix}"))
-        steps.append(("format", f"pix_fmts={pixel_format}"))
+    size = (target.coded_width_px, target.coded_height_px)
+    if size != (video.coded_width_px, video.coded_height_px) or source != wanted:
+        steps += conversion_steps(source, wanted, target.colour, size)
     return steps
 
 
@@ -224,7 +210,7 @@ def _filtered(filters: _Filters, source: Path, media: MediaInfo, index: FrameInd
     for number, frame in read_decoded(source, media, index, 0, index.frames):
         frame.pts = number  # filters only need an order; the real times come from the index
         frame.time_base = Fraction(1)
-        forget_undefined_matrix(frame)
+        hide_strange_matrix(frame)
         yield from filters.push(frame)
     yield from filters.push(None)
 

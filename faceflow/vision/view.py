@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from faceflow.media.colour import crop_bgr, decimated, small_bgr
-from faceflow.media.formats import mezzanine_format
+from faceflow.media.conversion import to_native
 from faceflow.media.model import VideoInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.planes import native_frame
@@ -79,10 +79,9 @@ class DecodedView(NativeView):
     """
 
     def __init__(self, frame: VideoFrame, video: VideoInfo) -> None:
-        wanted = mezzanine_format(frame.format.name, sideways=video.rotation_degrees in {90, 270})
         self._decoded, self._video = frame, video
-        native = frame if frame.format.name == wanted else frame.reformat(format=wanted)
-        super().__init__(native_frame(native, 0, 0, video, writable=False))
+        native, seen = to_native(frame, video)
+        super().__init__(native_frame(native, 0, 0, seen, writable=False))
 
     def overview(self, long_side_px: int) -> tuple[Picture, float]:
         """A small converted copy (see `FrameView`), made by the decoder's own library in one quick step."""
