@@ -65,9 +65,10 @@ def sample_aspect_ratio(stream: VideoStream, rotation: Rotation) -> Fraction:
 def colour_tags(frame: VideoFrame, context: VideoCodecContext, rotation: Rotation, mirrored: bool) -> ColourTags:
     """Colour description of the upright picture: the frame's own tags, the track's where the frame has none."""
     colour_range = int(frame.color_range) or int(context.color_range)
-    # A gray picture uses all codes unless it says otherwise; in a video, silence means the opposite.
-    silent_gray = not colour_range and samples_of(frame.format.name).kind == "gray"
-    if frame.format.name.startswith("yuvj") or silent_gray:
+    # A gray picture uses all codes unless it says otherwise, one of two codes always; silence of a video is limited.
+    samples = samples_of(frame.format.name)
+    whole_gray = samples.kind == "gray" and (not colour_range or samples.bits == 1)
+    if frame.format.name.startswith("yuvj") or whole_gray:
         colour_range = _FULL
     matrix = _stated(frame.colorspace, context.colorspace, _MATRICES)
     location = turned_location(_chroma_location(frame), rotation, mirrored)

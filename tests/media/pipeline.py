@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from faceflow.job import OutputOptions, SpeedPreset
 from faceflow.media.index import index_frames
 from faceflow.media.join import join
 from faceflow.media.model import FrameIndex, MediaInfo, Segment
+from faceflow.media.native import NativeFrame
 from faceflow.media.plan import plan_segments
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
@@ -42,8 +44,9 @@ def carry(
     encoding: OutputOptions = ENCODING,
     segment_s: float = 0.4,
     place_note: str | None = None,
+    compose: Callable[[NativeFrame], None] = lambda frame: None,
 ) -> Carried:
-    """Takes a video through probe, index, transcode, plan, reader, writer and join."""
+    """Takes a video through probe, index, transcode, plan, reader, `compose`, writer and join."""
     media = probe(source, LIMITS)
     index = index_frames(source, media, LIMITS)
     reasons = transcode_reasons(media, index, encoding)
@@ -59,6 +62,7 @@ def carry(
         reader = FrameReader(mezzanine, mezzanine_media, mezzanine_index)
         with reader, PartWriter(parts[-1], mezzanine_media, mezzanine_index, encoding, ENCODE) as writer:
             for frame in reader.read(segment.first, segment.frames):
+                compose(frame)
                 writer.write(frame)
     notes = join(parts, source, media, mezzanine_index, output, place_note=place_note)
     return Carried(

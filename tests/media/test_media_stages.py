@@ -130,8 +130,9 @@ def test_a_damaged_artifact_is_seen(tmp_path):
             "theora_like_411_odd",
             1920,
             (
-                "the video was normalised before the swap: its pixel format yuv411p was converted to yuv420p; it was "
-                "encoded once more, because single frames cannot be found again in avi files; "
+                "the video was normalised before the swap: its pixel format yuv411p was converted to yuv420p; "
+                "its 4:1:1 colour was resampled to 4:2:0; "
+                "it was encoded once more, because single frames cannot be found again in avi files; "
                 "it was made even, 98x64 pixels, by repeating its last row or column",
             ),
         ),

@@ -1,0 +1,202 @@
+"""Every pixel format that FFmpeg knows keeps its colours from the decoder's frame to native planes, or is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from av.video.format import names
+
+from faceflow.media.colour import cropped
+from faceflow.media.conversion import conversion_losses, is_readable_format, to_native
+from faceflow.media.formats import NATIVE_FORMATS, mezzanine_format, samples_of
+from faceflow.media.model import ColourTags, MediaInfo, VideoInfo
+from faceflow.media.planes import native_frame
+from faceflow.media.tags import colour_tags
+from faceflow.media.transcode import _described, _Filters
+from faceflow.vision.view import DecodedView
+from tests.media import bars
+
+WIDTH, HEIGHT = 160, 64
+WHOLE = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+
+
+class _Silent:
+    """A track that says nothing about colours."""
+
+    colorspace, color_range, color_primaries, color_trc = 2, 0, 2, 2
+
+
+def info_of(frame: av.VideoFrame, **more) -> VideoInfo:
+    described = {"colour": colour_tags(frame, _Silent, 0, False), **more}
+    return VideoInfo(
+        stream_index=0, codec="any", width_px=frame.width, height_px=frame.height, coded_width_px=frame.width,
+        coded_height_px=frame.height, pixel_format=frame.format.name, bit_depth=samples_of(frame.format.name).bits,
+        time_base=Fraction(1, 25), average_rate=None, **described,
+    )  # fmt: skip
+
+
+def normalised(frame: av.VideoFrame, video: VideoInfo) -> np.ndarray:
+    """What swap sees of a frame that went through the entrance: uint8 (H, W, 3), RGB."""
+    media = MediaInfo(container="mov", size_bytes=1, duration_s=1, video=video)
+    target = _described(media, frame.width, frame.height, mezzanine_format(video.pixel_format, sideways=False))
+    filters = _Filters(media, target)
+    frame.pts, frame.time_base = 0, Fraction(1)
+    (native,) = [*filters.push(frame), *filters.push(None)]
+    assert native.format.name in NATIVE_FORMATS
+    seen = native_frame(native, 0, 0, target.video, writable=False)
+    return cropped(seen, WHOLE, (frame.width, frame.height))[:, :, ::-1]
+
+
+def wrong_with(name: str, matrix: int, colour_range: int, **more) -> list[str]:
+    """What differs from the reference on each road that a frame takes; one entry if nothing can make the frame."""
+    frame = bars.frame_of(name, WIDTH, HEIGHT, matrix, colour_range)
+    if frame is None:
+        return ["no frame of this format can be made"]
+    video = info_of(frame, **more)
+    wanted = bars.middles(bars.shown_by_swscale(frame, matrix, colour_range))
+    if samples_of(name).kind == "gray" and samples_of(name).bits > 1 and colour_range == 1:
+        wanted = np.clip((wanted - 16) * 255 / 219, 0, 255)  # by H.273; swscale takes any gray for full range
+    view = DecodedView(frame, video)
+    roads = {
+        "entrance": normalised(frame, video),
+        "overview": view.overview(WIDTH)[0][:, :, ::-1],
+        "patch": view.patch(WHOLE, WIDTH)[:HEIGHT, :, ::-1],
+        "half": view.overview(WIDTH // 2)[0][:, :, ::-1],
+    }
+    tolerance = {1: 20}.get(samples_of(name).bits, 6 if samples_of(name).bits > 7 else 9)
+    found = {road: bars.same_colours(bars.middles(shown), wanted, tolerance) for road, shown in roads.items()}
+    return [f"{name} matrix {matrix} range {colour_range}, {road}: {what}" for road, what in found.items() if what]
+
+
+READABLE = sorted(name for name in names if is_readable_format(name))
+REFUSED = sorted(set(names) - set(READABLE))
+
+
+def test_every_format_keeps_its_colours():
+    wrong = [what for name in READABLE for what in wrong_with(name, 6, 1)]
+    assert not wrong, "\n".join(wrong)
+    assert len(READABLE) >= 200
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", READABLE)
+def test_every_format_keeps_its_colours_by_any_matrix_and_range(name):
+    wrong = [
+        what for matrix in (1, 2, 6, 9) for colour_range in (0, 1, 2) for what in wrong_with(name, matrix, colour_range)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", READABLE)
+def test_every_format_keeps_its_colours_when_it_is_deinterlaced(name):
+    wrong = wrong_with(name, 1, 1, interlaced=True)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_refused_formats_are_in_no_memory_or_hold_no_whole_numbers_or_are_unknown_to_swscale():
+    floating = [name for name in REFUSED if "f16" in name or "f32" in name]
+    in_hardware = [name for name in REFUSED if not av.VideoFormat(name, 16, 16).components]
+    rest = sorted(set(REFUSED) - set(floating) - set(in_hardware))
+    for name in rest:
+        target = mezzanine_format(name, sideways=False)
+        with pytest.raises((av.error.FFmpegError, ValueError)):
+            bars.filtered(av.VideoFrame(64, 64, name), ("scale", bars.EXACT), ("format", f"pix_fmts={target}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "upright", "sideways"),
+    [
+        ("yuv444p12le", "yuv444p10le", "yuv444p10le"),
+        ("yuva444p", "yuv444p", "yuv444p"),
+        ("p416be", "yuv444p10le", "yuv444p10le"),
+        ("nv24", "yuv444p", "yuv444p"),
+        ("vuya", "yuv444p", "yuv444p"),
+        ("yuv422p", "yuv422p", "yuv420p"),
+        ("yuvj422p", "yuvj422p", "yuv420p"),
+        ("y216le", "yuv422p10le", "yuv420p10le"),
+        ("uyvy422", "yuv422p", "yuv420p"),
+        ("yuv440p12le", "yuv420p10le", "yuv420p10le"),
+        ("yuv411p", "yuv420p", "yuv420p"),
+        ("yuv410p", "yuv420p", "yuv420p"),
+        ("p010le", "yuv420p10le", "yuv420p10le"),
+        ("gbrap16be", "yuv444p10le", "yuv444p10le"),
+        ("rgb555be", "yuv444p", "yuv444p"),
+        ("bayer_rggb16le", "yuv444p10le", "yuv444p10le"),
+        ("pal8", "yuv444p", "yuv444p"),
+        ("xyz12le", "yuv444p10le", "yuv444p10le"),
+        ("monob", "gray", "gray"),
+        ("ya16le", "gray10le", "gray10le"),
+    ],
+)
+def test_the_native_format_that_loses_least_is_chosen(name, upright, sideways):
+    assert mezzanine_format(name, sideways=False) == upright
+    assert mezzanine_format(name, sideways=True) == sideways
+
+
+@pytest.mark.parametrize(
+    "name", ["yuv422p", "yuvj422p", "yuv440p", "yuvj440p", "yuv411p", "uyvy422", "yuv422p12le", "yuv444p16le"]
+)
+def test_pictures_on_their_side_keep_their_colours(name):
+    frame = bars.frame_of(name, WIDTH, HEIGHT, 1, 1)
+    colour = colour_tags(frame, _Silent, 90, False)
+    video = info_of(frame, rotation_degrees=90, colour=colour).model_copy(
+        update={"width_px": HEIGHT, "height_px": WIDTH}
+    )
+    wanted = bars.middles(bars.shown_by_swscale(frame, 1, 1))
+    native, seen = to_native(frame, video)
+    upright = native_frame(native, 0, 0, seen, writable=False)
+    shown = np.rot90(cropped(upright, WHOLE, (HEIGHT, WIDTH))[:, :, ::-1])
+    assert bars.same_colours(bars.middles(shown), wanted, 6) is None
+
+
+@pytest.mark.parametrize("matrix", [3, 8, 10, 12, 13, 99])
+@pytest.mark.parametrize("name", ["yuv444p", "yuv422p12le", "p010le", "gray12le", "gbrp12le"])
+def test_a_matrix_that_filters_refuse_does_not_stop_a_frame(name, matrix):
+    frame = bars.frame_of(name, WIDTH, HEIGHT, 1, 1)
+    frame.colorspace = matrix
+    video = info_of(frame)
+    assert samples_of(name).kind == "rgb" or video.colour.matrix == (matrix if matrix in (8, 10, 12, 13) else 2)
+    assert normalised(frame, video).shape == (HEIGHT, WIDTH, 3)
+    assert DecodedView(frame, video).overview(40)[0].shape[2] == 3
+
+
+@pytest.mark.parametrize(("primaries", "matrix"), [(1, 1), (2, 1), (6, 1), (9, 9)])
+def test_rgb_becomes_yuv_by_the_matrix_of_its_primaries(primaries, matrix):
+    frame = bars.frame_of("gbrp12le", WIDTH, HEIGHT)
+    video = info_of(frame, colour=ColourTags(matrix=2, primaries=primaries, transfer=16, colour_range=2))
+    native, seen = to_native(frame, video)
+    assert (seen.colour.matrix, seen.colour.colour_range, seen.colour.transfer) == (matrix, 1, 16)
+    wanted = bars.middles(bars.picture(WIDTH, HEIGHT))
+    assert bars.worst(bars.middles(bars.shown_by_swscale(native, matrix, 1)), wanted) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [
+        ("yuv420p12le", ["its 12 bits a sample were reduced to 10"]),
+        ("p016be", ["its 16 bits a sample were reduced to 10"]),
+        ("yuv440p", ["its 4:4:0 colour was resampled to 4:2:0"]),
+        ("uyyvyy411", ["its 4:1:1 colour was resampled to 4:2:0"]),
+        ("yuv410p", ["its 4:1:0 colour was resampled to 4:2:0"]),
+        (
+            "gbrp16le",
+            ["its 16 bits a sample were reduced to 10", "its RGB colours became YUV 4:4:4 by the matrix of BT.709"],
+        ),
+        ("pal8", ["its palette colours became YUV 4:4:4 by the matrix of BT.709"]),
+        (
+            "xyz12be",
+            ["its 12 bits a sample were reduced to 10", "its XYZ colours became YUV 4:4:4 by the matrix of BT.709"],
+        ),
+        ("bayer_gbrg8", ["its sensor samples became YUV 4:4:4 by the matrix of BT.709"]),
+        ("gray16be", ["its 16 bits a sample were reduced to 10"]),
+        ("nv12", []),
+        ("yuva444p10le", []),
+        ("yuv420p9be", []),
+    ],
+)
+def test_what_a_conversion_loses_is_told(name, losses):
+    assert list(conversion_losses(name, mezzanine_format(name, sideways=False), ColourTags())) == losses
