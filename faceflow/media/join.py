@@ -33,6 +33,7 @@ from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
 from faceflow.media.refusals import corrupt
+from faceflow.media.sound_forms import SoundForm, sound_forms
 from faceflow.media.tracks import Track, add_tracks
 from faceflow.media.verify import verify_times
 from faceflow.media.writer import nominal_rate
@@ -79,6 +80,7 @@ def join(
     container = output_container(destination)
     ranks = frame_numbers(parts, index)
     with publishing(destination) as temporary:
+        forms = _sound_forms(source)
         with ExitStack() as stack:
             sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
             origin, notes = _origin(sound, media, index)
@@ -89,7 +91,7 @@ def join(
             picture = _add_picture(output, container, parts[0], stack, media, rate)
             main = sound.streams[media.video.stream_index]
             header_notes = write_header(sound, main, output, picture, tags, container, origin, rate)
-            tracks, track_notes = add_tracks(sound, output, media, container)
+            tracks, track_notes = add_tracks(sound, output, media, container, forms)
             _begin(output, source)
             packets = timed_packets(parts, picture, ranks, index, origin)
             refused = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
@@ -99,6 +101,11 @@ def join(
             notes += (place_note,)
         notes += verify_times(temporary, index, origin, container)
     return notes
+
+
+def _sound_forms(source: Path) -> dict[int, tuple[SoundForm, ...]]:
+    with open_media(source, max_pixels=_MAX_PIXELS) as container:
+        return sound_forms(container, container.streams.audio)
 
 
 def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple[Fraction, tuple[str, ...]]:

@@ -1,14 +1,15 @@
 """The tracks beside the picture: which of them the output's container carries, and how they get there.
 
 Audio packets are copied byte by byte wherever the container knows the codec. Where it does not, the track is
-decoded and encoded as AAC with the same times, and a note says so. Subtitles are copied where the container
-knows them, else left out and noted. Data tracks, cover pictures and further video tracks are left out and
+decoded and encoded as AAC with the same times, and a note says so; likewise where a track changes its sample rate or
+its channels on the way, which an output says once for the whole track (`sound_forms`). Subtitles are copied where the
+container knows them, else left out and noted. Data tracks, cover pictures and further video tracks are left out and
 noted; nothing disappears silently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import av.error
@@ -23,6 +24,8 @@ from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.left_out import is_carried_attachment, label, left_out_note
 from faceflow.media.model import MediaInfo
+from faceflow.media.one_form import OneForm
+from faceflow.media.sound_forms import SoundForm
 
 _CARRIED_TAGS = ("language", "title", "handler_name")
 _ANY_BYTES = "application/octet-stream"
@@ -88,31 +91,51 @@ class _WithoutHidden(Track):
 
 
 class _AsAac(Track):
-    """Decodes and encodes as AAC, keeping the times."""
+    """Decodes and encodes as AAC, keeping the times.
 
-    def __init__(self, source: AudioStream, output: OutputContainer) -> None:
+    Args:
+        source: the track.
+        output: the file that it goes to.
+        reason: why, in words for the note.
+        forms: those that the track comes in, where it changes on the way.
+    """
+
+    def __init__(
+        self, source: AudioStream, output: OutputContainer, reason: str, forms: Sequence[SoundForm] = ()
+    ) -> None:
         context = source.codec_context
-        rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48_000
-        layout = context.layout.name
+        rate = max((form.rate_hz for form in forms), default=context.sample_rate)
+        richest = max(forms, key=lambda form: form.channels, default=None)
+        layout = context.layout.name if richest is None else richest.layout
+        if rate not in _AAC_RATES:
+            rate = 48_000
         if layout not in _AAC_LAYOUTS.values():
-            layout = _AAC_LAYOUTS.get(context.layout.nb_channels, "5.1")
+            channels = context.layout.nb_channels if richest is None else richest.channels
+            layout = _AAC_LAYOUTS.get(channels, "5.1")
         target = output.add_stream("aac", rate=rate, layout=layout)
         target.codec_context.bit_rate = _AAC_BITS_PER_CHANNEL * target.codec_context.layout.nb_channels
         target.time_base = Fraction(1, rate)
         super().__init__(source, target)
         self._decoder = context
         self._encoder = target
+        self._one_form = OneForm(("fltp", layout, rate) if forms else None)
         self._resampler = AudioResampler(format="fltp", layout=layout, rate=rate, frame_size=_AAC_FRAME)
         self._unreadable = 0
+        self._reason = reason
 
     def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
         for frame in self._decoded(packet):
-            for part in self._resampler.resample(frame):
-                yield from self._encoder.encode(part)
+            for alike in self._one_form.convert(frame):
+                yield from self._encoded(alike)
         if packet is None:
-            for part in self._resampler.resample(None):
-                yield from self._encoder.encode(part)
+            for alike in self._one_form.convert(None):
+                yield from self._encoded(alike)
+            yield from self._encoded(None)
             yield from self._encoder.encode(None)
+
+    def _encoded(self, frame: AudioFrame | None) -> Iterator[Packet[Stream]]:
+        for part in self._resampler.resample(frame):
+            yield from self._encoder.encode(part)
 
     def _decoded(self, packet: Packet[Stream] | None) -> list[AudioFrame]:
         try:
@@ -123,13 +146,17 @@ class _AsAac(Track):
 
     def notes(self) -> tuple[str, ...]:
         damaged = f"; {self._unreadable} damaged packets are silent" if self._unreadable else ""
-        return (f"{self._label} was re-encoded as AAC: the container cannot carry it{damaged}",)
+        return (f"{self._label} was re-encoded as AAC: {self._reason}{damaged}",)
 
 
 def add_tracks(
-    source: InputContainer, output: OutputContainer, media: MediaInfo, container: Container
+    source: InputContainer,
+    output: OutputContainer,
+    media: MediaInfo,
+    container: Container,
+    forms: Mapping[int, Sequence[SoundForm]],
 ) -> tuple[tuple[Track, ...], tuple[str, ...]]:
-    """Adds every track that can be carried to the output.
+    """Adds every track that can be carried to the output; `forms` are of those that change (see `sound_forms`).
 
     Returns:
         The tracks, and notes on those that were left out; what happens to the others, each tells after its last packet.
@@ -142,7 +169,7 @@ def add_tracks(
             continue
         name = codec_name(stream)
         if isinstance(stream, AudioStream) and name != "unknown":
-            tracks.append(_audio_track(stream, output, container))
+            tracks.append(_audio_track(stream, output, container, forms.get(stream.index, ())))
         elif stream.type == "subtitle" and name in container.subtitles:
             tracks.append(Track(stream, output.add_stream_from_template(stream)))
         elif isinstance(stream, AttachmentStream) and is_carried_attachment(stream, container):
@@ -156,9 +183,14 @@ def add_tracks(
     return tuple(tracks), tuple(notes)
 
 
-def _audio_track(stream: AudioStream, output: OutputContainer, container: Container) -> Track:
+def _audio_track(
+    stream: AudioStream, output: OutputContainer, container: Container, forms: Sequence[SoundForm]
+) -> Track:
+    if forms:
+        words = ", then ".join(dict.fromkeys(form.words() for form in forms))
+        return _AsAac(stream, output, f"it changes on the way ({words})", forms)
     if codec_name(stream) not in container.audio:
-        return _AsAac(stream, output)
+        return _AsAac(stream, output, "the container cannot carry it")
     target = output.add_stream_from_template(stream)
     return Track(stream, target) if container.hides_packets else _WithoutHidden(stream, target)
 
