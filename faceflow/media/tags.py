@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal, cast
+from typing import Literal
 
-from av.buffer import Buffer
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -23,6 +21,7 @@ from faceflow.media.conversion import NOT_STATED, filter_graph
 from faceflow.media.ffmpeg_log import INFO, heard_log
 from faceflow.media.formats import samples_of
 from faceflow.media.model import ColourTags, HdrMetadata
+from faceflow.media.side_data import side_data_of
 
 Rotation = Literal[0, 90, 180, 270]
 
@@ -119,7 +118,7 @@ def hdr_metadata(frame: VideoFrame) -> HdrMetadata:
 
 
 def _side_data(frame: VideoFrame, kind: Type) -> bytes | None:
-    found = cast("Mapping[Type, Buffer]", frame.side_data).get(kind)
+    found = side_data_of(frame).get(kind)
     return None if found is None else bytes(found)
 
 

@@ -30,6 +30,7 @@ from faceflow.vision.tracks import TrackTable
 from faceflow.vision.traits import TraitsCollector
 from faceflow.vision.view import DecodedView, PictureView
 
+OnFrame = Callable[[int, VideoFrame], None]
 _DECODE_THREADS = 2
 
 
@@ -85,6 +86,7 @@ def take_census(
     *,
     progress: Progress = SILENT,
     observers: Sequence[Observer] = (),
+    on_frame: OnFrame | None = None,
 ) -> Census:
     """Counts the frames of a target and finds its people.
 
@@ -95,6 +97,7 @@ def take_census(
         settings: limits, threads, and where networks lie.
         progress: advanced by one a frame.
         observers: are shown what the scan sees.
+        on_frame: is shown every decoded frame of a video, with its number.
 
     Raises:
         MediaError: see `index_frames`.
@@ -121,7 +124,7 @@ def take_census(
             target,
             described,
             settings.limits,
-            on_frame=_seeing(scan, described),
+            on_frame=_seeing(scan, described, on_frame),
             progress=progress,
             # Nothing else of the job runs yet: while a frame is looked at, the next ones are decoded.
             decode_threads=max(settings.pipeline.decode_threads, _DECODE_THREADS),
@@ -142,7 +145,7 @@ def require_people(census: Census, target: Path) -> None:
         )
 
 
-def _seeing(scan: TargetScan, media: MediaInfo) -> Callable[[int, VideoFrame], None]:
+def _seeing(scan: TargetScan, media: MediaInfo, also: OnFrame | None) -> OnFrame:
     rate = float(media.video.average_rate or 25)
 
     def see(number: int, frame: VideoFrame) -> None:
@@ -151,5 +154,7 @@ def _seeing(scan: TargetScan, media: MediaInfo) -> Callable[[int, VideoFrame], N
         scan.thumbnail(number, luma_thumbnail(frame))
         if scan.wants(number, time_s):
             scan.see(number, time_s, DecodedView(frame, media.video))
+        if also is not None:
+            also(number, frame)
 
     return see

@@ -14,6 +14,7 @@ from faceflow.job import SwapJob
 from faceflow.locations import local_path
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
+from faceflow.media.side_data import LostSideData
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
@@ -49,9 +50,12 @@ def run_validate(
     index_file: Artifact | None = None
     notes: tuple[str, ...] = ()
     collector = ReferenceCollector()
-    census = take_census(target, described, detail_for(job), settings, progress=progress, observers=[collector])
+    lost = LostSideData()
+    census = take_census(
+        target, described, detail_for(job), settings, progress=progress, observers=[collector], on_frame=lost.see
+    )
     if census.index is not None and isinstance(described, MediaInfo):
-        notes = _notes(census.index)
+        notes = (*_notes(census.index), *lost.notes())
         path = directory / "target.index.npz"
         census.index.save(path)
         index_file = make_artifact(path)
