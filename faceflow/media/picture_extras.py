@@ -8,7 +8,7 @@ for, in time and memory bounded by its size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from faceflow.media.picture_exif import has_thumbnail
 
@@ -30,6 +30,12 @@ _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _KNOWN_SEGMENTS = (b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0", b"JP", _GAIN_MAPS[2])
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _FILM, _GAIN_MAP, _DEPTH = "a short film (motion photo)", "an HDR gain map (Ultra HDR)", "a depth map"
+_FURTHER = "further pictures beside the first"
+_ITEMS = {
+    "mime": "XMP",
+    "tmap": _GAIN_MAP,
+    **dict.fromkeys(("hvc1", "av01", "avc1", "jpeg", "j2k1", "vvc1", "grid", "iden", "iovl"), _FURTHER),
+}
 _PNG_CARRIED = frozenset(
     {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}
     | {b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI", b"pHYs"}
@@ -39,16 +45,17 @@ _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _WEBP_CARRIED = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"EXIF"})
 
 
-def picture_extras(data: bytes, kind: str, exif: bytes | None) -> tuple[str, ...]:
+def picture_extras(data: bytes, kind: str, exif: bytes | None, items: Sequence[str] = ()) -> tuple[str, ...]:
     """What is in a picture file that the result does not have.
 
     Args:
         data: a whole file whose header was read without an error.
         kind: its format, as `PictureHeader.kind` says.
         exif: its EXIF block, or None.
+        items: of HEIF and AVIF: what lies in it by the format's own names, as `PictureHeader.extras` says.
     """
     finders = {"jpeg": _of_jpeg, "png": _of_png, "webp": _of_webp}
-    found = list(finders[kind](data)) if kind in finders else []
+    found = list(finders[kind](data)) if kind in finders else list(_of_boxes(data, items))
     if has_thumbnail(exif):
         found.append("the thumbnail in EXIF, which shows the old face")
     return tuple(dict.fromkeys(found))
@@ -142,6 +149,35 @@ def _of_webp(data: bytes) -> Iterator[str]:
         position += 8 + length + (length & 1)
     yield from _others(names, "chunks")
     yield from _behind(data[end:])
+
+
+def _of_boxes(data: bytes, items: Sequence[str]) -> Iterator[str]:
+    """HEIF and AVIF: auxiliary pictures by their URNs, other items by their four letters, boxes beside them."""
+    unknown = []
+    for name in items:
+        if ":" in name:
+            yield _auxiliary(name)
+        elif name in _ITEMS:
+            yield _ITEMS[name]
+        elif name != "Exif":
+            unknown.append(name.strip())
+    position = 0
+    while position + 8 <= len(data):
+        length, name_of_box = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
+        if name_of_box == b"mpvd":
+            yield _FILM
+        if length < 8:  # to the end of the file, or in 64 bits, or damaged
+            break
+        position += length
+    yield from _others(unknown, "items")
+
+
+def _auxiliary(urn: str) -> str:
+    if "gainmap" in urn.lower() or "21496" in urn:
+        return _GAIN_MAP
+    if urn.endswith(("auxid:2", ":depth", ":disparity")):
+        return _DEPTH
+    return "a matte" if "matte" in urn.lower() else f"an auxiliary picture ({urn})"
 
 
 def _others(names: Iterable[str], kind: str) -> Iterator[str]:

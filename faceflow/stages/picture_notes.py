@@ -35,14 +35,14 @@ def picture_notes(picture: PictureFile, job: SwapJob, settings: Settings) -> tup
     """
     data, header = open_picture(picture.path, settings.limits)
     kind = PICTURE_ENDINGS.get(Path(name_of(job.output)).suffix.lower())
-    lost = list(picture_extras(data, picture.kind, picture.exif and header.exif))
+    lost = list(picture_extras(data, picture.kind, picture.exif and header.exif, picture.extras))
     if header.exif is not None and picture.exif is None:
         lost.append("EXIF that cannot be read")
     if kind != "png" and picture.icc is None:
         lost += [words for name, words in _PNG_ONLY.items() if name in dict(picture.carried)]
     notes = [f"left out of the picture's file: {', '.join(lost)}"] if lost else []
     if picture.bit_depth == 16 and kind != "png":
-        notes.append(f"its 16 bits a sample became 8, which is what {str(kind).upper()} holds here")
+        notes.append(f"its samples of more than 8 bits were rounded to 8, which is what {str(kind).upper()} holds here")
     without_place = place_note(job, settings.trust)
     if without_place is not None and has_place(picture.exif):
         notes.append(without_place)

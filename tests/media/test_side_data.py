@@ -51,7 +51,8 @@ def test_captions_are_counted(tmp_path, frames, words):
 def test_the_mark_of_a_3d_picture_is_told(tmp_path):
     path = tmp_path / "sides.mp4"
     ffmpeg(*picture(0.4), *X264, "-x264-params", "frame-packing=3", path)
-    assert lost(path) == ("left out, because encoding drops it: the mark of a 3D picture (1 frame)",)  # at its key frame
+    at_its_key_frame = "left out, because encoding drops it: the mark of a 3D picture (1 frame)"
+    assert lost(path) == (at_its_key_frame,)
     assert lost(carry(path, tmp_path / "out.mp4").output) == ()
 
 

@@ -107,7 +107,7 @@ def test_fewer_bits_and_colours_that_only_png_states_are_told(tmp_path):
     assert notes(path, "out.png") == ()
     assert notes(path, "out.webp") == (
         "left out of the picture's file: gamma",
-        "its 16 bits a sample became 8, which is what WEBP holds here",
+        "its samples of more than 8 bits were rounded to 8, which is what WEBP holds here",
     )
 
 
@@ -161,6 +161,23 @@ def test_whose_place_is_left_out_is_told_with_the_way_to_keep_it(tmp_path, sensi
     assert told == (() if carried else expected)
     path.write_bytes(jpeg_bytes(exif=b"Exif\0\0" + exif_bytes()))
     assert notes(path, "out.jpg", sensitivity, carry_place=setting) == ()
+
+
+@pytest.mark.parametrize(
+    ("items", "box", "expected"),
+    [
+        (("Exif",), b"mdat", ()),
+        (("urn:com:apple:photo:2020:aux:hdrgainmap", "tmap"), b"mdat", (MAP_TOLD,)),
+        (("urn:mpeg:hevc:2015:auxid:2",), b"mdat", ("a depth map",)),
+        (("urn:com:apple:photo:2018:aux:portraiteffectsmatte",), b"mdat", ("a matte",)),
+        (("urn:x:y",), b"mdat", ("an auxiliary picture (urn:x:y)",)),
+        (("hvc1", "grid", "mime"), b"mdat", ("further pictures beside the first", "XMP")),
+        (("uri ",), b"mpvd", (FILM_TOLD, "items that are not known (uri)")),
+    ],
+)
+def test_what_lies_in_heif_and_avif_is_called_by_its_name(items, box, expected):
+    data = struct.pack(">I4s", 12, b"ftyp") + b"heic" + struct.pack(">I4s", 8, box)
+    assert picture_extras(data, "heif", None, items) == expected
 
 
 def test_pictures_cut_anywhere_are_described_without_an_error():
