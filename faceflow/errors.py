@@ -29,6 +29,7 @@ again can help (`retryable`, which is what task retries read), and a `resolution
         ├── RegistrySetupError  registry.*  a registry cannot be used as it is set up: login, certificate, name
         ├── DatabaseError       database.*  the database did not answer in time: may pass, retryable
         ├── DatabaseSetupError  database.*  the database cannot be used as it is set up
+        ├── AnswerError         fault.not_printed   what was done stands, and standard output took no word of it
         └── CancelledError      fault.cancelled   the run was told to stop
 
 The classes carry the family; the code is given where the error is raised, because that is where the reason is known.
@@ -237,6 +238,16 @@ class DatabaseSetupError(FaultError):
     """The database cannot be used as it is set up: its address, its driver or its schema."""
 
     family = "database"
+
+
+class AnswerError(FaultError):
+    """The answer could not be printed; what the command did stands.
+
+    Attributes:
+        nobody_reads: whether it is because the reader has gone, as `head` does, which deserves no words.
+    """
+
+    nobody_reads = False
 
 
 class CancelledError(FaultError):

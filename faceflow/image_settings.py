@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
-from faceflow.setting_group import Group, Names
+from faceflow.setting_group import Group, Names, Place
 
 
 class ImageSettings(Group):
@@ -17,7 +15,7 @@ class ImageSettings(Group):
     registries: dict[str, str] = Field(default_factory=dict)
     """The repository near each work pool, as JSON: `{"aws-g4dn-spot": "HOST/REPOSITORY"}`. Pools may share one. It goes
     before `registry` in the list of pools (`FACEFLOW_ROUTING__POOLS`)."""
-    credentials: Path | None = None
+    credentials: Place | None = None
     """File with the logins of the registries, as `skopeo login --authfile FILE` writes it. Default:
     skopeo's own place."""
     credentials_block: str = ""

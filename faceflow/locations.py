@@ -1,14 +1,19 @@
 """Locations of inputs and outputs: paths and addresses of stores, told apart and made absolute.
 
 A plain path is taken literally, whatever characters it holds (`-vf`, quotes, newlines, a colon); only
-`scheme://` makes a URI. `file://` URIs are paths.
+`scheme://` makes a URI. `file://` URIs are paths. A path that is not UTF-8 travels as such a URI (`file:///a%FF.mp4`),
+because requests, records and answers are JSON, which holds text only.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from faceflow.errors import JobError
 
@@ -22,7 +27,17 @@ def in_store(location: str) -> bool:
 
 def absolute(location: str) -> str:
     """`location` as another process understands it: the absolute path, or the address as it is."""
-    return location if in_store(location) else str(local_path(location))
+    return location if in_store(location) else portable(local_path(location))
+
+
+def portable(path: Path) -> str:
+    """An absolute path as text that any JSON can hold: as it is, or as a `file://` URI where it is not UTF-8."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return path.as_uri()
+    return text
 
 
 def name_of(location: str) -> str:
@@ -34,16 +49,36 @@ def local_path(location: str) -> Path:
     """The absolute path that `location` names; symbolic links are kept as they are.
 
     Raises:
-        JobError: `job.location_unsupported` for a URI that is not a local file.
+        JobError: `job.location_unsupported` for a URI that is not a local file, `job.folder_gone` for a relative path
+            in a folder that was removed.
     """
     if not _URI.match(location):
-        return Path(location).absolute()
+        return _from_here(Path(location))
     parts = urlsplit(location)
     if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path)).absolute()
+        return _from_here(Path(os.fsdecode(unquote_to_bytes(parts.path))))
     raise JobError(
         "job.location_unsupported",
         f"{location!r} lies in a store that this installation cannot open ({parts.scheme}).",
         "Give a path on this machine, or copy the file here first.",
         scheme=parts.scheme,
     )
+
+
+def _from_here(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise JobError(
+            "job.folder_gone",
+            f"The current folder no longer exists, so {str(path)!r} names no file.",
+            "Change to a folder that exists, or give absolute paths.",
+        ) from error
+
+
+def _as_path(value: Any) -> Any:
+    return local_path(value) if isinstance(value, str) else value
+
+
+LocalFile = Annotated[Path, BeforeValidator(_as_path), PlainSerializer(portable, when_used="json")]
+"""The absolute path of a file of the user's, whose name may be no UTF-8, as a field of a model that is kept as JSON."""

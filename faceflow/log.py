@@ -24,6 +24,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from faceflow.settings import LogSettings
+from faceflow.streams import remark_stream
 
 REQUIRED_FIELDS = ("task_id", "event", "model", "input_size", "gpu_used")
 
@@ -113,7 +114,7 @@ def guarded_stderr() -> Iterator[None]:
     sys.stderr.flush()
     os.dup2(writing, 2)
     os.close(writing)
-    with os.fdopen(kept, "w", buffering=1, errors="replace") as stream:
+    with remark_stream(kept) as stream:
         _speech.stream = stream
         reader = threading.Thread(target=_pass_on, args=(reading, stream), name="stderr", daemon=True)
         reader.start()

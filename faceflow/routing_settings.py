@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, SecretStr
 
-from faceflow.setting_group import Group, Names
+from faceflow.setting_group import Group, Names, Place
 
 
 class RoutingSettings(Group):
@@ -15,7 +13,7 @@ class RoutingSettings(Group):
     rules: str | None = None
     """Where the rules come from: a path, `block:NAME`, `etcd://HOST:PORT/KEY` or `consul://HOST:PORT/KEY` (`etcds://`
     and `consuls://` over TLS)."""
-    pools: Path | None = None
+    pools: Place | None = None
     """List of pools (YAML or JSON)."""
     default_pool: str | None = None
     """The one pool there is where no list is given; this process's own unless it is set. `faceflow up` tells the
@@ -56,11 +54,11 @@ class RuleSourceSettings(Group):
     """Password for etcd."""
     consul_token: SecretStr | None = None
     """Access token for Consul."""
-    tls_authority: Path | None = None
+    tls_authority: Place | None = None
     """Certificates of the authority that signed the store's certificate (PEM). Default: the machine's."""
-    tls_certificate: Path | None = None
+    tls_certificate: Place | None = None
     """Client certificate for the store (PEM)."""
-    tls_key: Path | None = None
+    tls_key: Place | None = None
     """Private key of the client certificate (PEM)."""
 
 

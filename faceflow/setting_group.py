@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_settings import NoDecode
+
+from faceflow.locations import local_path
 
 
 def _split(value: Any) -> Any:
@@ -16,6 +19,20 @@ def _split(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Names in one variable, with commas."""
+
+
+def _place(path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a folder or file that faceflow is set up with needs a name in UTF-8") from None
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL character")
+    return local_path(str(path))
+
+
+Place = Annotated[Path, AfterValidator(_place)]
+"""A file or folder of the installation, made absolute: other processes, with other current folders, read it too."""
 
 
 class Group(BaseModel):

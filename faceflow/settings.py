@@ -8,6 +8,7 @@ how many threads work, which limits hold and how the program talks. Values that 
 from __future__ import annotations
 
 import os
+import pwd
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from faceflow.errors import JobError
 from faceflow.image_settings import ImageSettings
 from faceflow.routing_settings import (
     PriceSettings,
@@ -23,21 +25,38 @@ from faceflow.routing_settings import (
     RuleSourceSettings,
     SignalSettings,
 )
-from faceflow.setting_group import Group, Names
+from faceflow.setting_group import Group, Names, Place
 from faceflow.store_settings import StoreSettings
 from faceflow.zones import Zone
 
 
 def _base_directory(variable: str, fallback: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / fallback) / "faceflow"
+    """A folder of the user's by the XDG rules, which pass over paths that are not absolute."""
+    named = Path(os.environ.get(variable, ""))
+    return (named if named.is_absolute() else _home() / fallback) / "faceflow"
+
+
+def _home() -> Path:
+    """The user's folder. One that HOME names by a relative path would be another one in each process."""
+    home = Path(os.environ.get("HOME", ""))
+    if home.is_absolute():
+        return home
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError as error:
+        raise JobError(
+            "job.home_missing",
+            "This user has no home folder to keep job records and work in.",
+            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written, or set HOME.",
+        ) from error
 
 
 class PathSettings(Group):
     """Where faceflow keeps its own files."""
 
-    state: Path = Field(default_factory=lambda: _base_directory("XDG_STATE_HOME", ".local/state"))
+    state: Place = Field(default_factory=lambda: _base_directory("XDG_STATE_HOME", ".local/state"))
     """Job records and the local Prefect server's database. Survives reboots."""
-    scratch: Path = Field(default_factory=lambda: _base_directory("XDG_CACHE_HOME", ".cache"))
+    scratch: Place = Field(default_factory=lambda: _base_directory("XDG_CACHE_HOME", ".cache"))
     """Work of running and interrupted jobs: mezzanines, faces files, parts. Needs room, may be emptied."""
 
 
@@ -113,7 +132,7 @@ class EngineSettings(Group):
     """Whether TensorRT may compute in half precision."""
     batch: int = Field(default=0, ge=0, le=64)
     """Faces that go through a network at once; 0 takes 1 on the CPU, where more gains nothing, and 4 elsewhere."""
-    compiled: Path | None = None
+    compiled: Place | None = None
     """Where TensorRT keeps compiled networks and timings. Default `engines` in the scratch folder."""
 
     @property
@@ -144,7 +163,7 @@ class PoolSettings(Group):
 class ExchangeSettings(Group):
     """Where workers that do one job together, or one after the other, find each other's finished parts."""
 
-    folder: Path | None = None
+    folder: Place | None = None
     """A folder that all workers of the zone share; with it a job goes on where it was on any of them. Without it,
     shards use `exchange` in the state folder, so they have to run on machines that share that."""
     zone: Zone | None = None
@@ -208,9 +227,9 @@ class ServerSettings(Group):
 class ModelSettings(Group):
     """Published network weights: where they lie, where they come from, and which licences are accepted."""
 
-    folder: Path | None = None
+    folder: Place | None = None
     """Folder of the model files, which many processes and machines may share. Default `models` in the state folder."""
-    extra: Path | None = None
+    extra: Place | None = None
     """A catalogue file of your own (TOML) beside the built-in one; what it names again replaces what is built in."""
     mirror: str = ""
     """Asked before any public source: a folder, `http(s)://host/path` or `s3://bucket/prefix`, laid out like the models
@@ -243,7 +262,9 @@ class LogSettings(Group):
 class Settings(BaseSettings):
     """All settings. Read once from the environment; pass `Settings(...)` explicitly in tests."""
 
-    model_config = SettingsConfigDict(env_prefix="FACEFLOW_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="FACEFLOW_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     paths: PathSettings = Field(default_factory=PathSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

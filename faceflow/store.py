@@ -21,6 +21,7 @@ from typing import BinaryIO, Protocol
 
 from faceflow.errors import OutputError, ResourceError, StoreError
 from faceflow.job import FrozenModel, Sensitivity
+from faceflow.locations import portable
 from faceflow.publish import is_unpublished, output_error, publishing, sha256_of
 from faceflow.zones import Zone, require_zone
 
@@ -304,7 +305,7 @@ class _Watched:
 
 
 def _stored(path: Path, size_bytes: int, sha256: str) -> StoredObject:
-    return StoredObject(uri=path.as_uri(), link=str(path), size_bytes=size_bytes, sha256=sha256.lower())
+    return StoredObject(uri=path.as_uri(), link=portable(path), size_bytes=size_bytes, sha256=sha256.lower())
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from faceflow.setting_group import Group
+from faceflow.setting_group import Group, Place
 from faceflow.zones import Zone
 
 StoreName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -39,7 +38,7 @@ class StoreConnection(Group):
     """Azure storage account. Default: `AZURE_STORAGE_ACCOUNT_NAME`."""
     account_key: SecretStr | None = None
     """Key of the account. Without it Azure's own chain is asked: variables, workload or managed identity, the CLI."""
-    service_account: Path | None = None
+    service_account: Place | None = None
     """Google service account file. Default: the machine's application credentials."""
     encryption: Literal["default", "aes256", "kms"] = "default"
     """Encryption at rest. `default` leaves it to the bucket; `aes256` and `kms` ask S3 for SSE-S3 or SSE-KMS; on Azure

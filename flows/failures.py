@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
@@ -17,12 +16,11 @@ from faceflow.errors import (
     StoreError,
     StoreSetupError,
 )
+from faceflow.failures import fault_of_machine
 from faceflow.log import events
 
 RESUMABLE = (CancelledError, ResourceError, StoreError, StoreSetupError, ServerError)
 """After these the finished pieces stay, so that the same command goes on from there."""
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def reason_of(error: BaseException) -> FaceflowError:
@@ -44,29 +42,26 @@ def reason_of(error: BaseException) -> FaceflowError:
     reason = (reasons or leaves)[0]
     if isinstance(reason, FaceflowError):
         return reason
-    if isinstance(reason, OSError) and reason.errno in _DISK_FULL:
-        return ResourceError(
-            "fault.disk_full",
-            f"No space is left on the device that holds {reason.filename or 'the scratch folder'!r}.",
-            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
-        )
-    if isinstance(reason, httpx.HTTPError | PrefectException):
-        return ServerError(
-            "server.lost",
-            f"The Prefect server did not answer during the run: {type(reason).__name__}: {reason}",
-            "See that the server runs (`faceflow doctor`), and give the same command again to go on from here.",
-        )
-    if isinstance(reason, MemoryError):
-        return ResourceError(
-            "fault.out_of_memory",
-            "The machine has no memory left for this job.",
-            "Close other programs or set FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT=1, and give the same command again.",
-        )
+    fault = fault_of_machine(reason) or fault_of_server(reason)
+    if fault is not None:
+        events().debug("job.broken_off", exc_info=reason)
+        return fault
     events().error("job.unexpected", exc_info=reason)
     return FaultError(
         "fault.unexpected",
         f"Something failed that should not: {type(reason).__name__}: {reason}",
         "Please report it with the log; FACEFLOW_LOG__FORMAT=json shows where it happened.",
+    )
+
+
+def fault_of_server(error: BaseException) -> FaceflowError | None:
+    """The error for a Prefect server that did not answer as it must, or None where `error` is something else."""
+    if not isinstance(error, httpx.HTTPError | PrefectException | ConnectionError):
+        return None
+    return ServerError(
+        "server.lost",
+        f"The Prefect server did not answer during the run: {type(error).__name__}: {error}",
+        "See that the server runs (`faceflow doctor`), and give the same command again to go on from here.",
     )
 
 

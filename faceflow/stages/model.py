@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from faceflow.job import Consent, FrozenModel
+from faceflow.locations import LocalFile
 from faceflow.media.model import MediaInfo, Segment
 
 
@@ -66,14 +67,14 @@ class ValidatedJob(FrozenModel):
 
     job_id: str
     kind: TargetKind
-    target: Path
+    target: LocalFile
     target_sha256: str
     media: MediaInfo | None
     """None for a picture."""
     index: Artifact | None
     """The frame index file; None for a picture."""
     frames: int
-    sources: tuple[tuple[str, tuple[Path, ...]], ...]
+    sources: tuple[tuple[str, tuple[LocalFile, ...]], ...]
     """Name of each source and its portraits as local files."""
     people: tuple[Person, ...]
     tracks: Artifact | None = None
@@ -92,7 +93,7 @@ class ValidatedJob(FrozenModel):
 class Mezzanine(FrozenModel):
     """The video that swap and compose read."""
 
-    video: Path
+    video: LocalFile
     video_sha256: str
     index: Artifact | None
     media: MediaInfo | None

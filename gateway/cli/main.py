@@ -1,24 +1,28 @@
 """The `faceflow` program: its commands, and the one place where an error becomes words and an exit code.
 
-Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code). Where whoever read the output has gone
-(`faceflow models list | head -1`), it ends with 1 and without a word, as Rich does.
+Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code). A command whose answer could not be printed
+ends with 1 and `fault.not_printed`, though what it did stands; where the reader of a pipe has gone (`faceflow models
+list | head -1`), with 1 and without a word.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import sys
 import threading
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from typer.exceptions import TyperException
 
 import faceflow
-from faceflow.errors import FaceflowError, FaultError, JobError, stopped
+from faceflow.errors import AnswerError, FaceflowError, FaultError, JobError, stopped
+from faceflow.failures import fault_of_machine
 from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.settings import LogSettings, Settings, current_settings
+from faceflow.streams import answer_stream, open_closed_descriptors
 from gateway.cli import (
     budget,
     campaign,
@@ -38,7 +42,6 @@ from gateway.cli import (
 from gateway.cli.screen import show_error
 
 EXIT_TIMEOUT_S = 15.0
-NOBODY_READS = 1
 
 app = typer.Typer(
     name="faceflow",
@@ -80,14 +83,11 @@ def _options(
 
 def run() -> None:
     """Entry point of the `faceflow` program."""
+    open_closed_descriptors()
+    arguments = sys.argv[1:]
+    sys.stdout = answer_stream("utf-8" if "--json" in arguments else None)
     with guarded_stderr():
-        try:
-            exit_code = main(sys.argv[1:])
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The interpreter flushes once more at its end, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            exit_code = NOBODY_READS
+        exit_code = main(arguments)
     # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait for ever.
     last_resort = threading.Timer(EXIT_TIMEOUT_S, os._exit, [exit_code])
     last_resort.daemon = True
@@ -101,40 +101,42 @@ def main(arguments: list[str]) -> int:
     try:
         configure_logging(_log_settings(_settings()))
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
+        sys.stdout.flush()
+    except AnswerError as error:
+        if error.nobody_reads:
+            return error.exit_code
+        reason: FaceflowError = error
+        as_json = False
     except (FaceflowError, TyperException, KeyboardInterrupt, typer.Abort) as error:
         reason = _reason(error)
-    except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            raise
-        # The last place where a fault gets its words.
-        events().error("program.unexpected", exc_info=error)
-        reason = FaultError(
-            "fault.unexpected",
-            f"Something failed that should not: {type(error).__name__}: {error}",
-            "Please report it together with the lines above.",
-        )
+    except Exception as error:  # noqa: BLE001 - the last place where a fault gets its words
+        reason = _fault(error)
     else:
         return result if isinstance(result, int) else 0
     show_error(reason, as_json=as_json)
     return reason.exit_code
 
 
-def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose other end was closed."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
 def _settings() -> Settings:
     try:
         return current_settings()
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise JobError(
-            "job.settings_invalid",
-            f"A FACEFLOW_ setting is not valid: {error}",
-            "Correct or unset that environment variable; docs/settings.md lists them all.",
-        ) from error
+    except ValidationError as error:
+        wrong = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)[:3]]
+        raise _settings_invalid("; ".join(wrong)) from error
+    except SettingsError as error:
+        raise _settings_invalid(str(error.__cause__ or error)) from error
+
+
+def _settings_invalid(reason: str) -> JobError:
+    return JobError(
+        "job.settings_invalid",
+        f"A FACEFLOW_ setting is not valid: {reason}.",
+        "Correct or unset that environment variable; docs/settings.md lists them all.",
+    )
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return "FACEFLOW_" + "__".join(str(part) for part in location).upper()
 
 
 def _log_settings(settings: Settings) -> LogSettings:
@@ -151,6 +153,23 @@ def _reason(error: BaseException) -> FaceflowError:
     if isinstance(error, TyperException):
         return JobError("job.usage", error.format_message(), "See `faceflow --help` and `faceflow COMMAND --help`.")
     return stopped()
+
+
+def _fault(error: Exception) -> FaceflowError:
+    reason = fault_of_machine(error)
+    if reason is None and "prefect" in sys.modules:
+        from flows.failures import fault_of_server
+
+        reason = fault_of_server(error)
+    if reason is not None:
+        events().debug("program.refused", exc_info=error)
+        return reason
+    events().error("program.unexpected", exc_info=error)
+    return FaultError(
+        "fault.unexpected",
+        f"Something failed that should not: {type(error).__name__}: {error}",
+        "Please report it together with the lines above.",
+    )
 
 
 if __name__ == "__main__":

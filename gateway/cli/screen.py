@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from faceflow.errors import FaceflowError
+from faceflow.errors import AnswerError, FaceflowError
 from faceflow.locations import in_store
 from faceflow.log import error_stream, events, speaks_json
 
@@ -38,8 +38,13 @@ def result_console() -> Console:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """One JSON object on standard output; in ASCII where its characters or its encoding allow nothing else."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -48,8 +53,9 @@ def show_error(error: FaceflowError, *, as_json: bool) -> None:
     if speaks_json():
         events().error("program.failed", **error.to_dict())
     if as_json:
-        print_json(error.to_dict())
-        return
+        with suppress(AnswerError):  # then in words, on standard error
+            print_json(error.to_dict())
+            return
     screen = console()
     screen.print(f"[bold red]error[/] [dim]{escape(error.code)}[/]  {escape(error.message)}")
     screen.print(f"[bold]what to do[/]  {escape(error.resolution)}")
