@@ -112,7 +112,7 @@ def tone_mapped(samples: NDArray[np.uint16] | NDArray[np.uint8], cicp: Cicp) -> 
     """PQ or HLG samples as an ordinary screen shows them: hue kept, highlights rolled off.
 
     Args:
-        samples: (H, W, 3), B, G, R, the whole range of their type.
+        samples: (H, W, C), C = 1 gray or 3 in the order B, G, R, the whole range of their type.
         cicp: primaries and curve.
 
     Returns:
@@ -124,9 +124,10 @@ def tone_mapped(samples: NDArray[np.uint16] | NDArray[np.uint8], cicp: Cicp) -> 
     to_srgb = np.linalg.inv(_to_xyz(_BT709)) @ _to_xyz(primaries)
     # BGR in, BGR out.
     matrix = np.ascontiguousarray(to_srgb[::-1, ::-1].T, np.float32)
-    result = np.empty(samples.shape, np.uint8)
+    result = np.empty((*samples.shape[:2], 3), np.uint8)
     for first in range(0, samples.shape[0], 64):
-        rows = light_of(samples[first : first + 64].astype(np.float32) / top)
+        codes = np.broadcast_to(samples[first : first + 64], result[first : first + 64].shape)
+        rows = light_of(codes.astype(np.float32) / top)
         if cicp.transfer == HLG:
             weights = _to_xyz(primaries)[1][::-1].astype(np.float32)
             rows = rows * np.maximum(rows @ weights, 1e-6)[..., None] ** 0.2 * (_HLG_PEAK_NITS / _REFERENCE_WHITE_NITS)

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.bases import make_bases
 from tests.fuzz.runner import summary, tried
 
 
@@ -29,16 +28,15 @@ def main() -> int:
     parser.add_argument("--bases", type=Path, help="folder of the whole clips, kept for the next time")
     parser.add_argument("--write", type=Path, help="writes the file of --number here")
     asked = parser.parse_args()
-    kinds = asked.only or importlib.import_module(asked.trial).names()
+    trial = importlib.import_module(asked.trial)
+    kinds = asked.only or trial.names()
     each = -(-asked.cases // len(kinds))
     numbers = [asked.number] if asked.number is not None else range(asked.first, asked.first + each)
     with tempfile.TemporaryDirectory() as temporary:
         bases = asked.bases or Path(temporary)
-        make_bases(bases)
+        trial.prepare(bases)
         if asked.write is not None:
-            asked.write.write_bytes(
-                importlib.import_module(asked.trial).made(bases, kinds[0], asked.seed, numbers[0])[1]
-            )
+            asked.write.write_bytes(trial.made(bases, kinds[0], asked.seed, numbers[0])[1])
         cases = [(kind, asked.seed, number) for number in numbers for kind in kinds]
         verdicts = []
         for verdict in tried(asked.trial, bases, cases, workers=asked.workers):

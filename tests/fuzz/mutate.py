@@ -36,18 +36,38 @@ def case(folder: Path, container: str, seed: int, number: int) -> bytes:
     kind = CONTAINERS[container]
     clips = bases(folder, container)
     chosen = random.randrange(len(clips))
-    data = bytearray(clips[chosen])
     others = clips if random.random() < 0.8 else bases(folder, random.choice(list(CONTAINERS)))
-    struck = _Struck(data, layout_of(folder, container, chosen), others, random, random.random() < _MENDED)
+    return strike(random, clips[chosen], layout_of(folder, container, chosen), others, kind.layout, kind.checked)
+
+
+def strike(
+    random: Random,
+    whole: bytes,
+    layout: Layout,
+    others: Sequence[bytes],
+    layout_of_it: Callable[[bytes], Layout],
+    checked: Callable[[bytearray], None] | None,
+) -> bytes:
+    """A whole file with one to four mutations, all drawn from `random`.
+
+    Args:
+        random: tells everything that is done.
+        whole: the file.
+        layout: its numbers and parts.
+        others: files that it may be spliced with.
+        layout_of_it: reads the layout again after its length has changed.
+        checked: mends checksums, where the format has some.
+    """
+    struck = _Struck(bytearray(whole), layout, others, random, random.random() < _MENDED)
     strikes = random.choices((1, 2, 3, 4), (6, 2, 1, 1))[0]
     for _ in range(strikes):
-        strike = random.choices(_STRIKES, _WEIGHTS)[0]
+        one = random.choices(_STRIKES, _WEIGHTS)[0]
         before = len(struck.data)
-        strike(struck)
+        one(struck)
         if len(struck.data) != before:  # places after it are no longer known: the layout is read again
-            struck.layout = kind.layout(bytes(struck.data))
-    if struck.mended and kind.checked is not None:
-        kind.checked(struck.data)
+            struck.layout = layout_of_it(bytes(struck.data))
+    if struck.mended and checked is not None:
+        checked(struck.data)
     return bytes(struck.data)
 
 

@@ -17,7 +17,7 @@ from faceflow.media.reader import FrameReader, read_decoded
 from faceflow.media.transcode import transcode, transcode_reasons
 from faceflow.media.writer import PartWriter
 from faceflow.settings import EncodeSettings, LimitSettings
-from tests.fuzz.bases import CONTAINERS
+from tests.fuzz.bases import CONTAINERS, make_bases
 from tests.fuzz.mutate import case
 from tests.media.pipeline import ENCODING
 
@@ -27,6 +27,8 @@ _ENCODE = EncodeSettings(threads=1)
 _CARRIED_OF = 4
 """One in so many of those that pass is encoded and joined too: that takes ten times as long."""
 _OUTPUTS = (".mp4", ".mkv", ".mov")
+
+prepare = make_bases
 
 
 def names() -> tuple[str, ...]:

@@ -291,6 +291,16 @@ def test_high_dynamic_range_is_seen_in_its_own_hues_and_written_only_where_it_is
         assert caught.value.code == "output.hdr"
 
 
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_gray_of_high_dynamic_range(tmp_path, transfer):
+    gray = np.repeat(np.linspace(0.02, 0.7, WIDTH)[None], HEIGHT, 0)
+    item = heif.coded([np.rint(coded_light(gray, transfer) * 1023).astype(np.uint16)], "gray10le")
+    item.properties.append(heif.colours(9, transfer, 9, True))
+    seen = read(tmp_path, heif.heif([item])).bgr()
+    wanted = np.where(gray <= 0.0031308, 12.92 * gray, 1.055 * gray ** (1 / 2.4) - 0.055) * 255
+    assert np.abs(seen - wanted[:, :, None]).max() <= 3
+
+
 def test_colours_without_a_meaning_are_refused_not_guessed(tmp_path):
     item = heif.coded([RGB[:, :, channel] for channel in range(3)], "yuv444p")
     for colours in ((1, 13, 14, True), (1, 13, 8, False), (3, 13, 6, True), (1, 9, 6, True)):
