@@ -63,8 +63,8 @@ class PictureHeader:
         oriented_by_exif: whether the pixels are still to be turned as EXIF says. HEIF turns them by properties of its
             own, and EXIF repeats it.
         heif: HEIF and AVIF only: what the picture is made of.
-        extras: HEIF and AVIF only: what else lies in the file, by the format's names (`thmb` is not told): kinds of
-            auxiliary pictures (URNs of depth and gain maps), then types of other items, such as `mime` or `tmap`.
+        extras: HEIF and AVIF only: what else lies in the file, by the format's own names: URNs of auxiliary pictures
+            (depth and gain maps), types of other items such as `mime` or `tmap`, `thmb` for thumbnails.
     """
 
     kind: PictureKind

@@ -233,8 +233,6 @@ def _payload(meta: _Meta, item: int, data: bytes, path: Path) -> bytes:
 def _refuse_unknown(meta: _Meta, item: int, path: Path) -> None:
     """A property that must be understood, and is not, would make another picture of it."""
     for number, essential in meta.items[item].properties:
-        if number >= len(meta.properties):
-            raise corrupt(path, "it refers to a property that is not there")
         name = meta.properties[number][0]
         if essential and name not in _UNDERSTOOD:
             raise unsupported(path, f"HEIF (with the property {_shown(name)})")
@@ -327,15 +325,16 @@ def _aux_kind(meta: _Meta, item: int) -> bytes:
 
 
 def _extras(meta: _Meta) -> Iterable[str]:
-    """What the file holds besides its picture: kinds of auxiliary pictures, then kinds of other items."""
+    """What the file holds besides its picture and EXIF, each once: see `PictureHeader.extras`."""
     found: dict[str, None] = {}
-    tiles = {tile for kind, _, targets in meta.references if kind == b"dimg" for tile in targets}
+    parts = {target for kind, _, targets in meta.references if kind == b"dimg" for target in targets}
+    small = {origin for kind, origin, _ in meta.references if kind == b"thmb"}
     for number, item in meta.items.items():
-        kind = _aux_kind(meta, number) if any(p < len(meta.properties) for p, _ in item.properties) else b""
-        if kind and kind not in _ALPHA:
-            found.setdefault(kind.decode("ascii", "replace"))
-        elif not kind and number != meta.primary and number not in tiles:
-            found.setdefault(item.kind.decode("ascii", "replace"))
+        auxiliary = _aux_kind(meta, number)
+        if number == meta.primary or number in parts or auxiliary in _ALPHA or item.kind == b"Exif":
+            continue
+        kind = b"thmb" if number in small else auxiliary or item.kind
+        found.setdefault(kind.decode("ascii", "replace"))
     return found
 
 
@@ -366,7 +365,7 @@ def _read_meta(data: bytes, path: Path) -> _Meta:
             if name == b"meta":
                 content.version()
                 _fill(meta, content)
-                return _placed(meta, path)
+                return _checked(meta, path)
     except IncompleteBoxError as error:
         raise truncated(path) from error
     raise truncated(path)
@@ -442,8 +441,11 @@ def _fill_places(meta: _Meta, box: Span) -> None:
             meta.in_idat.add(number)
 
 
-def _placed(meta: _Meta, path: Path) -> _Meta:
-    """The same with all extents counted from the file's first byte."""
+def _checked(meta: _Meta, path: Path) -> _Meta:
+    """The same with all extents counted from the file's first byte, and with no property that is not there."""
+    known = len(meta.properties)
+    if any(number >= known for item in meta.items.values() for number, _ in item.properties):
+        raise corrupt(path, "it refers to a property that is not there")
     begin, end = meta.idat
     for number in meta.in_idat:
         item = meta.items[number]

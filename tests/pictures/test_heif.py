@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from faceflow.errors import OutputError, PictureError
 from faceflow.media.picture import is_picture, read_picture, write_picture
+from faceflow.media.picture_extras import picture_extras
 from faceflow.media.probe import probe
 from faceflow.settings import LimitSettings
 from tests import clips
@@ -136,12 +137,19 @@ def test_as_a_phone_lays_it_out(tmp_path):
             for urn in (b"urn:mpeg:hevc:2015:auxid:2", b"urn:com:apple:photo:2020:aux:hdrgainmap")
         ),
     ]
-    picture = read(tmp_path, heif.heif(items, brands=(b"heic", b"mif1", b"MiHE", b"MiPr", b"miaf", b"heic")))
+    picture = read(
+        tmp_path,
+        heif.heif(
+            items, brands=(b"heic", b"mif1", b"MiHE", b"MiPr", b"miaf", b"heic"), more=heif.box(b"mpvd", b"film")
+        ),
+    )
     upright = np.rot90(rgb, 3)
     np.testing.assert_array_equal(picture.samples[:, :, ::-1], upright)
     assert picture.icc == icc
     assert picture.alpha is None
-    assert {"urn:mpeg:hevc:2015:auxid:2", "urn:com:apple:photo:2020:aux:hdrgainmap"} <= set(picture.extras)
+    assert picture.extras == ("thmb", "urn:mpeg:hevc:2015:auxid:2", "urn:com:apple:photo:2020:aux:hdrgainmap")
+    told = " ".join(picture_extras((tmp_path / "source.heic").read_bytes(), "heif", None, picture.extras))
+    assert all(word in told for word in ("thumbnail", "depth map", "gain map", "film")), told
     for ending in ("jpg", "png", "webp", "avif"):
         write_picture(picture, picture.frame(), tmp_path / f"out.{ending}")
         assert b"the old face" not in (tmp_path / f"out.{ending}").read_bytes()
@@ -421,6 +429,18 @@ def tiled(width, height, *, columns=2, rows=1, references=None):
     return heif.heif(items)
 
 
+def without_last_property():
+    """The last box of the list of properties is not counted any more, and still referred to."""
+    content = bytearray(plain(heif.colours(1, 13, 6, True)))
+    place = content.index(b"ipco") - 4
+    inner, end = place + 8, place + int.from_bytes(content[place : place + 4])
+    while inner + int.from_bytes(content[inner : inner + 4]) < end:
+        inner += int.from_bytes(content[inner : inner + 4])
+    content[place : place + 4] = (inner - place).to_bytes(4)
+    content[inner + 4 : inner + 8] = b"free"
+    return bytes(content)
+
+
 @cache
 def bad():
     item, planes = gbr()[1], gbr()[0]
@@ -445,6 +465,7 @@ def bad():
         "unknown item": (replaced(item, b"q\xff z"), unsupported),
         "encrypted": (replaced(item, protected=True), unsupported),
         "property that must be understood": (heif.heif([odd]), unsupported),
+        "a property that is not there": (without_last_property(), corrupt),
         "no primary item": (heif.heif([item], primary=9), corrupt),
         "no size": (replaced(item, properties=item.properties[1:]), corrupt),
         "no set-up": (replaced(item, properties=item.properties[:1]), corrupt),
@@ -498,6 +519,7 @@ BAD = [
     "unknown item",
     "encrypted",
     "property that must be understood",
+    "a property that is not there",
     "no primary item",
     "no size",
     "no set-up",
