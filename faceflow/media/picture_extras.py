@@ -34,6 +34,7 @@ _FURTHER = "further pictures beside the first"
 _ITEMS = {
     "mime": "XMP",
     "tmap": _GAIN_MAP,
+    "thmb": "a thumbnail, which shows the old face",
     **dict.fromkeys(("hvc1", "av01", "avc1", "jpeg", "j2k1", "vvc1", "grid", "iden", "iovl"), _FURTHER),
 }
 _PNG_CARRIED = frozenset(
