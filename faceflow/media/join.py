@@ -11,7 +11,6 @@ file is read once more and every frame's time is compared before it gets its nam
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -42,7 +41,6 @@ from faceflow.publish import publishing
 
 _FLOATING_CLOCKS = frozenset({"mpegts", "mpeg"})
 _LARGEST_MOVIE_CLOCK = 1_000_000
-Refused = tuple[str, bool]
 _MAX_PIXELS = decoder_pixels(16384)
 
 
@@ -94,9 +92,9 @@ def join(
             tracks, track_notes = add_tracks(sound, output, media, container, forms)
             _begin(output, source)
             packets = timed_packets(parts, picture, ranks, index, origin)
-            refused = _interleave(output, packets, _sound_packets(sound, tracks, origin), progress)
+            _interleave(output, packets, _sound_packets(sound, tracks, origin), tracks, progress)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
-        notes += _told(refused) + header_notes
+        notes += header_notes
         if tags.has_place and place_note is not None:
             notes += (place_note,)
         notes += verify_times(temporary, index, origin, container)
@@ -175,46 +173,34 @@ def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fract
 
 
 def _interleave(
-    output: OutputContainer, picture: Iterator[Packet[Stream]], sound: Iterator[Packet[Stream]], progress: Progress
-) -> Counter[Refused]:
-    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other.
-
-    Returns:
-        How many packets of the other tracks could not be written, by type of track and whether the source hides them.
-    """
-    refused: Counter[Refused] = Counter()
+    output: OutputContainer,
+    picture: Iterator[Packet[Stream]],
+    sound: Iterator[Packet[Stream]],
+    tracks: Sequence[Track],
+    progress: Progress,
+) -> None:
+    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other."""
+    by_target = {track.target.index: track for track in tracks}
     waiting = next(sound, None)
     for packet in picture:
         time_s = _time_s(packet)
         while waiting is not None and _time_s(waiting) <= time_s:
-            _write(output, waiting, refused)
+            _write(output, waiting, by_target[waiting.stream.index])
             waiting = next(sound, None)
         output.mux_one(packet)
         progress.advance()
     while waiting is not None:
-        _write(output, waiting, refused)
+        _write(output, waiting, by_target[waiting.stream.index])
         waiting = next(sound, None)
         progress.check()
-    return refused
 
 
-def _write(output: OutputContainer, packet: Packet[Stream], refused: Counter[Refused]) -> None:
-    """Writes a packet of another track, or counts it where the muxer cannot make sense of it.
-
-    A damaged ADTS header is such a packet, and one that an edit list hides and whose times repeat or run backwards.
-    """
+def _write(output: OutputContainer, packet: Packet[Stream], track: Track) -> None:
+    """Writes a packet of another track; one that the muxer cannot make sense of is left out, and the track told."""
     try:
         output.mux_one(packet)
     except (av.error.InvalidDataError, av.error.ArgumentError):
-        refused[packet.stream.type, packet.is_discard] += 1
-
-
-def _told(refused: Counter[Refused]) -> tuple[str, ...]:
-    return tuple(
-        f"{count} {'' if hidden else 'damaged '}{kind} {'packets' if count > 1 else 'packet'}"
-        f"{' that the file itself hides' if hidden else ''} {'were' if count > 1 else 'was'} left out"
-        for (kind, hidden), count in refused.items()
-    )
+        track.refused(packet)
 
 
 def _time_s(packet: Packet[Stream]) -> Fraction:

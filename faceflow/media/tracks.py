@@ -48,15 +48,33 @@ class Track:
         self.source = source
         self.target = target
         self._label = label(source)  # the stream itself is gone once its container is closed
+        self._hidden_left_out = 0
+        self._damaged_left_out = 0
 
     def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
         """Turns a source packet (None at the end) into packets whose times are in their own `time_base`."""
         if packet is not None:
             yield packet
 
+    def refused(self, packet: Packet[Stream]) -> None:
+        """Counts a packet that the muxer does not take.
+
+        A damaged ADTS header is such a packet, and one that an edit list hides and whose times repeat or run backwards.
+        """
+        if packet.is_discard:
+            self._hidden_left_out += 1
+        else:
+            self._damaged_left_out += 1
+
     def notes(self) -> tuple[str, ...]:
         """What the user should know, after the last packet."""
-        return ()
+        counts = {" that the file itself hides": self._hidden_left_out, " that cannot be read": self._damaged_left_out}
+        return tuple(
+            f"{count} {'packet' if count == 1 else 'packets'} of {self._label}{which} "
+            f"{'was' if count == 1 else 'were'} left out"
+            for which, count in counts.items()
+            if count
+        )
 
 
 class _WithoutHidden(Track):
@@ -68,7 +86,6 @@ class _WithoutHidden(Track):
     def __init__(self, source: Stream, target: Stream) -> None:
         super().__init__(source, target)
         self._waiting: list[Packet[Stream]] = []
-        self._left_out = 0
 
     def convert(self, packet: Packet[Stream] | None) -> Iterator[Packet[Stream]]:
         if packet is None or packet.is_discard:
@@ -78,16 +95,14 @@ class _WithoutHidden(Track):
             if _start_s(packet) - _start_s(waiting) <= _PREROLL_S:
                 yield waiting
             else:
-                self._left_out += 1
+                self._hidden_left_out += 1
         self._waiting.clear()
         yield packet
 
     def notes(self) -> tuple[str, ...]:
-        left_out = self._left_out + len(self._waiting)
-        if not left_out:
-            return ()
-        packets, were = ("packet", "was") if left_out == 1 else ("packets", "were")
-        return (f"{left_out} {packets} of {self._label} that the file itself hides {were} left out",)
+        self._hidden_left_out += len(self._waiting)
+        self._waiting.clear()
+        return super().notes()
 
 
 class _AsAac(Track):
@@ -145,8 +160,9 @@ class _AsAac(Track):
             return []
 
     def notes(self) -> tuple[str, ...]:
-        damaged = f"; {self._unreadable} damaged packets are silent" if self._unreadable else ""
-        return (f"{self._label} was re-encoded as AAC: {self._reason}{damaged}",)
+        packets = "1 damaged packet is" if self._unreadable == 1 else f"{self._unreadable} damaged packets are"
+        damaged = f"; {packets} silent" if self._unreadable else ""
+        return (f"{self._label} was re-encoded as AAC: {self._reason}{damaged}", *super().notes())
 
 
 def add_tracks(

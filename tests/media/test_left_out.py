@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import av
 import pytest
 
@@ -74,3 +76,45 @@ def test_what_is_not_carried_is_named_once(tmp_path, kind, ending):
                 assert (stream.name, stream.mimetype, stream.data) == (
                     "letters.ttf", "font/ttf", b"not really letters",
                 )  # fmt: skip
+
+
+def boxes(data, begin, end):
+    while begin < end:
+        length = int.from_bytes(data[begin : begin + 4])
+        yield begin, length, data[begin + 4 : begin + 8]
+        begin += length
+
+
+def with_edits(source, path, edits):
+    """The same file (its `moov` is its last box) with another edit list of its sound: (milliseconds, first sample)."""
+    data = bytearray(source.read_bytes())
+    moov = next(box for box in boxes(data, 0, len(data)) if box[2] == b"moov")
+    sound = [box for box in boxes(data, moov[0] + 8, len(data)) if box[2] == b"trak"][1]
+    old = next(box for box in boxes(data, sound[0] + 8, sound[0] + sound[1]) if box[2] == b"edts")
+    entries = struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">Iihh", *edit, 1, 0) for edit in edits)
+    new = struct.pack(">I4sI4s", len(entries) + 16, b"edts", len(entries) + 8, b"elst") + entries
+    data[old[0] : old[0] + old[1]] = new
+    for begin, length, _ in (moov, sound):
+        data[begin : begin + 4] = struct.pack(">I", length + len(new) - old[1])
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    ("edits", "refused", "in_mkv"),
+    [
+        ([(400, 1024), (400, 39_424)], "39 packets", "39 packets"),  # a piece left out
+        ([(400, 38_400), (400, 1024)], "1 packet", "34 packets"),  # two pieces, the later one first
+        ([(400, 1024), (400, 1024)], "1 packet", "1 packet"),  # a piece twice
+        ([(800, 1024)], None, None),
+    ],
+)
+def test_packets_that_an_edit_list_hides_are_not_called_damaged(tmp_path, edits, refused, in_mkv, ending):
+    plain = tmp_path / "plain.mp4"
+    ffmpeg(*picture(1.6), *tone(1.6), *X264, *AAC, "-movie_timescale", "1000", plain)
+    carried = carry(with_edits(plain, tmp_path / "edits.mp4", edits), tmp_path / f"out{ending}")
+    packets = in_mkv if ending == ".mkv" else refused  # MKV hides nothing, so more is left out
+    were = "was" if packets == "1 packet" else "were"
+    expected = f"{packets} of audio track 1 (aac) that the file itself hides {were} left out"
+    assert [note for note in carried.notes if "packet" in note] == ([] if packets is None else [expected])
