@@ -35,10 +35,9 @@ _WEIGHTS = {  # H.273 matrix code: (Kr, Kb)
     6: (0.299, 0.114),
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),  # constant luminance, read like the usual non-constant one
 }
 _YCGCO = 8
-_BY_PRIMARIES = frozenset({12, 13})  # 13, constant luminance, is read like 12
+_BY_PRIMARIES = 12
 _CHROMATICITIES = {  # H.273 primaries code: (x, y) of red, green, blue and white
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), (0.3127, 0.3290)),
     4: ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), (0.310, 0.316)),
@@ -230,7 +229,7 @@ def _weights(tags: ColourTags, rows: int) -> tuple[float, float]:
     """Kr and Kb: by the stated matrix, by the primaries where that says so, else by the size of the picture."""
     if tags.matrix in _WEIGHTS:
         return _WEIGHTS[tags.matrix]
-    if tags.matrix in _BY_PRIMARIES and tags.primaries in _CHROMATICITIES:
+    if tags.matrix == _BY_PRIMARIES and tags.primaries in _CHROMATICITIES:
         return _derived_weights(tags.primaries)
     return _WEIGHTS[_BT709 if rows >= _HD_ROWS else _BT601]
 
@@ -252,12 +251,13 @@ def _bgr_matrix(kind: str, weights: tuple[float, float], full: bool, bits: int) 
         return np.array([[luma, -black * luma]] * 3, np.float32)
     if kind == "rgb":
         return np.array([[luma * (r == c) for c in range(3)] + [-black * luma] for r in range(3)], np.float32)
-    chroma = 255.0 / chroma_span
     if kind == "ycgco":  # Cg and Co where Cb and Cr are, H.273 (38) to (43)
-        rows = np.array([[luma, -chroma, -chroma], [luma, chroma, 0.0], [luma, -chroma, chroma]])
+        # In limited range they have the codes of luma, not the one more percent of Cb and Cr.
+        rows = luma * np.array([[1.0, -1.0, -1.0], [1.0, 1.0, 0.0], [1.0, -1.0, 1.0]])
         return np.asarray(np.hstack([rows, (-rows @ np.array([black, middle, middle]))[:, None]]), np.float32)
     red, blue = weights
     green = 1 - red - blue
+    chroma = 255.0 / chroma_span
     to_blue, to_red = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
     rows = np.array(
         [
@@ -283,8 +283,7 @@ def _difference_matrix(kind: str, weights: tuple[float, float], full: bool, bits
         return np.asarray(np.eye(3) * luma_span / 255.0, np.float32)
     if kind == "ycgco":
         luma_chroma = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [-0.5, 0.0, 0.5]])
-        spans = np.array([[luma_span], [chroma_span], [chroma_span]])
-        return np.asarray(luma_chroma * spans / 255.0, np.float32)
+        return np.asarray(luma_chroma * luma_span / 255.0, np.float32)
     red, blue = _WEIGHTS[_BT601] if kind == "gray" else weights
     shares = np.array([blue, 1 - red - blue, red])
     luma = shares * luma_span / 255.0

@@ -31,8 +31,9 @@ Step = tuple[str, str]
 
 NOT_STATED = 2
 RGB_MATRIX = 0
-READABLE_MATRICES = frozenset({1, 2, *range(4, 11), 12, 13})
-"""Codes of H.273 by which YUV is read: not YDzDx (11), ICtCp (14), IPT-C2 (15) and lossless YCgCo (16, 17)."""
+READABLE_MATRICES = frozenset({1, 2, *range(4, 10), 12})
+"""Codes of H.273 by which YUV is read: not constant luminance (10, 13), YDzDx (11), ICtCp (14), IPT-C2 (15) and
+lossless YCgCo (16, 17). Read like their neighbours, they would be off by up to 35 of 255 codes."""
 
 _SWSCALE_MATRICES = frozenset({RGB_MATRIX, 1, 2, 4, 5, 6, 7, 9})
 _BT709, _BT2020 = 1, 9

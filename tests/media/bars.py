@@ -42,10 +42,9 @@ def worst(shown: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def hues(colours: np.ndarray) -> np.ndarray:
-    """Hue in degrees of R, G, B rows; NaN where a colour has little of it."""
+    """Hue in degrees of R, G, B rows."""
     red, green, blue = (colours[:, channel] / 255 for channel in range(3))
-    angle = np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
-    return np.where(np.ptp(colours, axis=1) > 60, angle, np.nan)
+    return np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
 
 
 def saturations(colours: np.ndarray) -> np.ndarray:
@@ -55,11 +54,11 @@ def saturations(colours: np.ndarray) -> np.ndarray:
 
 def same_colours(shown: np.ndarray, wanted: np.ndarray, tolerance: float) -> str | None:
     """None where hue, saturation and every component agree, else what does not."""
-    apart = np.abs((hues(shown) - hues(wanted) + 180) % 360 - 180)
-    coloured = ~np.isnan(hues(wanted))
-    if coloured.any() and not np.nanmax(np.where(coloured, np.nan_to_num(apart, nan=180), 0)) <= 8:
+    coloured = np.ptp(wanted, axis=1) > 60
+    apart = np.where(coloured, np.abs((hues(shown) - hues(wanted) + 180) % 360 - 180), 0)
+    if apart.max() > 8:
         return f"hue is off by {apart.round().tolist()} degrees"
-    if coloured.any() and np.abs(saturations(shown) - saturations(wanted))[coloured].max() > 0.1:
+    if np.abs(saturations(shown) - saturations(wanted))[coloured].max(initial=0) > 0.1:
         return f"saturation {saturations(shown).round(2).tolist()} instead of {saturations(wanted).round(2).tolist()}"
     if worst(shown, wanted) > tolerance:
         return f"a component is off by {worst(shown, wanted)}"

@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from av.video.format import names
 
+from faceflow.errors import MediaError
 from faceflow.media.colour import cropped
 from faceflow.media.conversion import conversion_losses, is_readable_format, to_native
 from faceflow.media.formats import NATIVE_FORMATS, mezzanine_format, samples_of
 from faceflow.media.model import ColourTags, MediaInfo, VideoInfo
 from faceflow.media.planes import native_frame
+from faceflow.media.probe import probe
 from faceflow.media.tags import colour_tags
+from faceflow.media.thumbnail import luma_thumbnail
 from faceflow.media.transcode import _described, _Filters
 from faceflow.vision.view import DecodedView
+from tests.clips import ffmpeg, picture, x265
 from tests.media import bars
+from tests.media.pipeline import LIMITS
 
 WIDTH, HEIGHT = 160, 64
 WHOLE = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
@@ -153,15 +158,72 @@ def test_pictures_on_their_side_keep_their_colours(name):
     assert bars.same_colours(bars.middles(shown), wanted, 6) is None
 
 
-@pytest.mark.parametrize("matrix", [3, 8, 10, 12, 13, 99])
+@pytest.mark.parametrize("matrix", [3, 8, 12, 99])
 @pytest.mark.parametrize("name", ["yuv444p", "yuv422p12le", "p010le", "gray12le", "gbrp12le"])
 def test_a_matrix_that_filters_refuse_does_not_stop_a_frame(name, matrix):
     frame = bars.frame_of(name, WIDTH, HEIGHT, 1, 1)
     frame.colorspace = matrix
     video = info_of(frame)
-    assert samples_of(name).kind == "rgb" or video.colour.matrix == (matrix if matrix in (8, 10, 12, 13) else 2)
+    assert video.colour.matrix == (matrix if matrix in (8, 12) else 2)
     assert normalised(frame, video).shape == (HEIGHT, WIDTH, 3)
     assert DecodedView(frame, video).overview(40)[0].shape[2] == 3
+    assert luma_thumbnail(frame).shape == (27, 48)
+
+
+def _weighted(red: float, blue: float) -> np.ndarray:
+    """float (3, 3): R, G, B -> Y, Cb, Cr by the formula of H.273."""
+    luma = np.array([red, 1 - red - blue, blue])
+    return np.array([luma, (np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)])
+
+
+_YCGCO = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
+
+
+@pytest.mark.parametrize("colour_range", [1, 2])
+@pytest.mark.parametrize("name", ["yuv444p", "yuv444p12le", "yuv444p16be"])
+@pytest.mark.parametrize(
+    ("matrix", "primaries", "formula"),
+    [
+        (8, 1, _YCGCO),
+        (12, 1, _weighted(0.2126, 0.0722)),
+        (12, 9, _weighted(0.2627, 0.0593)),
+        (12, 12, _weighted(0.2290, 0.0793)),  # Display P3
+        (4, 2, _weighted(0.30, 0.11)),
+        (7, 2, _weighted(0.212, 0.087)),
+    ],
+)
+def test_matrices_that_swscale_does_not_know_are_read_by_their_formulas(matrix, primaries, formula, name, colour_range):
+    unit = 1 << (samples_of(name).bits - 8)
+    full = colour_range == 2
+    top = 256 * unit - 1
+    spans = [top] * 3 if full else [219 * unit] * 3 if matrix == 8 else [219 * unit, 224 * unit, 224 * unit]
+    codes = bars.picture(WIDTH, HEIGHT) / 255 @ formula.T * spans + [0 if full else 16 * unit, 128 * unit, 128 * unit]
+    samples = np.clip(np.rint(codes), 0, top).astype(np.uint8 if unit == 1 else ">u2" if name.endswith("be") else "<u2")
+    frame = av.VideoFrame(WIDTH, HEIGHT, name)
+    for number, plane in enumerate(frame.planes):
+        rows = np.zeros((HEIGHT, plane.line_size), np.uint8)
+        row = np.ascontiguousarray(samples[:, :, number]).view(np.uint8).reshape(HEIGHT, -1)
+        rows[:, : row.shape[1]] = row
+        plane.update(rows.tobytes())
+    frame.colorspace, frame.color_range, frame.color_primaries = matrix, colour_range, primaries
+    video = info_of(frame)
+    wanted = bars.middles(bars.picture(WIDTH, HEIGHT))
+    view = DecodedView(frame, video)
+    for shown in (
+        normalised(frame, video),
+        view.overview(WIDTH)[0][:, :, ::-1],
+        view.patch(WHOLE, WIDTH)[:HEIGHT, :, ::-1],
+    ):
+        assert bars.same_colours(bars.middles(shown), wanted, 3) is None
+
+
+@pytest.mark.parametrize("matrix", ["bt2020c", "ictcp", "chroma-derived-c", "smpte2085"])
+def test_a_matrix_that_is_more_than_a_matrix_is_refused(tmp_path, matrix):
+    clip = tmp_path / "clip.mkv"
+    ffmpeg(*picture(0.2), "-pix_fmt", "yuv420p10le", *x265(f"colormatrix={matrix}"), clip)
+    with pytest.raises(MediaError) as refused:
+        probe(clip, LIMITS)
+    assert refused.value.code == "media.colour_unsupported"
 
 
 @pytest.mark.parametrize(("primaries", "matrix"), [(1, 1), (2, 1), (6, 1), (9, 9)])
