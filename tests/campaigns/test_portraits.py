@@ -21,9 +21,19 @@ from tests.routing.worlds import NOW
 from tests.stores import services
 
 CONSENT = {"consent": {"subject": "the visitor", "scope": "a greeting", "reference": "form 7"}}
-NAMES = ("anna.jpg", "anna.PNG", "deep/ben.webp", "notes.txt", "a | b.jpeg", "jpg")
-CHOSEN = ["a | b.jpeg", "anna.PNG", "anna.jpg", "deep/ben.webp"]
-OUTPUTS = ["a | b-jpeg.mp4", "anna-PNG.mp4", "anna-jpg.mp4", "deep-ben-webp.mp4"]
+NAMES = (
+    "IMG_1.HEIC",
+    "anna.jpg",
+    "anna.PNG",
+    "ben.avif",
+    "deep/ben.webp",
+    "notes.txt",
+    "a | b.jpeg",
+    "jpg",
+    "live.mov",
+)
+CHOSEN = ["IMG_1.HEIC", "a | b.jpeg", "anna.PNG", "anna.jpg", "ben.avif", "deep/ben.webp"]
+OUTPUTS = ["IMG_1-HEIC.mp4", "a | b-jpeg.mp4", "anna-PNG.mp4", "anna-jpg.mp4", "ben-avif.mp4", "deep-ben-webp.mp4"]
 
 
 def settings_of(folder: Path, **named: StoreConnection) -> Settings:
@@ -58,11 +68,25 @@ def test_in_a_folder(tmp_path: Path) -> None:
     assert [row.job.sources[0].portraits for row in rows] == [(f"{folder}/{name}",) for name in CHOSEN]
     assert [row.job.output for row in rows] == [f"{out}/{name}" for name in OUTPUTS]
     assert {row.job.target for row in rows} == {"/v/hello.mp4"}
-    assert [row.line for row in rows] == [1, 2, 3, 4]
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5, 6]
     assert (rows[0].frames, rows[0].labels) == (90, {"kind": "x"})
     with pytest.raises(JobError) as caught:
         portraits_of(out, "/v/hello.mp4", out, CONSENT, settings)
     assert caught.value.code == "job.manifest_unreadable"
+
+
+def test_a_phones_picture_as_target_gives_results_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "anna.heic").touch()
+    settings = settings_of(tmp_path)
+    for target, ending in (
+        ("/v/IMG_2.HEIC", ".jpg"),
+        ("/v/a.avif", ".avif"),
+        ("/v/a.png", ".png"),
+        ("/v/a.mov", ".mov"),
+    ):
+        rows = list(portraits_of(str(tmp_path / "in"), target, "/out", CONSENT, settings))
+        assert [row.job.output for row in rows] == [f"/out/anna-heic{ending}"]
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
