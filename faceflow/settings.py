@@ -219,7 +219,8 @@ class ServerSettings(Group):
     port: int = Field(default=4200, ge=1, le=65535)
     """TCP port on 127.0.0.1; another free one is taken when it is in use."""
     start_timeout_s: float = Field(default=120.0, gt=0)
-    """Longest wait for the server to answer, seconds. The first start takes 15 to 30 s."""
+    """Longest silence of a server that is starting, seconds: its log, its database and its CPU time stand still, or it
+    listens and does not answer. A start itself takes 15 s to two minutes, by how busy the machine is."""
     idle_s: float = Field(default=20.0, ge=0)
     """How long the server lives on after its last user ended, seconds, so that a next command starts at once."""
 

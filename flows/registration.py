@@ -50,8 +50,10 @@ from infrastructure.server.environment import HEARTBEAT_S
 
 POOL_TYPE = "process"
 POOL_DESCRIPTION = "Jobs as processes on this machine."
-COMMAND = f"{shlex.quote(sys.executable)} -m prefect.engine"
-"""How jobs are started here: with this very Python."""
+COMMAND = f"{shlex.quote(sys.executable)} -m infrastructure.server.program prefect.engine"
+"""How jobs are started here: with this very Python, and without settings of Prefect that lie in the working folder."""
+FORMER_COMMANDS = (f"{shlex.quote(sys.executable)} -m prefect.engine",)
+"""What earlier versions registered."""
 WORKER_LABEL = "prefect.worker.name"
 _TAKEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
@@ -105,7 +107,7 @@ async def require_ours(pools: Sequence[str]) -> None:
         found = await client.read_deployments(work_pool_filter=wanted)
     for deployment in found:
         ours = deployment.name == deployment.work_pool_name
-        if ours and (deployment.job_variables or {}).get("command") != COMMAND:
+        if ours and (deployment.job_variables or {}).get("command") not in (COMMAND, *FORMER_COMMANDS):
             raise ServerError(
                 "server.pool_taken",
                 f"The pool {deployment.work_pool_name!r} of this server has a deployment ({deployment.name!r}) that "

@@ -25,7 +25,7 @@ from faceflow.errors import ServerError
 from faceflow.log import configure_logging, guarded_stderr
 from faceflow.settings import current_settings
 from faceflow.zones import Zone
-from infrastructure.server.environment import python_path
+from infrastructure.server.environment import worker_environment
 from infrastructure.server.keeper import die_with_parent
 
 POLL_S = 0.2
@@ -59,8 +59,7 @@ def local_worker(pool: str, zone: Zone, name: str, log: Path) -> Iterator[subpro
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the command in the foreground
             env={
-                **os.environ,
-                "PYTHONPATH": python_path(),
+                **worker_environment(os.environ),
                 "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_S),
                 "FACEFLOW_POOL__NAME": pool,
                 "FACEFLOW_POOL__ZONE": zone.value,
@@ -96,8 +95,9 @@ def supervise(pool: str, name: str) -> int:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: os.close(0))
+    start = ["worker", "start", "--pool", pool, "--type", "process", "--name", name]
     worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name],
+        [sys.executable, "-m", "infrastructure.server.program", "prefect", *start],
         stdin=subprocess.DEVNULL,
         stdout=2,  # what it and its jobs say goes through our guard into the log
         stderr=2,

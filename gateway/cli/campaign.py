@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from faceflow.settings import Settings, current_settings
 from gateway.cli.remote_run import require_server
 from gateway.cli.request import operator
 from gateway.cli.screen import console, print_json, result_console
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
 from infrastructure.server.lease import lease_server
 
 if TYPE_CHECKING:
@@ -216,8 +215,7 @@ def _server(settings: Settings) -> Iterator[None]:
     """The Prefect server of this process, until the block ends."""
     require_server(settings, "a campaign")
     with lease_server(settings) as address:
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        point_prefect_at(settings.paths.state, address.api_url, quiet=True)
         yield
 
 

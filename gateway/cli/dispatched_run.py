@@ -6,7 +6,6 @@ The rules choose the pool. Ending this process with Ctrl-C leaves the job runnin
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
 from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of, worker_missing
 from gateway.cli.screen import console, progress_bar
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
 from infrastructure.server.lease import is_up, lease_server
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> 
         known |= _known(described) if isinstance(described, MediaInfo) else {"frames": 1}
     require_server(settings, "--dispatch")
     with lease_server(settings) as address:
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        point_prefect_at(settings.paths.state, address.api_url)
         # Of our own server we know whether its workers are there; a company's may come later.
         working = (lambda: is_up(settings)) if address.owned else lambda: True
         try:

@@ -26,7 +26,10 @@ from faceflow.cores import usable_cores
 from faceflow.errors import FaceflowError
 from faceflow.settings import Settings, current_settings
 from gateway.cli.screen import print_json, result_console
-from infrastructure.server.lease import answers, is_up, running_server
+from infrastructure.proxies import remembered_proxies
+from infrastructure.server.inherited import named_server
+from infrastructure.server.lease import is_up, running_server, shown, unanswered
+from infrastructure.server.probe import Answer, answers, answers_named
 
 _GIB = 2**30
 
@@ -218,14 +221,14 @@ def _demo_data(_settings: Settings) -> Iterator[Finding]:
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
-    named = os.environ.get("PREFECT_API_URL")
-    if named:
-        if answers(named, timeout_s=5.0):
-            yield Finding(Level.GOOD, "Prefect server", f"{named} (from PREFECT_API_URL)")
+    named = named_server(os.environ)
+    if named is not None:
+        found = answers_named(named, timeout_s=5.0)
+        if found.answer is Answer.PREFECT:
+            yield Finding(Level.GOOD, "Prefect server", f"{shown(named)} (from PREFECT_API_URL)")
         else:
-            yield Finding(
-                Level.PROBLEM, "Prefect server", f"{named} does not answer", "Start it, or unset PREFECT_API_URL."
-            )
+            reason = unanswered(named, found)
+            yield Finding(Level.PROBLEM, "Prefect server", f"{shown(named)}: {found.words}", reason.resolution)
         return
     record = running_server(settings)
     if record is None and is_up(settings):
@@ -252,6 +255,13 @@ def _server(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _proxies(_settings: Settings) -> Iterator[Finding]:
+    for said in remembered_proxies(os.environ).values():
+        yield Finding(
+            Level.NOTE, "proxy", f"cannot be used: {said}", "Correct or unset it; downloads that would need it fail."
+        )
+
+
 def _routing(settings: Settings) -> Iterator[Finding]:
     from gateway.cli.doctor_routing import routing
 
@@ -273,6 +283,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _networks,
     _folders,
     _demo_data,
+    _proxies,
     _server,
     _pool,
     _routing,

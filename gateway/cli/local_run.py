@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from faceflow.job import SwapJob
 from faceflow.settings import Settings
 from faceflow.stages.preflight import preflight
 from gateway.cli.screen import progress_bar, waiting
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
 from infrastructure.server.lease import lease_server
 from infrastructure.storage.inputs import local_inputs
 from infrastructure.storage.resolve import check_output, needs_server
@@ -33,9 +32,7 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
             check_output(job, settings)
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
-        # Prefect's own log lines go to the server, where the UI shows them; here the bar speaks.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        point_prefect_at(settings.paths.state, address.api_url, quiet=True)
         from flows.failures import was_stopped
         from flows.progress import observed
         from flows.swap_video import swap_video

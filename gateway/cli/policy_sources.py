@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
@@ -22,7 +24,8 @@ from infrastructure.rule_sources.addresses import is_file, open_source
 from infrastructure.rule_sources.model import RuleSource, RuleSourceError, RulesText
 from infrastructure.rule_sources.state import RuleState
 from infrastructure.rule_sources.watching import current_policy
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
+from infrastructure.server.inherited import named_server as server_of
 from infrastructure.server.lease import lease_server, running_server
 
 
@@ -81,11 +84,14 @@ def rules_text(address: str) -> str:
 @contextmanager
 def named_server(settings: Settings) -> Iterator[None]:
     """Points Prefect at the server that is named or runs already, while the block lasts; starts none."""
-    if os.environ.get("PREFECT_API_URL") or running_server(settings) is None:
-        yield
+    named = server_of(os.environ)
+    if named is not None or running_server(settings) is None:
+        with TemporaryDirectory() as home:  # looking leaves nothing behind
+            point_prefect_at(Path(home), named, quiet=True)
+            yield
         return
     with lease_server(settings) as server:
-        _point_at(settings, server.api_url)
+        point_prefect_at(settings.paths.state, server.api_url, quiet=True)
         yield
 
 
@@ -98,13 +104,8 @@ def prefect_server(address: str | None, settings: Settings) -> Iterator[None]:
     with ExitStack() as stack:
         with waiting("Starting the local Prefect server") as tick:
             server = stack.enter_context(lease_server(settings, tick))
-        _point_at(settings, server.api_url)
+        point_prefect_at(settings.paths.state, server.api_url, quiet=True)
         yield
-
-
-def _point_at(settings: Settings, api_url: str) -> None:
-    os.environ.update(client_environment(settings.paths.state, api_url))
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def warnings_of(state: RuleState) -> list[str]:

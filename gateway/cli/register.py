@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from faceflow.settings import current_settings
 from gateway.cli.policy_files import needed_pools
 from gateway.cli.screen import print_json, result_console, waiting
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
 from infrastructure.server.lease import lease_server
 
 LONGEST_SHOWN = 60
@@ -39,8 +38,7 @@ def register(
         waiting("Looking at the Prefect server") as tick,
         lease_server(settings, tick, patience_s=patience_s) as address,
     ):
-        (settings.paths.state / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect makes no parents
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        point_prefect_at(settings.paths.state, address.api_url)
         from flows.registering.registering import register as bring_up_to_date
 
         report = asyncio.run(bring_up_to_date(listed, settings, dry_run=dry_run))

@@ -20,7 +20,8 @@ from faceflow.log import events
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
 from gateway.cli.screen import console, progress_bar
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
+from infrastructure.server.inherited import named_server
 from infrastructure.server.lease import is_up, lease_server, running_server
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
         preflight(job, settings)
     require_server(settings, "--remote")
     with lease_server(settings) as address:
-        os.environ.update(client_environment(settings.paths.state, address.api_url))
+        point_prefect_at(settings.paths.state, address.api_url)
         # Of our own server's worker we know whether it is there; a company's workers may come later.
         working = (lambda: is_up(settings)) if address.owned and pool == settings.pool.name else lambda: True
         try:
@@ -58,7 +59,7 @@ def run_remote(job: SwapJob, pool: str, settings: Settings) -> JobRecord:
 
 def require_server(settings: Settings, option: str) -> None:
     """Raises `server.not_running` where no server is there for `option` and none is named."""
-    if running_server(settings) is None and not os.environ.get("PREFECT_API_URL"):
+    if running_server(settings) is None and named_server(os.environ) is None:
         raise ServerError(
             "server.not_running",
             f"No Prefect server is running for {option}.",

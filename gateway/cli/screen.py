@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,10 +21,20 @@ from faceflow.errors import AnswerError, FaceflowError
 from faceflow.locations import in_store
 from faceflow.log import error_stream, events, speaks_json
 
+SAY_S = 15.0
+"""How often a wait is told where no terminal is, seconds."""
+
 if TYPE_CHECKING:
     from faceflow.stages.model import Delivery
     from flows.progress import Snapshot
     from infrastructure.ledger import JobRecord
+
+
+class Tick(Protocol):
+    """Told how long somebody has waited, seconds, and what for."""
+
+    def __call__(self, waited_s: float, at: str = "") -> None:
+        """Tells how long it has been, and what the other side is at."""
 
 
 def console() -> Console:
@@ -139,22 +149,27 @@ def progress_bar() -> Iterator[Callable[[Snapshot], None]]:
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[Callable[[float], None]]:
-    """A spinner with the seconds waited; nothing is shown where there is no wait."""
+def waiting(text: str) -> Iterator[Tick]:
+    """A spinner with the seconds waited and what for; nothing is shown where there is no wait.
+
+    Where no terminal is, a line is written at the start and then every `SAY_S` seconds.
+    """
     screen = console()
     status = screen.status(text)
-    started = False
+    next_s = 0.0
 
-    def tick(waited_s: float) -> None:
-        nonlocal started
-        if not started:
-            started = True
-            events().info("program.waiting", what=text)
-            if screen.is_terminal:
-                status.start()
-            else:
-                screen.print(text)
-        status.update(f"{text} ({waited_s:.0f} s)")
+    def tick(waited_s: float, at: str = "") -> None:
+        nonlocal next_s
+        now = f"{text}{': ' if at else ''}{at} ({waited_s:.0f} s)"
+        line = now if next_s else text
+        if not next_s and screen.is_terminal:
+            status.start()
+        if waited_s >= next_s:
+            next_s = waited_s + SAY_S
+            events().info("program.waiting", what=text, at=at, waited_s=round(waited_s, 1))
+            if not screen.is_terminal:
+                screen.print(line, markup=False)
+        status.update(escape(now))
 
     try:
         yield tick

@@ -20,7 +20,7 @@ from faceflow.zones import Zone
 from gateway.cli.screen import console, waiting
 from infrastructure.policy_files import read_text
 from infrastructure.routing.loading import load_pools
-from infrastructure.server.environment import client_environment
+from infrastructure.server.environment import point_prefect_at
 from infrastructure.server.lease import ServerAddress, end_if_unused, lease_server, only_up
 from infrastructure.server.record import ServerFiles
 from infrastructure.worker import local_worker, require_running, worker_name
@@ -85,7 +85,7 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
     with ExitStack() as stack:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
-            os.environ.update(client_environment(settings.paths.state, address.api_url))
+            point_prefect_at(settings.paths.state, address.api_url)
             # The dispatcher's worker has a pool of its own, where no jobs run.
             os.environ.setdefault("FACEFLOW_ROUTING__DEFAULT_POOL", settings.pool.name)
             from flows.registration import (

@@ -7,6 +7,7 @@ of the first, so that none of them takes long and a broken connection costs one 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,11 +25,13 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from infrastructure.models.sources import Opened, SourceError, shown
+from infrastructure.proxies import unusable_proxy
 
 if TYPE_CHECKING:
     from obstore import GetOptions
 
 SLICE_BYTES = 16 << 20
+_ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 
 
 class BucketSource:
@@ -83,6 +86,9 @@ class BucketSource:
 @contextmanager
 def _told() -> Iterator[None]:
     """Turns what the library raises into plain words; its own messages are long and name addresses."""
+    proxy = unusable_proxy(next((os.environ[name] for name in _ENDPOINTS if name in os.environ), "https:"))
+    if proxy is not None:
+        raise SourceError(f"its proxy cannot be used: {proxy}", passing=False)
     try:
         yield
     except (NotFoundError, FileNotFoundError):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 
 from infrastructure.models.sources import Opened, SourceError, shown
+from infrastructure.proxies import unusable_proxy
 
 MOST_REDIRECTS = 5
 LONGEST_WAIT_S = 60.0
@@ -54,6 +55,9 @@ class HttpSource:
     @contextmanager
     def open(self, offset: int, validator: str) -> Iterator[Opened]:
         """See `Source.open`."""
+        proxy = unusable_proxy(self._address)
+        if proxy is not None:
+            raise SourceError(f"its proxy cannot be used: {proxy}", passing=False)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         if offset and validator:
             headers["If-Range"] = validator

@@ -11,5 +11,11 @@ back like any other, and the server dies with its keeper: nothing is ever left b
 | `keeper`    | the process that starts, watches and ends the server             |
 | `process`   | Prefect's server itself, its garbage collected off the event loop |
 | `record`    | the files by which the two know each other                       |
+| `starting`  | what can be seen of a server that starts, and when it is given up |
+| `probe`     | who answers at an address: a Prefect server, or what else        |
 | `environment` | the variables that point Prefect at that server and our folders |
+| `inherited` | what our processes take over from the user's environment        |
+| `python_variables` | what Python is told in all of them                        |
+| `prefect_files` | Prefect reads no settings from files of the working folder  |
+| `program`   | a program of Prefect, started so                                 |
 """

@@ -1,18 +1,22 @@
 """The environment that points Prefect at the product's server and folders.
 
 Prefect reads its settings from the environment when it is imported, so these are set before that, in the command
-itself and in every process it starts.
+itself (`point_prefect_at`) and in every process it starts.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from infrastructure.server.inherited import connection, inherited, server_ground
+from infrastructure.server.prefect_files import import_prefect
 from infrastructure.server.record import ServerFiles
 
 HEARTBEAT_S = 30
 """How often a run says that it is alive, seconds; the least that Prefect allows."""
+CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
 
 def client_environment(state: Path, api_url: str) -> dict[str, str]:
@@ -35,11 +39,18 @@ def client_environment(state: Path, api_url: str) -> dict[str, str]:
     }
 
 
-def server_environment(state: Path, port: int) -> dict[str, str]:
-    """Variables for the server itself: its database, its address and nothing that calls home."""
+def server_environment(state: Path, port: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """All variables of the server: its database, its address, nothing that calls home, and nothing of the user's.
+
+    Args:
+        state: the state folder.
+        port: where it listens on 127.0.0.1.
+        environment: of the user, from which hardly anything is taken over.
+    """
     files = ServerFiles(state)
     api_url = f"http://127.0.0.1:{port}/api"
     return {
+        **server_ground(environment, state / "prefect"),
         **client_environment(state, api_url),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{files.database}",
         "PREFECT_UI_API_URL": api_url,
@@ -51,7 +62,29 @@ def server_environment(state: Path, port: int) -> dict[str, str]:
     }
 
 
-def python_path() -> str:
-    """PYTHONPATH for our child processes, so that they import this very faceflow wherever they run."""
-    ours = str(Path(__file__).parents[2])
-    return os.pathsep.join([ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """All variables of a worker and its jobs: what they take over, and the server at which `environment` points."""
+    ours = {name: environment[name] for name in client_environment(Path(), "") if name in environment}
+    return {**inherited(environment), **ours}
+
+
+def point_prefect_at(state: Path, api_url: str | None, *, quiet: bool = False) -> None:
+    """Points this process at a server and imports Prefect, which then knows nothing of the user's own Prefect.
+
+    Args:
+        state: the state folder.
+        api_url: where the server answers; None where there is none.
+        quiet: whether Prefect's own log lines go to the server only, where the UI shows them.
+
+    Raises:
+        ServerError: `server.settings_invalid`.
+    """
+    kept = connection(os.environ)  # nothing, unless the user names a server
+    for name in [name for name in os.environ if name.upper().startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update({**kept, **client_environment(state, api_url or "")})
+    if api_url is None:
+        del os.environ["PREFECT_API_URL"]
+    if quiet:
+        os.environ[CONSOLE_LEVEL] = "CRITICAL"
+    import_prefect(state / "prefect")

@@ -44,7 +44,8 @@ def start_server(state: Path, port: int, log: IO[bytes]) -> subprocess.Popen[byt
     command = [sys.executable, "-m", "infrastructure.server.process", "--host", "127.0.0.1", "--port", str(port)]
     return subprocess.Popen(
         command,
-        env={**os.environ, **server_environment(state, port)},
+        env=server_environment(state, port, os.environ),
+        cwd=ServerFiles(state).directory,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

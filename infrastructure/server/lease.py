@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,14 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-import httpx
-
 from faceflow.errors import ServerError
 from faceflow.settings import Settings
-from infrastructure.server.environment import python_path
+from infrastructure.server.inherited import API_URL, named_server, server_ground
+from infrastructure.server.probe import Answer, Probed, answers, answers_named
 from infrastructure.server.record import ServerFiles, ServerRecord
+from infrastructure.server.starting import Sight, Start, last_words, look
 
 POLL_S = 0.2
+ANSWER_S = 10.0
+"""How long a server that the user names may take for one answer."""
+
+OnWait = Callable[[float, str], None]
+"""Told the seconds waited so far, and what the server is at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +47,6 @@ class ServerAddress:
     started: bool
 
 
-def answers(api_url: str, timeout_s: float = 2.0) -> bool:
-    """Whether a Prefect server answers its health check at `api_url`."""
-    try:
-        return httpx.get(f"{api_url}/health", timeout=timeout_s, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
-
-
 def running_server(settings: Settings) -> ServerRecord | None:
     """The server that a keeper holds right now, whether it answers yet or not."""
     return ServerFiles(settings.paths.state).read()
@@ -56,41 +54,87 @@ def running_server(settings: Settings) -> ServerRecord | None:
 
 @contextmanager
 def lease_server(
-    settings: Settings, on_wait: Callable[[float], None] | None = None, *, patience_s: float = 0.0
+    settings: Settings, on_wait: OnWait | None = None, *, patience_s: float = 0.0
 ) -> Iterator[ServerAddress]:
     """Gives the address of a server that answers and keeps it alive until the block ends.
 
     Args:
-        settings: where the state lies, which port is wished for and how long a start may take.
-        on_wait: called about five times a second with the seconds waited so far, while the server starts.
+        settings: where the state lies, which port is wished for and how long a start may be silent.
+        on_wait: called about five times a second with the seconds waited so far and what the server is at, while it
+            starts.
         patience_s: how long a server that `PREFECT_API_URL` names may take until it answers.
 
     Raises:
-        ServerError: `server.unreachable` when `PREFECT_API_URL` names a server that does not answer;
-            `server.start_failed` or `server.start_timeout` when ours does not come up.
+        ServerError: `server.unreachable`, `server.not_prefect`, `server.refused` or `server.address_invalid` when no
+            Prefect server answers us where `PREFECT_API_URL` says; `server.start_failed` or `server.start_timeout` when
+            ours does not come up.
     """
-    named = os.environ.get("PREFECT_API_URL")
-    if named:
-        deadline = time.monotonic() + patience_s
-        while not (answered := answers(named, timeout_s=10.0)) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        if not answered:
-            raise ServerError(
-                "server.unreachable",
-                f"PREFECT_API_URL names {named}, and no Prefect server answers there.",
-                "Start that server, correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the "
-                "local one.",
-                api_url=named,
-            )
-        ServerFiles(settings.paths.state).create()  # Prefect keeps a profile beside it
-        yield ServerAddress(named, named.removesuffix("/api"), owned=False, started=False)
+    named = named_server(os.environ)
+    if named is not None:
+        _require_named(named, patience_s)
+        ServerFiles(settings.paths.state).create()  # Prefect's own folder is made beside it
+        yield ServerAddress(named, named.rstrip("/").removesuffix("/api"), owned=False, started=False)
         return
     files = ServerFiles(settings.paths.state)
     files.create()
     with files.lease_lock.open("ab") as lease:
-        deadline = time.monotonic() + settings.server.start_timeout_s
-        _take_shared(lease, deadline)
-        yield _find_or_start(files, settings, deadline, on_wait)
+        _take_shared(lease, settings.server.start_timeout_s)
+        address = find_or_start(files, settings, on_wait)
+        try:
+            yield address
+        finally:
+            # What points Prefect at it goes with it: a name of the user's would look the same.
+            if os.environ.get(API_URL) == address.api_url:
+                del os.environ[API_URL]
+
+
+def _require_named(named: str, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        found = answers_named(named, ANSWER_S)
+        if found.answer is Answer.PREFECT:
+            return
+        if time.monotonic() >= deadline or found.answer is Answer.UNUSABLE:
+            raise unanswered(named, found)
+        time.sleep(POLL_S)
+
+
+def unanswered(named: str, found: Probed) -> ServerError:
+    """What is told of an address in `PREFECT_API_URL` at which no Prefect server can be used, with a way out."""
+    address = shown(named)
+    if found.answer is Answer.UNUSABLE:
+        return ServerError(
+            "server.address_invalid",
+            f"PREFECT_API_URL names {address}, which cannot be asked: {found.words}.",
+            "Correct it (an address looks like http://HOST:4200/api), or unset PREFECT_API_URL to use the local server.",
+            api_url=address,
+        )
+    if found.answer is Answer.REFUSED:
+        return ServerError(
+            "server.refused",
+            f"PREFECT_API_URL names {address}, which does not let us in: {found.words}.",
+            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as that server asks, or unset PREFECT_API_URL to use the "
+            "local one.",
+            api_url=address,
+        )
+    if found.answer is Answer.OTHER:
+        return ServerError(
+            "server.not_prefect",
+            f"PREFECT_API_URL names {address}, where no Prefect server is: {found.words}.",
+            "Correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the local server.",
+            api_url=address,
+        )
+    return ServerError(
+        "server.unreachable",
+        f"PREFECT_API_URL names {address}, and no Prefect server answers there: {found.words}.",
+        "Start that server, correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the local one.",
+        api_url=address,
+    )
+
+
+def shown(address: str) -> str:
+    """An address without the password that may be in it."""
+    return re.sub(r"//[^/@]*@", "//***@", address)
 
 
 def end_if_unused(settings: Settings, timeout_s: float = 30.0) -> bool:
@@ -142,8 +186,9 @@ def is_up(settings: Settings) -> bool:
         return False
 
 
-def _take_shared(lease: IO[bytes], deadline: float) -> None:
+def _take_shared(lease: IO[bytes], timeout_s: float) -> None:
     # The keeper holds the lock alone while it ends its server, for seconds at most.
+    deadline = time.monotonic() + timeout_s
     while not _try_shared(lease):
         if time.monotonic() > deadline:
             raise ServerError(
@@ -154,34 +199,50 @@ def _take_shared(lease: IO[bytes], deadline: float) -> None:
         time.sleep(POLL_S)
 
 
-def _find_or_start(
-    files: ServerFiles, settings: Settings, deadline: float, on_wait: Callable[[float], None] | None
+def find_or_start(
+    files: ServerFiles,
+    settings: Settings,
+    on_wait: OnWait | None = None,
+    *,
+    start_keeper: Callable[[ServerFiles, Settings], subprocess.Popen[bytes]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+    look: Callable[[ServerFiles], Sight] = look,
 ) -> ServerAddress:
-    begun = time.monotonic()
-    started = False
-    with files.start_lock.open("ab") as start:
-        while time.monotonic() < deadline:
+    """The server of the state folder once it answers; started where there is none.
+
+    Args:
+        files: of the state folder, which exists.
+        settings: which port is wished for, how long a start may be silent.
+        on_wait: see `lease_server`.
+        start_keeper: starts the keeper.
+        clock: gives seconds.
+        pause: waits.
+        look: sees how far the server has come.
+
+    Raises:
+        ServerError: see `lease_server`.
+    """
+    start, keeper = Start(files, settings.server.start_timeout_s, clock), None
+    with files.start_lock.open("ab") as start_lock:
+        while True:
             record = files.read()
             if record is not None and answers(record.api_url):
-                return ServerAddress(record.api_url, record.ui_url, owned=True, started=started)
-            if record is None and started:
-                raise _start_failed(files, "ended while it was starting")
-            if record is None and _try_exclusive(start):
+                return ServerAddress(record.api_url, record.ui_url, owned=True, started=keeper is not None)
+            if record is None and keeper is not None and keeper.poll() is not None:
+                raise _start_failed(files, f"ended while it was starting (its keeper with code {keeper.returncode})")
+            if record is None and keeper is None and _try_exclusive(start_lock):
                 try:
                     if files.read() is None:
-                        _start_keeper(files, settings, deadline)
-                        started = True
+                        keeper = (start_keeper or _start_keeper)(files, settings)
+                        _await_record(files, keeper, pause)
                 finally:
-                    fcntl.flock(start, fcntl.LOCK_UN)
+                    fcntl.flock(start_lock, fcntl.LOCK_UN)
+            sight = look(files)
+            start.see(sight)
             if on_wait is not None:
-                on_wait(time.monotonic() - begun)
-            time.sleep(POLL_S)
-    raise ServerError(
-        "server.start_timeout",
-        f"The local Prefect server did not answer within {settings.server.start_timeout_s:.0f} s.",
-        f"Look at {files.log}, or allow more time with FACEFLOW_SERVER__START_TIMEOUT_S.",
-        log=str(files.log),
-    )
+                on_wait(start.waited_s, sight.words)
+            pause(POLL_S)
 
 
 def _try_exclusive(lock: IO[bytes]) -> bool:
@@ -200,40 +261,43 @@ def _try(lock: IO[bytes], kind: int) -> bool:
     return True
 
 
-def _start_keeper(files: ServerFiles, settings: Settings, deadline: float) -> None:
+def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
     port, claim = claimed_port(settings.server.port)
+    state = settings.paths.state.absolute()
     command = [
         sys.executable,
         "-m",
         "infrastructure.server.keeper",
-        str(settings.paths.state),
+        str(state),
         str(port),
         str(settings.server.idle_s),
     ]
     with claim:
-        keeper = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             cwd=files.directory,
-            env={**os.environ, "PYTHONPATH": python_path()},
+            env=server_ground(os.environ, state / "prefect"),
             pass_fds=[claim.fileno()],  # the keeper holds it as long as it lives
         )
-    while time.monotonic() < deadline:
+
+
+def _await_record(files: ServerFiles, keeper: subprocess.Popen[bytes], pause: Callable[[float], None]) -> None:
+    """Until the keeper says which process is the server; nobody else may start one meanwhile."""
+    while keeper.poll() is None:
         record = files.read()
         if record is not None and record.keeper_pid == keeper.pid:
             return
-        if keeper.poll() is not None:
-            raise _start_failed(files, f"could not be started (its keeper ended with code {keeper.returncode})")
-        time.sleep(0.02)
+        pause(0.02)
 
 
 def _start_failed(files: ServerFiles, what: str) -> ServerError:
     return ServerError(
         "server.start_failed",
-        f"The local Prefect server {what}.",
+        f"The local Prefect server {what}. Its last words: {last_words(files.log) or 'none'}",
         f"Look at {files.log}, and check with `faceflow doctor`.",
         log=str(files.log),
     )

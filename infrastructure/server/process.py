@@ -17,11 +17,12 @@ Run as `python -m infrastructure.server.process` with the options of `prefect se
 from __future__ import annotations
 
 import gc
-import runpy
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from infrastructure.server import program
 
 YOUNG_EVERY_S = 1.0
 FULL_EVERY = 30
@@ -52,9 +53,8 @@ def garbage_collected_aside(young_every_s: float = YOUNG_EVERY_S) -> Iterator[No
 
 def main() -> None:
     """Serves until a signal ends it."""
-    sys.argv = ["prefect", "server", "start", *sys.argv[1:]]
     with garbage_collected_aside():
-        runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+        program.main("prefect", ["server", "start", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

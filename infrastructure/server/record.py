@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -77,6 +79,26 @@ def process_started_ticks(pid: int) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has spent, seconds (fields 14 and 15 of /proc/PID/stat); 0 when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def listens(api_url: str) -> bool:
+    """Whether something takes connections where `api_url` points, on this machine."""
+    address = urlsplit(api_url)
+    try:
+        with socket.create_connection((address.hostname, address.port or 80), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def own_started_ticks() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from infrastructure.proxies import unusable_proxy
 from infrastructure.routing.pools import Capacity, Pool, Pools
 from infrastructure.signals.gpus_per_machine import UNKNOWN_GPUS, gpus_of
 from infrastructure.signals.model import Figure, Reading, SignalError
@@ -104,6 +105,9 @@ class AzureRetailSource:
     async def _page(self, client: httpx.AsyncClient, url: str, parameters: dict[str, str] | None) -> dict[str, Any]:
         if httpx.URL(url).host != httpx.URL(self.url).host:
             raise SignalError("the price list sends on to another host")
+        proxy = unusable_proxy(url)
+        if proxy is not None:
+            raise SignalError(f"its proxy cannot be used: {proxy}")
         try:
             response = await client.get(url, params=parameters)
             if response.status_code != httpx.codes.OK:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from faceflow.errors import StoreSetupError
 from faceflow.store import Watcher
 from faceflow.store_settings import StoreSettings
+from infrastructure.proxies import require_usable_proxy
 from infrastructure.storage.pieces import Payload
 
 if TYPE_CHECKING:
@@ -40,7 +41,12 @@ class Service(Protocol):
 
 
 def client_options(settings: StoreSettings, endpoint: str | None) -> ClientConfig:
-    """How obstore connects. Without TLS only where the endpoint says so."""
+    """How obstore connects. Without TLS only where the endpoint says so.
+
+    Raises:
+        ResourceError: `fault.proxy_unusable`.
+    """
+    require_usable_proxy(endpoint or "https:")
     return {
         "timeout": timedelta(seconds=settings.timeout_s),
         "connect_timeout": timedelta(seconds=settings.connect_timeout_s),

@@ -234,7 +234,7 @@ def register(cloud: Cloud, *options: str) -> dict[str, Any]:
 def command(cloud: Cloud, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     """What a faceflow command says on the dispatcher's machine; it ends with one of the `codes`."""
     environment = {**clean_environment(), **cloud.pool_environment()}
-    whole = [sys.executable, "-m", "gateway.cli.main", *arguments]
+    whole = [sys.executable, "-m", "gateway.program", *arguments]
     done = subprocess.run(
         whole, env=environment, cwd=cloud.folder, capture_output=True, text=True, timeout=240, check=False
     )

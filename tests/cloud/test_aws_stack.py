@@ -111,7 +111,7 @@ def registered(stack: Stack, folder: Path, environment: dict[str, str]) -> None:
     pool["runs_on"] = stack.runs_on() | here
     listed = folder / "pools.yaml"
     listed.write_text(yaml.safe_dump({"pools": [pool]}))
-    command = [sys.executable, "-m", "gateway.cli.main", "register", "--pools", str(listed), "--json"]
+    command = [sys.executable, "-m", "gateway.program", "register", "--pools", str(listed), "--json"]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )

@@ -200,7 +200,7 @@ def test_a_bar_on_a_terminal(models):
     environment = {**models.program.environment, **models.environment({"FACEFLOW_LOG__FORMAT": "human"})}
     models.server.files["/net.onnx"].pause_s = 0.05
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway.cli.main", "models", "pull", "net"],
+        [sys.executable, "-m", "gateway.program", "models", "pull", "net"],
         env={**environment, "TERM": "xterm", "COLUMNS": "120"},
         stdout=subprocess.PIPE,
         stderr=theirs,

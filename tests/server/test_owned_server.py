@@ -17,7 +17,8 @@ import pytest
 
 from faceflow.errors import ServerError
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.server.lease import answers, claimed_port, end_if_unused, lease_server, running_server
+from infrastructure.server.lease import claimed_port, end_if_unused, lease_server, running_server
+from infrastructure.server.probe import answers
 from infrastructure.server.record import ServerFiles, ServerRecord
 
 HOLD_A_LEASE = """
@@ -139,13 +140,14 @@ def test_a_named_server_is_waited_for_as_long_as_it_is_said(tmp_path: Path, monk
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b"true")
 
     with HTTPServer(("127.0.0.1", 0), Healthy, bind_and_activate=False) as server:
         server.server_bind()  # without listening it refuses connections
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
         with pytest.raises(ServerError), lease_server(local_settings(tmp_path), patience_s=0.5):
             pass
-        starts = Timer(1.0, lambda: (server.server_activate(), server.handle_request()))
+        starts = Timer(1.0, lambda: (server.server_activate(), server.handle_request(), server.handle_request()))
         starts.start()
         with lease_server(local_settings(tmp_path), patience_s=60) as address:
             assert address.api_url == os.environ["PREFECT_API_URL"]

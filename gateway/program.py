@@ -1,0 +1,44 @@
+"""The first thing of `faceflow` that runs: sees to it that all that follows runs as it was tested.
+
+Variables of Python say which modules take the place of others, whether docstrings and assertions are there, which
+warnings end a program and how text is written. They are made for a user's own programs. Where some are set, Python is
+started once more in this same process without them; only then everything else is imported. Folders in `PYTHONPATH` stay
+away too, unless the libraries of faceflow were installed there.
+
+    faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> gateway.cli.main
+"""
+
+import os
+import sys
+
+
+def run() -> None:
+    """Entry point of the `faceflow` program."""
+    _python_first()
+    from infrastructure.server.python_variables import PYTHON_NAMES, python_variables
+
+    ours = python_variables(os.environ)
+    kept = {name: os.environ[name] for name in PYTHON_NAMES if name in os.environ}
+    said = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    if said.items() - {**ours, **kept}.items() and sys.executable:
+        environment = {name: value for name, value in os.environ.items() if name not in said}
+        again = [sys.executable, "-m", "gateway.program", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**environment, **kept, **ours})  # noqa: S606 - this very Python
+    from infrastructure.server.inherited import inherited
+
+    taken = inherited(os.environ)
+    os.environ.clear()
+    os.environ.update(taken)
+    from gateway.cli.main import run as run_command
+
+    run_command()
+
+
+def _python_first() -> None:
+    """Puts the folders of PYTHONPATH behind all others: nothing in them takes the place of Python's own modules."""
+    theirs = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    sys.path.sort(key=lambda folder: folder in theirs)
+
+
+if __name__ == "__main__":
+    run()
