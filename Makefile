@@ -10,8 +10,8 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-# An active foreign environment must not leak in.
-unexport VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP
+# An active foreign environment must not leak in, nor what is said to other programs' Python.
+unexport VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 export PYTHONNOUSERSITE := 1
 export PYTHON SOURCE TARGET OUT CASES SEED
 

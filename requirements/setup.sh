@@ -10,7 +10,10 @@ wanted="${1:?which set: cpu, dev or gpu}"
 stamp=.venv/.faceflow-installed
 
 # Another environment that happens to be active must not leak into this one.
-unset VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV PYTHONPATH PYTHONHOME PYTHONSTARTUP __PYVENV_LAUNCHER__
+unset VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV __PYVENV_LAUNCHER__
+for name in "${!PYTHON@}"; do
+    [[ $name == PYTHON ]] || unset "$name" # PYTHON is ours: which interpreter
+done
 unset UV_PYTHON UV_SYSTEM_PYTHON UV_PROJECT_ENVIRONMENT UV_TARGET UV_PREFIX UV_PROJECT UV_WORKING_DIRECTORY
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 export PYTHONNOUSERSITE=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 PIP_DISABLE_PIP_VERSION_CHECK=1

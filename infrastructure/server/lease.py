@@ -106,7 +106,8 @@ def unanswered(named: str, found: Probed) -> ServerError:
         return ServerError(
             "server.address_invalid",
             f"PREFECT_API_URL names {address}, which cannot be asked: {found.words}.",
-            "Correct it (an address looks like http://HOST:4200/api), or unset PREFECT_API_URL to use the local server.",
+            "Correct it (an address looks like http://HOST:4200/api), or unset PREFECT_API_URL to use the local "
+            "server.",
             api_url=address,
         )
     if found.answer is Answer.REFUSED:

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from faceflow.errors import ResourceError, ServerError
 
 
@@ -39,7 +41,7 @@ def import_prefect(home: Path) -> None:
         except ValueError as error:  # pydantic's ValidationError and SettingsError are such
             raise ServerError(
                 "server.settings_invalid",
-                f"A setting of Prefect is not valid: {' '.join(str(error).split())}",
+                f"A setting of Prefect is not valid: {_reason(error)}.",
                 "Correct or unset that PREFECT_API_, PREFECT_CLIENT_ or PREFECT_CLOUD_ variable, or unset "
                 "PREFECT_API_URL to use the local server.",
             ) from error
@@ -50,6 +52,14 @@ def import_prefect(home: Path) -> None:
     sources: Any = import_module("prefect.settings.sources")
     sources.TomlConfigSettingsSourceBase._read_file = nothing
     sources.DotEnvSettingsSource._read_env_files = nothing
+
+
+def _reason(error: ValueError) -> str:
+    """What is wrong, without the value: it may be a secret."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{error.title} {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
 
 
 @contextmanager

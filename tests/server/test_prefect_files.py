@@ -64,3 +64,15 @@ def test_files_of_the_folder_say_nothing(written: dict[str, str], tmp_path: Path
     assert told["later"] == "default"
     assert told["retries"] == 5
     assert done.stderr == ""
+
+
+def test_a_setting_by_which_the_user_names_a_server_is_named_and_its_value_is_not(tmp_path: Path) -> None:
+    environment = inherited(
+        {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_REQUEST_TIMEOUT": "secret"} | dict(os.environ)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", TELL, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "server.settings_invalid" in done.stderr
+    assert "request_timeout" in done.stderr
+    assert "secret" not in done.stderr.splitlines()[-1]
