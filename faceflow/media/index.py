@@ -40,6 +40,7 @@ from faceflow.media.opening import (
     unreadable,
 )
 from faceflow.media.refusals import corrupt, too_long, too_many_frames, truncated
+from faceflow.media.steadiness import SteadyPicture
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import LimitSettings
 
@@ -70,11 +71,13 @@ def index_frames(
         decode_threads: threads of the decoder; does not change the pictures.
 
     Raises:
-        MediaError: `media.truncated`, `.corrupt`, `.too_long`, `.timestamps`, `.size_changes`, `.unreadable`.
+        MediaError: `media.truncated`, `.corrupt`, `.too_long`, `.timestamps`, `.size_changes`,
+            `.picture_changes`, `.tracks_change`, `.unreadable`.
         CancelledError: the run was told to stop.
     """
     max_pixels = decoder_pixels(limits.max_side_px)
     tally = Tally()
+    steady = SteadyPicture(path, info)
     slots: list[int] = []
     pts: list[int | None] = []
     durations: list[int] = []
@@ -86,10 +89,11 @@ def index_frames(
                 raise corrupt(path, "its tracks changed while it was read")
             prepare_decoder(stream, max_pixels=max_pixels, threads=decode_threads, finish_all=False)
             stated_s = _stated_end_s(stream)
+            context = stream.codec_context
             for number, frame in enumerate(decode_stream(container, stream, tally, slots)):
                 if number >= limits.max_frames:
                     raise too_many_frames(path, limits)
-                _check_same_picture(path, frame, info, number)
+                steady.check(number, frame, context)
                 pts.append(frame.pts)
                 durations.append(frame.duration or 0)
                 keys.append(frame.key_frame)
@@ -108,6 +112,7 @@ def index_frames(
         key=np.array(keys, np.bool_),
         time_base=info.video.time_base,
         left_out=_left_out(tally),
+        interlaced=steady.interlaced,
     )
     _check_start_and_length(path, index, limits)
     if not tally.discarded:  # else an edit list may end the picture early
@@ -119,18 +124,6 @@ def _stated_end_s(stream: VideoStream) -> Fraction | None:
     if stream.duration is None or stream.time_base is None:
         return None
     return (stream.duration + (stream.start_time or 0)) * stream.time_base
-
-
-def _check_same_picture(path: Path, frame: VideoFrame, info: MediaInfo, number: int) -> None:
-    size = (frame.width, frame.height, frame.format.name)
-    expected = (info.video.coded_width_px, info.video.coded_height_px, info.video.pixel_format)
-    if size != expected:
-        raise MediaError(
-            "media.size_changes",
-            f"The picture of {path} changes from {expected} to {size} at frame {number}.",
-            "Export the video with one picture size and format throughout.",
-            frame=number,
-        )
 
 
 def _check_damage(path: Path, tally: Tally) -> None:
@@ -162,7 +155,7 @@ def _times(path: Path, pts: list[int | None], slots: list[int], tally: Tally, *,
             return times
     without_times = not exact or all(value is None for value in pts)
     if without_times and len(slots) == tally.packets == len(pts):
-        times = np.array(sorted(slots), np.int64)
+        times = np.array(slots, np.int64)  # in the order of the file: sorted, a clock that jumps back would mix them
         if bool(np.all(np.diff(times) > 0)):
             return times
     raise _bad_times(path, "are missing, repeated or run backwards")

@@ -106,6 +106,7 @@ class FrameIndex:
         key: bool (N,), True where decoding can start.
         time_base: seconds a tick.
         left_out: why packets of the file gave no frame, with counts (`discarded`, `undecodable`).
+        interlaced: how many frames are stored as two fields.
     """
 
     pts: NDArray[np.int64]
@@ -113,6 +114,7 @@ class FrameIndex:
     key: NDArray[np.bool_]
     time_base: Fraction
     left_out: dict[str, int]
+    interlaced: int = 0
 
     @property
     def frames(self) -> int:
@@ -135,6 +137,7 @@ class FrameIndex:
                 time_base=np.array([self.time_base.numerator, self.time_base.denominator], np.int64),
                 left_out_names=np.array(list(self.left_out), dtype=np.str_),
                 left_out_counts=np.array(list(self.left_out.values()), np.int64),
+                interlaced=np.array(self.interlaced, np.int64),
             )
         temporary.replace(path)
 
@@ -151,6 +154,7 @@ class FrameIndex:
                     str(name): int(count)
                     for name, count in zip(data["left_out_names"], data["left_out_counts"], strict=True)
                 },
+                interlaced=int(data["interlaced"]),
             )
 
 

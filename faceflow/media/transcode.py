@@ -60,6 +60,8 @@ def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptio
         reasons.append(f"its longer side of {long_side} pixels was scaled to {max(_scaled_size(media, encoding))}")
     if video.interlaced:
         reasons.append("it was deinterlaced, one frame a frame")
+    elif index.interlaced:
+        reasons.append(f"its {index.interlaced} interlaced frames were deinterlaced, one frame a frame")
     target = mezzanine_format(video.pixel_format, sideways=sideways)
     losses = conversion_losses(video.pixel_format, target, video.colour)
     if video.pixel_format not in NATIVE_FORMATS:
@@ -109,7 +111,7 @@ def transcode(
     target_format = mezzanine_format(media.video.pixel_format, sideways=sideways)
     target = _described(media, width, height, target_format)
     quality = encoding.model_copy(update={"crf": _CRF, "preset": _PRESET})
-    filters = _Filters(media, target)
+    filters = _Filters(media.video.interlaced or index.interlaced > 0, media, target)
     written = 0
     with PartWriter(destination, target, index, quality, encode) as writer:
         for frame in _filtered(filters, source, media, index):
@@ -167,8 +169,8 @@ def _described(media: MediaInfo, width: int, height: int, pixel_format: str) -> 
 class _Filters:
     """Deinterlaces, scales and converts; gives one frame for every frame that it takes."""
 
-    def __init__(self, media: MediaInfo, target: MediaInfo) -> None:
-        self._steps = _steps(media.video, target.video)
+    def __init__(self, deinterlace: bool, media: MediaInfo, target: MediaInfo) -> None:
+        self._steps = _steps(deinterlace, media.video, target.video)
         self._graph: av.filter.Graph | None = None
 
     def push(self, frame: VideoFrame | None) -> Iterator[VideoFrame]:
@@ -191,11 +193,11 @@ class _Filters:
                 yield ready
 
 
-def _steps(video: VideoInfo, target: VideoInfo) -> list[Step]:
+def _steps(deinterlace: bool, video: VideoInfo, target: VideoInfo) -> list[Step]:
     """What makes the pictures of `video` those of `target`, both as coded."""
     steps: list[Step] = []
     source, wanted = video.pixel_format, target.pixel_format
-    if video.interlaced:
+    if deinterlace:
         if samples_of(source).kind == "rgb":
             steps, source = planar_rgb_steps(source)
         # One frame a frame, the field order as each frame states it, frames marked progressive left alone.
