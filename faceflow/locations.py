@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import PlainSerializer, PlainValidator
 
 from faceflow.errors import JobError
 
@@ -76,9 +76,13 @@ def _from_here(path: Path) -> Path:
         ) from error
 
 
-def _as_path(value: Any) -> Any:
-    return local_path(value) if isinstance(value, str) else value
+def _as_path(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value
+    if isinstance(value, str):
+        return local_path(value)
+    raise ValueError("a file is named by a path")
 
 
-LocalFile = Annotated[Path, BeforeValidator(_as_path), PlainSerializer(portable, when_used="json")]
+LocalFile = Annotated[Path, PlainValidator(_as_path), PlainSerializer(portable, when_used="json")]
 """The absolute path of a file of the user's, whose name may be no UTF-8, as a field of a model that is kept as JSON."""

@@ -8,6 +8,9 @@ destination.
     with publishing(destination) as temporary:
         encode(temporary)
 
+A destination that is a symbolic link stays one: the file is written where it points. Only an ordinary file can be
+replaced so, and a pipe, a device or a folder is refused.
+
 `output_error` puts the operating system's reasons into faceflow's words; every place that writes for a user
 uses it.
 """
@@ -19,6 +22,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,13 +45,14 @@ def publishing(destination: Path) -> Iterator[Path]:
     When the block raises, the temporary file is removed and an older file at `destination` stays as it was.
 
     Raises:
-        OutputError: `output.folder_missing`, `output.not_writable`, `output.is_directory`, `output.bad_name`.
+        OutputError: `output.folder_missing`, `output.not_writable`, `output.is_directory`, `output.not_a_file`,
+            `output.bad_name`.
         ResourceError: `fault.disk_full`.
         StoreError: `store.io`, any other failure of the disk.
     """
+    asked = destination
     try:
-        if destination.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory", str(destination))
+        destination = written_at(asked)
         _remove_left_behind(destination)
         descriptor, temporary = _create(destination)
         try:
@@ -64,9 +69,61 @@ def publishing(destination: Path) -> Iterator[Path]:
         raise output_error(error, destination) from error
 
 
+def followed(path: Path) -> Path:
+    """Where a path leads that is a symbolic link; any other path is itself, through whatever folders it goes."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def written_at(destination: Path) -> Path:
+    """The file that writing to `destination` writes: itself, or where a symbolic link points.
+
+    Raises:
+        OutputError: `output.is_directory`, `output.not_a_file`.
+        OSError: the name or a link on the way cannot be followed.
+    """
+    real = followed(destination)
+    try:
+        found = destination.stat()
+    except FileNotFoundError:  # a new file, or a link to one
+        return real
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", str(destination))
+    # A link below /proc, as /dev/stdout is one, may lead to something that has no name any more.
+    if not stat.S_ISREG(found.st_mode) or not (real.exists() and real.samefile(destination)):
+        raise OutputError(
+            "output.not_a_file",
+            f"{str(destination)!r} is a pipe, a device or a socket, and a result replaces an ordinary file.",
+            "Name an ordinary file; what is to go on through a pipe can be read from it when the job is done.",
+        )
+    return real
+
+
+def require_writable(destination: Path) -> None:
+    """Tries, by making and removing an empty file, whether `publishing` could write `destination` now.
+
+    Raises:
+        OutputError, ResourceError, StoreError: as `publishing`.
+    """
+    real = destination
+    try:
+        real = written_at(destination)
+        descriptor, temporary = _create(real)
+        try:
+            temporary.unlink()
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise output_error(error, real) from error
+
+
 def is_unpublished(name: str) -> bool:
     """Whether a file of this name is one that somebody is writing, and that nobody should read."""
     return name.startswith(_MARK) and name.endswith(_UNPUBLISHED)
+
+
+def unpublished_name(name: str, kind: str) -> str:
+    """The name of a file beside an output that is no result; listings pass over it."""
+    return f"{_MARK}{name}.{kind}{_UNPUBLISHED}"
 
 
 def output_error(error: OSError, destination: Path) -> FaceflowError:
@@ -78,10 +135,10 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
             f"There is no room left to write {shown}.",
             "Free some space on that disk, or choose another one, and give the same command again.",
         )
-    if error.errno in _NOT_ALLOWED:
+    if error.errno in _NOT_ALLOWED or (error.errno in _NO_FOLDER and destination.parent.is_dir()):
         return OutputError(
             "output.not_writable",
-            f"Writing {shown} is not allowed.",
+            f"Writing {shown} is not allowed: {_why(error)}.",
             "Choose a folder that you may write to, or change its permissions.",
         )
     if error.errno in _NO_FOLDER:
@@ -97,16 +154,22 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
             "Give a file name inside the folder.",
         )
     if error.errno in _BAD_NAME:
+        circle = error.errno == errno.ELOOP
         return OutputError(
             "output.bad_name",
-            f"The disk does not take the name {shown}.",
-            "Choose a shorter name without unusual characters.",
+            f"The symbolic link {shown} leads in a circle." if circle else f"The disk does not take the name {shown}.",
+            "Choose a shorter name without unusual characters, and no link to itself.",
         )
     return StoreError(
         "store.io",
         f"Writing {shown} failed: {error.strerror or error}.",
         "Check the disk and try again.",
     )
+
+
+def _why(error: OSError) -> str:
+    # What has files but takes none, as /proc and /sys, says that there is no such file.
+    return "its file system takes no files" if error.errno in _NO_FOLDER else str(error.strerror or error)
 
 
 def _name_key(destination: Path) -> str:

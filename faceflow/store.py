@@ -142,16 +142,29 @@ class FolderStore:
     ) -> StoredObject:
         """See `Store.put`. The checksum is taken from the written copy, not from the source."""
         require_zone(sensitivity, self._zone, self.name)
-        destination = self._path(key, writing=True)
+        destination = self.file_of(key)
         size = file_size(local, "store.source_missing")
+        self.make_folder_of(destination)
+        self._require_room(size, destination)
+        _copy(local, destination, sha256, watch)
+        return _stored(destination, size, sha256)
+
+    def file_of(self, key: str) -> Path:
+        """The file that a `put` under `key` writes; where a link points, which must lie inside.
+
+        Raises:
+            OutputError: `output.outside_store`.
+        """
+        path = self._path(key, writing=True)
+        return self._path(key).resolve() if path.is_symlink() else path
+
+    def make_folder_of(self, destination: Path) -> None:
+        """Makes the folders of a file inside the root. Raises as `put`."""
         self._require_root(destination)
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(error, destination) from error
-        self._require_room(size, destination)
-        _copy(local, destination, sha256, watch)
-        return _stored(destination, size, sha256)
 
     def get(self, key: str, local: Path, *, sha256: str | None = None, watch: Watcher | None = None) -> StoredObject:
         """See `Store.get`."""
@@ -208,7 +221,8 @@ class FolderStore:
     def _path(self, key: str, *, writing: bool = False) -> Path:
         """The file of a key. Links inside the folder may not lead out of it either.
 
-        Writing and deleting replace a link itself, so there only the folders on the way matter.
+        Deleting removes a link itself and writing is checked again where it is known what the link means, so there only
+        the folders on the way matter.
         """
         root = self._root.resolve()
         path = root.joinpath(*key_parts(key, self.name))
@@ -226,7 +240,9 @@ class FolderStore:
 
     def _require_room(self, size_bytes: int, destination: Path) -> None:
         """Says early that a large file will not fit, instead of filling the disk first."""
-        if shutil.disk_usage(destination.parent).free < size_bytes + self._keep_free_bytes:
+        disk = shutil.disk_usage(destination.parent)
+        # One that has no size, as /proc or some network mounts, says nothing of its room.
+        if disk.total and disk.free < size_bytes + self._keep_free_bytes:
             raise ResourceError(
                 "fault.disk_full",
                 f"There is no room for {destination.name!r} ({size_bytes} bytes) in {self.name}.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from functools import partial
 
@@ -26,6 +27,7 @@ from faceflow.vision.registry import require_engines, resolve_engine
 from faceflow.zones import require_zone
 from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record
 from infrastructure.memory import give_memory_back, keep_memory_low
+from infrastructure.output_claims import output_claimed
 from infrastructure.storage.inputs import inputs_here
 from infrastructure.storage.resolve import check_output, store_for
 from tasks.stage_task import RETRY_DELAY_S
@@ -60,11 +62,12 @@ async def _claimed(job: SwapJob, settings: Settings) -> JobRecord:
     identity = await asyncio.to_thread(identify, job)
     structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
     place = JobPlace(settings, identity)
-    async with claim(place):
+    async with claim(place), AsyncExitStack() as stack:
         found = await asyncio.to_thread(finished_record, place, job, settings)
         if found is not None:
             events().info("job.found_finished", output=found.delivery.link)
             return found.model_copy(update={"already_done": True})
+        stack.enter_context(output_claimed(job.output, identity, settings))
         place.record.unlink(missing_ok=True)
         stop = threading.Event()
         bound = partial(copy_context().run, _render, job, identity, place, settings, stop)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ from flows.segment_work import SegmentWork, with_engine
 from flows.starting import require_wanted
 from flows.termination import sigterm_is_heard
 from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
+from infrastructure.output_claims import output_claimed
 from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
 from infrastructure.storage.resolve import check_output
@@ -105,7 +107,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
     structlog.contextvars.bind_contextvars(task_id=identity.job_id, model=job.swap.engine)
     place = JobPlace(settings, identity)
     progress = RunProgress()
-    async with shown(progress, PROGRESS_KEY, f"Job {identity.job_id}"), claim(place):
+    async with shown(progress, PROGRESS_KEY, f"Job {identity.job_id}"), claim(place), AsyncExitStack() as stack:
         record = await asyncio.to_thread(finished_record, place, job, settings)
         if record is not None:
             events().info("job.found_finished", output=job.output)
@@ -114,6 +116,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
             await show_result(record)
             await stop_rivals(dispatched, settings.pool.name)
             return record
+        stack.enter_context(output_claimed(job.output, identity, settings))
         place.record.unlink(missing_ok=True)
         try:
             record = await _run(job, asked, identity, place, settings, progress, dispatched)
@@ -181,7 +184,7 @@ async def _run(
         engine=engine,
         seconds=round(time.monotonic() - begun, 3),
         stages=_by_stage(progress.seconds),
-        notes=notes_of(validated, mezzanine, output),
+        notes=notes_of(validated, mezzanine, output, delivery.notes),
         carries_place=carries_place(job, settings.trust),
     )
 

@@ -150,3 +150,10 @@ class Delivery(FrozenModel):
     size_bytes: int
     sha256: str
     link_expires_at: datetime | None = None
+    replaced: bool = False
+    """Whether something else lay there before."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about it."""
+        return ("the output replaced a file that was there before",) if self.replaced else ()

@@ -13,7 +13,7 @@ from faceflow.locations import local_path
 from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile
 from faceflow.media.reader import read_decoded
-from faceflow.publish import publishing
+from faceflow.publish import publishing, require_writable
 from faceflow.stages.census import Census
 from faceflow.stages.model import Person
 from faceflow.vision.model import FrameView, Picture
@@ -34,7 +34,7 @@ def check_sheet(destination: Path, target: Path) -> None:
     """Whether the sheet can be written where it is wanted.
 
     Raises:
-        OutputError: `output.ending_unknown`, `output.folder_missing`, `output.is_input`.
+        OutputError: `output.ending_unknown`, `output.folder_missing`, `output.is_input`, and as `require_writable`.
     """
     if destination.suffix.lower() not in PICTURE_ENDINGS:
         raise OutputError(
@@ -54,6 +54,7 @@ def check_sheet(destination: Path, target: Path) -> None:
             f"The sheet {str(destination)!r} is the target itself; it would be lost.",
             "Choose another name with -o.",
         )
+    require_writable(destination)
 
 
 def write_people_sheet(target: str, described: MediaInfo | PictureFile, census: Census, destination: Path) -> None:

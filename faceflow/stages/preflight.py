@@ -6,7 +6,6 @@ between the two the job may have travelled to another machine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from faceflow.media.containers import BY_ENDING
 from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
 from faceflow.media.probe import probe
+from faceflow.publish import output_error, require_writable
 from faceflow.settings import Settings
 from faceflow.stages.cast import check_mapping, reference_face
 from faceflow.trust.consent import require_consent
@@ -75,29 +75,32 @@ def _check_request(job: SwapJob, settings: Settings) -> None:
 
 
 def _check_output(output: Path, inputs: list[Path]) -> None:
-    if not output.parent.is_dir():
+    try:
+        has_folder = output.parent.is_dir()
+    except OSError as error:
+        raise output_error(error, output) from error
+    if not has_folder:
         raise OutputError(
             "output.folder_missing",
             f"The folder {str(output.parent)!r} of the output does not exist.",
             "Create the folder first, or choose another place with -o.",
         )
-    if output.is_dir():
-        raise OutputError(
-            "output.is_directory", f"The output {str(output)!r} is a folder.", "Name the file that is to be written."
-        )
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError(
-            "output.not_writable",
-            f"The folder {str(output.parent)!r} may not be written to.",
-            "Choose another folder, or give the user who runs faceflow the right to write there.",
-        )
     for path in inputs:
-        if path == output or (output.exists() and path.exists() and output.samefile(path)):
+        if path == output or _is_same_file(output, path):
             raise OutputError(
                 "output.is_input",
                 f"The output {str(output)!r} is one of the inputs; it would be lost.",
                 "Choose another name for the output.",
             )
+    require_writable(output)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether both are there and are one file, by whatever links and mounts; what cannot be read is told later."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:

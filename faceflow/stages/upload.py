@@ -16,10 +16,19 @@ def run_upload(job: SwapJob, output: Output, store: Store, key: str, progress: P
         StoreError, StoreSetupError, OutputError, ResourceError: as `Store.put`.
         CancelledError: the run was told to stop; the same upload goes on later.
     """
+    replaced = _holds_something_else(store, key, output)
     stored = store.put(
         output.file.path, key, job.sensitivity, sha256=output.file.sha256, watch=lambda _bytes: progress.check()
     )
-    return delivery_of(stored)
+    return delivery_of(stored).model_copy(update={"replaced": replaced})
+
+
+def _holds_something_else(store: Store, key: str, output: Output) -> bool:
+    size_bytes = store.size_bytes(key)
+    if size_bytes is None or size_bytes != output.file.size_bytes:
+        return size_bytes is not None
+    there = store.head(key)
+    return there is not None and there.sha256 != output.file.sha256
 
 
 def delivery_of(stored: StoredObject) -> Delivery:

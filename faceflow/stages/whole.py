@@ -101,4 +101,4 @@ def run_whole_job(
     output = watch.timed("merge", run_join, job, validated, mezzanine, parts, settings, directory, progress)
     delivery = watch.timed("upload", run_upload, job, output, store, key)
     rounded = {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()}
-    return Finished(validated, output, delivery, rounded, notes_of(validated, mezzanine, output))
+    return Finished(validated, output, delivery, rounded, notes_of(validated, mezzanine, output, delivery.notes))

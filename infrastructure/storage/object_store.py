@@ -247,6 +247,10 @@ class ObjectStore:
         link, until = self._link(path)
         return StoredObject(uri=self._uri(path), link=link, size_bytes=size_bytes, sha256=sha256, link_expires_at=until)
 
+    def uri_of(self, key: str) -> str:
+        """The address of what lies under `key`, whatever name the store was reached by. Raises as `put` for the key."""
+        return self._uri(self._path(key))
+
     def _uri(self, path: str) -> str:
         return f"{self._place.kind}://{self._place.bucket}/{path}"
 

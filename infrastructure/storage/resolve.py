@@ -7,6 +7,7 @@ from pathlib import Path
 from faceflow.errors import JobError
 from faceflow.job import SwapJob
 from faceflow.locations import in_store, local_path
+from faceflow.publish import followed
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of
 from faceflow.store import FolderStore, Store
@@ -31,7 +32,7 @@ def store_for(location: str, settings: Settings, **fields: str) -> tuple[Store, 
         StoreSetupError: `store.extra_missing`.
     """
     if not in_store(location):
-        path = local_path(location)
+        path = followed(local_path(location))
         return FolderStore(path.parent, settings.pool.zone), path.name
     place, key = _place(location, settings)
     for name, value in fields.items():
