@@ -12,6 +12,7 @@ from pathlib import Path
 from faceflow.errors import ResourceError
 from faceflow.job import SwapJob
 from faceflow.locations import local_path
+from faceflow.media.formats import NATIVE_FORMATS
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
 from faceflow.media.side_data import LostSideData
@@ -55,7 +56,7 @@ def run_validate(
         target, described, detail_for(job), settings, progress=progress, observers=[collector], on_frame=lost.see
     )
     if census.index is not None and isinstance(described, MediaInfo):
-        notes = (*_notes(census.index), *lost.notes())
+        notes = (*_notes(census.index), *_of_a_layer(described), *lost.notes())
         path = directory / "target.index.npz"
         census.index.save(path)
         index_file = make_artifact(path)
@@ -100,6 +101,12 @@ def _require_room(directory: Path, settings: Settings) -> None:
             "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
             free_bytes=free,
         )
+
+
+def _of_a_layer(media: MediaInfo) -> tuple[str, ...]:
+    """Of transparency in its own layer, which the decoder leaves out; that of a format is told by normalising."""
+    hidden = media.video.transparent and media.video.pixel_format in NATIVE_FORMATS
+    return ("the transparency of the video was dropped",) if hidden else ()
 
 
 def _notes(index: FrameIndex) -> tuple[str, ...]:

@@ -118,6 +118,8 @@ def encoded(folder, encoder: str, pixel_format: str, suffix: str):
         )
     except AssertionError as error:
         raise Unwritable(f"this ffmpeg does not write it: {str(error).strip().splitlines()[-1]}") from error
+    if read_as(clip) is None:
+        raise Unwritable("ffmpeg does not read its own file")
     if encoder == "rawvideo" and read_as(clip) != pixel_format:
         raise Unwritable(f"the container has no place for the format: ffmpeg itself reads {read_as(clip)}")
     return clip, width, height

@@ -19,6 +19,7 @@ from faceflow.media.probe import probe
 from faceflow.media.tags import colour_tags
 from faceflow.media.thumbnail import luma_thumbnail
 from faceflow.media.transcode import _described, _Filters
+from faceflow.stages.validate import _of_a_layer
 from faceflow.vision.view import DecodedView
 from tests.clips import ffmpeg, picture, x265
 from tests.media import bars
@@ -262,3 +263,22 @@ def test_rgb_becomes_yuv_by_the_matrix_of_its_primaries(primaries, matrix):
 )
 def test_what_a_conversion_loses_is_told(name, losses):
     assert list(conversion_losses(name, mezzanine_format(name, sideways=False), ColourTags())) == losses
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "codec", "suffix", "shown", "transparent"),
+    [
+        ("yuva420p", ("libvpx-vp9", "-cpu-used", "8"), ".webm", "yuv420p", True),  # a layer that the decoder leaves out
+        ("yuv420p", ("libvpx-vp9", "-cpu-used", "8"), ".webm", "yuv420p", False),
+        ("yuva444p10le", ("prores_ks", "-profile:v", "4"), ".mov", "yuva444p12le", True),
+        ("argb", ("qtrle",), ".mov", "argb", True),
+        ("rgb24", ("qtrle",), ".mov", "rgb24", False),
+    ],
+)
+def test_transparency_is_seen_wherever_it_is_kept(tmp_path, pixel_format, codec, suffix, shown, transparent):
+    clip = tmp_path / f"clip{suffix}"
+    ffmpeg(*picture(0.1), "-pix_fmt", pixel_format, "-c:v", *codec, clip)
+    video = probe(clip, LIMITS).video
+    assert (video.pixel_format, video.transparent) == (shown, transparent)
+    notes = _of_a_layer(probe(clip, LIMITS))
+    assert bool(notes) == (transparent and shown == "yuv420p")
