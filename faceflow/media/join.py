@@ -32,8 +32,9 @@ from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
 from faceflow.media.refusals import corrupt
+from faceflow.media.rehearsal import Fitness, rehearse
 from faceflow.media.sound_forms import SoundForm, sound_forms
-from faceflow.media.tracks import Track, add_tracks
+from faceflow.media.tracks import Track, add_tracks, is_written
 from faceflow.media.verify import verify_times
 from faceflow.media.writer import nominal_rate
 from faceflow.progress import SILENT, Progress
@@ -41,6 +42,8 @@ from faceflow.publish import publishing
 
 _FLOATING_CLOCKS = frozenset({"mpegts", "mpeg"})
 _LARGEST_MOVIE_CLOCK = 1_000_000
+_DATA_ERRORS = (av.error.InvalidDataError, av.error.ArgumentError, av.error.PermissionError)
+"""How muxers refuse what they are given; the last is FFmpeg's plain -1, and no file's permission."""
 _MAX_PIXELS = decoder_pixels(16384)
 
 
@@ -78,7 +81,7 @@ def join(
     container = output_container(destination)
     ranks = frame_numbers(parts, index)
     with publishing(destination) as temporary:
-        forms = _sound_forms(source)
+        forms, fitness = _sound_forms(source), _fitness(source, media, container)
         with ExitStack() as stack:
             sound = stack.enter_context(open_media(source, max_pixels=_MAX_PIXELS))
             origin, notes = _origin(sound, media, index)
@@ -89,12 +92,17 @@ def join(
             picture = _add_picture(output, container, parts[0], stack, media, rate)
             main = sound.streams[media.video.stream_index]
             header_notes = write_header(sound, main, output, picture, tags, container, origin, rate)
-            tracks, track_notes = add_tracks(sound, output, media, container, forms)
+            tracks, track_notes = add_tracks(sound, output, media, container, forms, fitness)
             _begin(output, source)
             packets = timed_packets(parts, picture, ranks, index, origin)
-            _interleave(output, packets, _sound_packets(sound, tracks, origin), tracks, progress)
+            damaged = _interleave(output, packets, _sound_packets(sound, tracks, origin), tracks, progress)
+            _finish(output, source)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
         notes += header_notes
+        if damaged:
+            notes += (
+                f"{damaged} damaged sound or subtitle {'packets were' if damaged > 1 else 'packet was'} left out",
+            )
         if tags.has_place and place_note is not None:
             notes += (place_note,)
         notes += verify_times(temporary, index, origin, container)
@@ -104,6 +112,12 @@ def join(
 def _sound_forms(source: Path) -> dict[int, tuple[SoundForm, ...]]:
     with open_media(source, max_pixels=_MAX_PIXELS) as container:
         return sound_forms(container, container.streams.audio)
+
+
+def _fitness(source: Path, media: MediaInfo, container: Container) -> dict[int, Fitness]:
+    with open_media(source, max_pixels=_MAX_PIXELS) as opened:
+        streams = [stream for stream in opened.streams if is_written(stream, media, container)]
+        return rehearse(opened, streams, container)
 
 
 def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple[Fraction, tuple[str, ...]]:
@@ -151,7 +165,7 @@ def _add_picture(
 def _begin(output: OutputContainer, source: Path) -> None:
     try:
         output.start_encoding()
-    except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+    except _DATA_ERRORS as error:
         raise corrupt(source, "the description of one of its other tracks makes no sense") from error
 
 
@@ -178,8 +192,13 @@ def _interleave(
     sound: Iterator[Packet[Stream]],
     tracks: Sequence[Track],
     progress: Progress,
-) -> None:
-    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other."""
+) -> int:
+    """Writes both in the order of their decoding times, so that the muxer need not hold one back for the other.
+
+    Returns:
+        How many packets beside the picture were refused when it was too late to tell of which track they are.
+    """
+    damaged = 0
     by_target = {track.target.index: track for track in tracks}
     waiting = next(sound, None)
     for packet in picture:
@@ -187,20 +206,42 @@ def _interleave(
         while waiting is not None and _time_s(waiting) <= time_s:
             _write(output, waiting, by_target[waiting.stream.index])
             waiting = next(sound, None)
-        output.mux_one(packet)
+        damaged += _is_refused(output, packet)
         progress.advance()
     while waiting is not None:
         _write(output, waiting, by_target[waiting.stream.index])
         waiting = next(sound, None)
         progress.check()
+    return damaged
 
 
 def _write(output: OutputContainer, packet: Packet[Stream], track: Track) -> None:
     """Writes a packet of another track; one that the muxer cannot make sense of is left out, and the track told."""
     try:
         output.mux_one(packet)
-    except (av.error.InvalidDataError, av.error.ArgumentError):
+    except _DATA_ERRORS:
         track.refused(packet)
+
+
+def _is_refused(output: OutputContainer, packet: Packet[Stream]) -> bool:
+    """Writes a packet of the picture. The muxer takes it, then writes what it kept back: that is what it may refuse.
+
+    Were it the picture after all, the finished file would not show every frame, which is compared at the end.
+    """
+    try:
+        output.mux_one(packet)
+    except _DATA_ERRORS:
+        if len(output.streams) == 1:
+            raise
+        return True
+    return False
+
+
+def _finish(output: OutputContainer, source: Path) -> None:
+    try:
+        output.close()
+    except _DATA_ERRORS as error:
+        raise corrupt(source, "one of its other tracks cannot be written") from error
 
 
 def _time_s(packet: Packet[Stream]) -> Fraction:

@@ -25,6 +25,7 @@ from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.left_out import is_carried_attachment, label, left_out_note
 from faceflow.media.model import MediaInfo
 from faceflow.media.one_form import OneForm
+from faceflow.media.rehearsal import HIGHEST_RATE_HZ, Fitness
 from faceflow.media.sound_forms import SoundForm
 
 _CARRIED_TAGS = ("language", "title", "handler_name")
@@ -154,10 +155,15 @@ class _AsAac(Track):
 
     def _decoded(self, packet: Packet[Stream] | None) -> list[AudioFrame]:
         try:
-            return self._decoder.decode(packet)
-        except av.error.InvalidDataError:
+            frames = self._decoder.decode(packet)
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
             self._unreadable += 1
             return []
+        sane = [frame for frame in frames if 0 < frame.sample_rate <= HIGHEST_RATE_HZ]
+        self._unreadable += len(sane) < len(frames)
+        return sane
 
     def notes(self) -> tuple[str, ...]:
         packets = "1 damaged packet is" if self._unreadable == 1 else f"{self._unreadable} damaged packets are"
@@ -171,8 +177,17 @@ def add_tracks(
     media: MediaInfo,
     container: Container,
     forms: Mapping[int, Sequence[SoundForm]],
+    fitness: Mapping[int, Fitness],
 ) -> tuple[tuple[Track, ...], tuple[str, ...]]:
-    """Adds every track that can be carried to the output; `forms` are of those that change (see `sound_forms`).
+    """Adds every track that can be carried to the output.
+
+    Args:
+        source: the file that they come from.
+        output: the file that is written, not begun yet.
+        media: what `probe` found of `source`.
+        container: what is written.
+        forms: of the tracks that change on the way (see `sound_forms`).
+        fitness: what can be done with each (see `rehearse`).
 
     Returns:
         The tracks, and notes on those that were left out; what happens to the others, each tells after its last packet.
@@ -183,10 +198,13 @@ def add_tracks(
         if stream.index == media.video.stream_index:
             stream.discard = Discard.all  # its bytes need not even be read
             continue
-        name = codec_name(stream)
-        if isinstance(stream, AudioStream) and name != "unknown":
-            tracks.append(_audio_track(stream, output, container, forms.get(stream.index, ())))
-        elif stream.type == "subtitle" and name in container.subtitles:
+        if is_written(stream, media, container) and fitness.get(stream.index) is Fitness.UNUSABLE:
+            stream.discard = Discard.all
+            notes.append(f"{label(stream)} was left out: it is damaged")
+        elif isinstance(stream, AudioStream) and is_written(stream, media, container):
+            is_whole = fitness.get(stream.index) is not Fitness.AUDIBLE
+            tracks.append(_audio_track(stream, output, container, forms.get(stream.index, ()), is_whole=is_whole))
+        elif is_written(stream, media, container):
             tracks.append(Track(stream, output.add_stream_from_template(stream)))
         elif isinstance(stream, AttachmentStream) and is_carried_attachment(stream, container):
             output.add_attachment(stream.name or "attachment", stream.mimetype or _ANY_BYTES, stream.data or b"")
@@ -199,14 +217,26 @@ def add_tracks(
     return tuple(tracks), tuple(notes)
 
 
+def is_written(stream: Stream, media: MediaInfo, container: Container) -> bool:
+    """Whether a track beside the picture is written to a container, as far as its kind goes."""
+    if stream.index == media.video.stream_index:
+        return False
+    name = codec_name(stream)
+    return (isinstance(stream, AudioStream) and name != "unknown") or (
+        stream.type == "subtitle" and name in container.subtitles
+    )
+
+
 def _audio_track(
-    stream: AudioStream, output: OutputContainer, container: Container, forms: Sequence[SoundForm]
+    stream: AudioStream, output: OutputContainer, container: Container, forms: Sequence[SoundForm], *, is_whole: bool
 ) -> Track:
     if forms:
         words = ", then ".join(dict.fromkeys(form.words() for form in forms))
         return _AsAac(stream, output, f"it changes on the way ({words})", forms)
     if codec_name(stream) not in container.audio:
         return _AsAac(stream, output, "the container cannot carry it")
+    if not is_whole:
+        return _AsAac(stream, output, "its description is damaged")
     target = output.add_stream_from_template(stream)
     return Track(stream, target) if container.hides_packets else _WithoutHidden(stream, target)
 
