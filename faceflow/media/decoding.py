@@ -14,6 +14,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from faceflow.media.opening import is_of_the_disk
+
 _SKIPPING_DECODERS = frozenset({"h264", "hevc"})
 """Decoders that can tell from a packet alone whether other frames need its picture."""
 
@@ -66,7 +68,7 @@ def decode_stream(
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):  # the disk, not the data
+            if is_of_the_disk(error):  # the disk, not the data
                 raise
             tally.cut_short = error.strerror or "invalid data"
             packet = None
@@ -87,7 +89,7 @@ def decode_stream(
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
+            if is_of_the_disk(error):
                 raise
             tally.undecodable += 1  # invalid, not implemented, or of a size that is not allocated
             continue

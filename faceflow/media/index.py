@@ -35,6 +35,7 @@ from faceflow.media.opening import (
     SEEKABLE_CONTAINERS,
     container_family,
     decoder_pixels,
+    is_of_the_disk,
     open_media,
     prepare_decoder,
     unreadable,
@@ -101,7 +102,7 @@ def index_frames(
                     on_frame(number, frame)
                 progress.advance()
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError):
+        if is_of_the_disk(error):
             raise unreadable(path, error) from error
         raise corrupt(path, error.strerror or str(error)) from error
     _check_damage(path, tally)

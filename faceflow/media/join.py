@@ -94,8 +94,8 @@ def join(
             header_notes = write_header(sound, main, output, picture, tags, container, origin, rate)
             tracks, track_notes = add_tracks(sound, output, media, container, forms, fitness)
             _begin(output, source)
-            packets = timed_packets(parts, picture, ranks, index, origin)
-            damaged = _interleave(output, packets, _sound_packets(sound, tracks, origin), tracks, progress)
+            pictures = timed_packets(parts, picture, ranks, index, origin)
+            damaged = _interleave(output, pictures, _sound_packets(sound, tracks, origin), tracks, progress)
             _finish(output, source)
         notes += track_notes + tuple(note for track in tracks for note in track.notes())
         notes += header_notes

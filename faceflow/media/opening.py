@@ -8,10 +8,12 @@ allowed, no protocol but `file` is, and decoders refuse pictures beyond `max_pix
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 import av
 import av.error
@@ -80,6 +82,15 @@ def decoder_pixels(side_px: int) -> int:
 def container_family(name: str) -> str:
     """The first of FFmpeg's names for a demuxer: `mov` for `mov,mp4,m4a,3gp,3g2,mj2`."""
     return name.split(",", 1)[0]
+
+
+def is_of_the_disk(error: av.error.FFmpegError) -> TypeGuard[OSError]:
+    """Whether reading itself failed, and not what was read makes no sense.
+
+    Demuxers, decoders and muxers have a plain -1 for damage, which is also the number of "operation not permitted". A
+    file that may not be read says "permission denied" instead.
+    """
+    return isinstance(error, OSError) and error.errno != errno.EPERM
 
 
 def unreadable(path: Path, error: OSError) -> MediaError:

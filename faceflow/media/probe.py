@@ -25,7 +25,7 @@ from faceflow.media.describe import audio_info, is_carried, other_info, video_in
 from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.film import main_video
 from faceflow.media.model import MediaInfo
-from faceflow.media.opening import decoder_pixels, open_media, prepare_decoder, unreadable
+from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, prepare_decoder, unreadable
 from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
 from faceflow.media.sniff import Sniffed, sniff
 from faceflow.settings import LimitSettings
@@ -116,7 +116,7 @@ def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitS
 def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:
     if isinstance(error, av.error.TimeoutError | av.error.ExitError):
         return timed_out(path)
-    if isinstance(error, OSError):
+    if is_of_the_disk(error):
         return unreadable(path, error)
     if sniffed.container is None:
         return MediaError(
@@ -169,7 +169,7 @@ def _first_frame(
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
-                if isinstance(error, OSError):
+                if is_of_the_disk(error):
                     raise
                 failed += 1
                 frames = []

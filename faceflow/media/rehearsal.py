@@ -22,6 +22,7 @@ from av.stream import Discard, Stream
 
 from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
+from faceflow.media.opening import is_of_the_disk
 
 HIGHEST_RATE_HZ = 768_000
 """Samples a second beyond which a number is damage: resamplers make filters as long as the ratio of rates."""
@@ -79,7 +80,7 @@ def _first_packets(source: InputContainer, tried: dict[int, Stream]) -> dict[int
             if count > _MOST_READ or all(len(packets) >= _PACKETS for packets in found.values()):
                 break
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError):
+        if is_of_the_disk(error):
             raise
     return found  # what came before the damage
 
@@ -99,7 +100,7 @@ def _is_audible(stream: AudioStream, packets: Sequence[Packet[Stream]]) -> bool:
             if stream.decode(packet):
                 return True
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
+            if is_of_the_disk(error):
                 raise
     return False
 

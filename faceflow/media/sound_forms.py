@@ -22,6 +22,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from faceflow.media.codecs import codec_name
+from faceflow.media.opening import is_of_the_disk
 
 _SELF_DESCRIBING = frozenset(
     {"aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "mlp", "flac", "wavpack", "opus",
@@ -65,8 +66,10 @@ def sound_forms(container: InputContainer, streams: Iterable[AudioStream]) -> di
     while True:
         try:
             packet = next(packets, None)
-        except av.error.InvalidDataError:  # what cannot be read is not written either
-            break
+        except av.error.FFmpegError as error:
+            if is_of_the_disk(error):
+                raise
+            break  # what cannot be read is not written either
         if packet is None:
             break
         if packet.size:  # at the end every track gets an empty one
@@ -118,7 +121,7 @@ class _Watch:
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
+            if is_of_the_disk(error):
                 raise
             return []  # damage is told of where the track is written
         return [

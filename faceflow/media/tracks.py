@@ -25,6 +25,7 @@ from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.left_out import is_carried_attachment, label, left_out_note
 from faceflow.media.model import MediaInfo
 from faceflow.media.one_form import OneForm
+from faceflow.media.opening import is_of_the_disk
 from faceflow.media.rehearsal import HIGHEST_RATE_HZ, Fitness
 from faceflow.media.sound_forms import SoundForm
 
@@ -157,7 +158,7 @@ class _AsAac(Track):
         try:
             frames = self._decoder.decode(packet)
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError):
+            if is_of_the_disk(error):
                 raise
             self._unreadable += 1
             return []

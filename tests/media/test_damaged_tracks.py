@@ -5,11 +5,14 @@ Muxers find such damage late, in the middle of the picture or at the very end of
 
 from __future__ import annotations
 
+import errno
 import struct
 
 import av
+import av.error
 import pytest
 
+from faceflow.media.opening import is_of_the_disk
 from tests.clips import AAC, X264, Clip, picture, tone
 from tests.media.pipeline import carry
 
@@ -79,3 +82,16 @@ def test_a_whole_one_is_carried(clips, tmp_path, clip, ending):
     with av.open(str(carried.output)) as output:
         assert len(output.streams.audio) == 1
     assert not [note for note in carried.notes if "damaged" in note]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "of_the_disk"),
+    [
+        (av.error.PermissionError, errno.EPERM, False),  # a decoder's plain -1
+        (av.error.PermissionError, errno.EACCES, True),
+        (av.error.OSError, errno.EIO, True),
+        (av.error.InvalidDataError, errno.EINVAL, False),
+    ],
+)
+def test_a_decoder_that_says_minus_one_is_no_disk_that_fails(kind, number, of_the_disk):
+    assert is_of_the_disk(kind(number, "what it says")) is of_the_disk
