@@ -3,6 +3,7 @@
 Wherever a process runs, Prefect looks there for `.env`, `prefect.toml` and `pyproject.toml`, and in its home for
 profiles: at its import, and again whenever settings are copied. Such a file belongs to another project, or is broken
 while somebody edits it. So Prefect is imported in a folder of ours, and from then on finds nothing in such files.
+Modules of flows it would look for there too; they are imported like any other.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def import_prefect(home: Path) -> None:
     sources: Any = import_module("prefect.settings.sources")
     sources.TomlConfigSettingsSourceBase._read_file = nothing
     sources.DotEnvSettingsSource._read_env_files = nothing
+    # Prefect looks for flows in the working folder before anywhere else: a `flows` of the user's is not ours.
+    finding: Any = import_module("prefect.utilities.importtools")
+    finding.load_module = import_module
 
 
 def _reason(error: ValueError) -> str:

@@ -25,6 +25,8 @@ class Later(PrefectBaseSettings):
     model_config = build_settings_config(("integrations", "later"))
     word: str = "default"
 from prefect.settings import PREFECT_LOGGING_LEVEL
+from prefect.utilities.importtools import import_object
+assert import_object("colorsys.rgb_to_hsv")(0, 0, 0) == (0, 0, 0)
 before = get_current_settings()
 with temporary_settings({PREFECT_LOGGING_LEVEL: "ERROR"}) as copied:
     said = [one.model_dump(mode="json") for one in (before, copied)]
@@ -45,6 +47,7 @@ def test_files_of_the_folder_say_nothing(written: dict[str, str], tmp_path: Path
     folder.mkdir()
     (state / "prefect").mkdir(parents=True)
     (state / "prefect" / "profiles.toml").write_text('active = "x"\n[profiles.x]\nbroken')
+    (folder / "colorsys.py").write_text("raise SystemExit('a module of the folder was imported')")
     for name, text in written.items():
         (folder / name).write_bytes(text.encode("latin-1"))
     environment = inherited(dict(os.environ)) | client_environment(state, "http://127.0.0.1:4200/api")
