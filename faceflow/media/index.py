@@ -73,7 +73,7 @@ def index_frames(
 
     Raises:
         MediaError: `media.truncated`, `.corrupt`, `.too_long`, `.timestamps`, `.size_changes`,
-            `.picture_changes`, `.tracks_change`, `.unreadable`.
+            `.picture_changes`, `.unreadable`.
         CancelledError: the run was told to stop.
     """
     max_pixels = decoder_pixels(limits.max_side_px)

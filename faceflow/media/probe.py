@@ -40,8 +40,8 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
 
     Raises:
         MediaError: `media.missing`, `.is_directory`, `.unreadable`, `.empty`, `.too_big`, `.playlist`, `.not_media`,
-            `.truncated`, `.corrupt`, `.encrypted`, `.no_video`, `.codec_unsupported`, `.bad_dimensions`,
-            `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
+            `.truncated`, `.corrupt`, `.encrypted`, `.joined_files`, `.no_video`, `.codec_unsupported`,
+            `.bad_dimensions`, `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
     """
     size = _file_size(path, limits)
     try:
@@ -104,6 +104,12 @@ def _refuse_by_bytes(path: Path, sniffed: Sniffed) -> None:
         raise truncated(path, f"its container announces {sniffed.missing_bytes} bytes that are not there")
     if sniffed.encrypted:
         raise encrypted(path)
+    if sniffed.joined:
+        raise MediaError(
+            "media.joined_files",
+            f"{path} is several files, one after another; all but the first would be lost.",
+            "Give the files one by one, or join them with a video program, which writes them as one.",
+        )
 
 
 def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitSettings) -> None:

@@ -8,6 +8,7 @@ apart a damaged video from a file that never was one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,14 @@ class Sniffed:
         playlist: the file is text that points at other files.
         missing_bytes: how many bytes the container announces beyond the file's end; 0 where it is complete.
         encrypted: a track's sample entry is marked as encrypted (common encryption, FairPlay).
+        joined: a second file of the same kind begins where the first one ends; demuxers would not see it.
     """
 
     container: str | None
     playlist: bool = False
     missing_bytes: int = 0
     encrypted: bool = False
+    joined: bool = False
 
 
 def sniff(path: Path) -> Sniffed:
@@ -69,9 +72,14 @@ def sniff(path: Path) -> Sniffed:
         if container == "mp4":
             return _sniff_mp4(file, size)
         if container == "matroska":
-            return Sniffed(container, missing_bytes=_missing_matroska(head, size))
+            missing = _missing_matroska(head, size)
+            return Sniffed(
+                container, missing_bytes=max(0, missing), joined=_follows(file, size + missing, b"\x1a\x45\xdf\xa3")
+            )
         if container == "avi":
-            return Sniffed(container, missing_bytes=max(0, int.from_bytes(head[4:8], "little") + 8 - size))
+            end = int.from_bytes(head[4:8], "little") + 8
+            joined = _follows(file, end + end % 2, b"RIFF") and file.read(8)[4:] == b"AVI "  # AVIX goes on
+            return Sniffed(container, missing_bytes=max(0, end - size), joined=joined)
         return Sniffed(container)
 
 
@@ -97,11 +105,20 @@ def _container(head: bytes) -> str | None:
 def _sniff_mp4(file: BinaryIO, size: int) -> Sniffed:
     missing = 0
     encrypted = False
+    begun: Counter[bytes] = Counter()
     for kind, begin, end in _boxes(file, 0, size):
         missing = max(missing, end - size)
+        begun[kind] += 1
         if kind == b"moov":
             encrypted = encrypted or _has_encrypted_entry(file, begin, min(end, size))
-    return Sniffed("mp4", missing_bytes=missing, encrypted=encrypted)
+    joined = begun[b"ftyp"] > 1 and begun[b"moov"] > 1
+    return Sniffed("mp4", missing_bytes=missing, encrypted=encrypted, joined=joined)
+
+
+def _follows(file: BinaryIO, position: int, signature: bytes) -> bool:
+    """Whether the bytes at `position` are `signature`."""
+    file.seek(position)
+    return file.read(len(signature)) == signature
 
 
 def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -134,11 +151,12 @@ def _has_encrypted_entry(file: BinaryIO, begin: int, end: int) -> bool:
 
 
 def _missing_matroska(head: bytes, size: int) -> int:
+    """Bytes that the segment announces beyond the file's end; negative where something follows it."""
     _, header_bytes, position = _ebml_element(head, 0)
     kind, segment_bytes, payload = _ebml_element(head, position + max(header_bytes, 0))
     if kind != _EBML_SEGMENT or segment_bytes == _EBML_UNKNOWN_SIZE:
         return 0
-    return max(0, payload + segment_bytes - size)
+    return payload + segment_bytes - size
 
 
 def _ebml_element(head: bytes, position: int) -> tuple[int, int, int]:

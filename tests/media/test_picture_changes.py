@@ -11,7 +11,7 @@ import pytest
 from faceflow.errors import MediaError
 from faceflow.media.index import index_frames
 from faceflow.media.probe import probe
-from tests.clips import X264, ffmpeg, picture, x265
+from tests.clips import CLIPS, X264, ffmpeg, picture, x265
 from tests.media import witness
 from tests.media.pipeline import LIMITS, carry
 from tests.media.test_codecs import small_pictures
@@ -128,3 +128,14 @@ def test_a_clock_that_jumps_back_is_refused(tmp_path):
     with pytest.raises(MediaError) as caught:
         indexed(path)
     assert caught.value.code == "media.timestamps"
+
+
+@pytest.mark.parametrize("name", ["plain", "vfr_mkv", "avi_mpeg4_mp3", "mov_mjpeg", "webm_vp9_opus"])
+def test_files_that_were_put_one_after_the_other_are_refused(clips, tmp_path, name):
+    source = clips.path(CLIPS[name])
+    path = tmp_path / f"both{source.suffix}"
+    path.write_bytes(source.read_bytes() * 2)
+    with pytest.raises(MediaError) as caught:
+        probe(path, LIMITS)
+    assert caught.value.code == "media.joined_files"
+    assert probe(source, LIMITS).size_bytes * 2 == path.stat().st_size
