@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.fuzz.layout import Block, Field, Layout
 
 PACKET = 188
@@ -44,7 +46,8 @@ def program_layout(data: bytes) -> Layout:
         if data[begin + 3] >= 0xB9:
             starts.append(begin)
         begin = data.find(b"\0\0\1", begin + 3)
-    for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):
+    starts.append(len(data))
+    for begin, end in pairwise(starts):
         kind = data[begin + 3]
         layout.blocks.append(Block(f"{kind:x}", begin, end))
         if kind in {0xB9, 0xBA}:
