@@ -67,6 +67,9 @@ ENCODERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "flv": ((".flv",), ("-q:v", "2")),
     "h263": ((".mov",), ("-q:v", "2")),
 }
+NEWER = {("ffv1", "bayer_rggb16le"), ("jpeg2000", "yuv440p10le"), ("jpeg2000", "yuv440p12le")}
+"""What this ffmpeg writes and the decoders inside, of an older version, do not know: refused, for want of a picture."""
+
 _TELL = (ffmpeg_binary(), "-hide_banner")
 _DNXHD = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444", "gbrp10le": "dnxhr_444"}
 _DV_SIZES = {"yuv411p": (720, 480), "yuv420p": (720, 576), "yuv422p": (720, 576)}
@@ -203,8 +206,8 @@ def test_every_format_of_an_encoder_has_right_colours_or_a_refusal(tmp_path, enc
         finally:
             shutil.rmtree(folder)
         tried += 1
-        if pixel_format.startswith("bayer_") and result == "media.corrupt":
-            continue  # FFV1 of version 4 is newer than the decoder
+        if (encoder, pixel_format) in NEWER and result == "media.corrupt":
+            continue
         if result not in {"right", "media.codec_unsupported"}:
             wrong.append(f"{pixel_format} in {suffix}: {result}")
     assert tried
