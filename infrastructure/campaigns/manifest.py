@@ -86,6 +86,9 @@ def _json_lines(file: IO[str]) -> Iterator[Line]:
         except ValueError as error:
             yield number, f"not JSON: {error}"
             continue
+        except RecursionError:
+            yield number, "nested too deeply"
+            continue
         yield number, value if isinstance(value, dict) else "not a JSON object"
 
 
@@ -110,6 +113,9 @@ def rows_of(source: str, lines: Iterable[Line], folder: Path, defaults: Mapping[
             continue
         except ValueError as error:
             problems.append((number, str(error)))
+            continue
+        except RecursionError:
+            problems.append((number, "nested too deeply"))
             continue
         first = outputs.setdefault(row.job.output, number)
         if first != number:
