@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
 from prefect.artifacts import acreate_image_artifact, acreate_link_artifact, acreate_table_artifact
+from prefect.exceptions import PrefectException
 
 from faceflow.errors import FaceflowError
+from faceflow.log import events
 from infrastructure.ledger import JobRecord
 
 RESULT_KEY = "swap-result"
@@ -55,13 +60,27 @@ async def show_pictures(sheet_jpeg: bytes) -> None:
 
 
 async def show_work(frames: int, seconds: float) -> None:
-    """What this run of a job that several share worked on itself: frames, and how long it took, seconds."""
+    """What this run of a job that several share worked on itself: frames, and how long it took, seconds.
+
+    The parts are published by then, so a server that does not answer is only logged.
+    """
     rows = [{"what": "frames", "value": frames}, {"what": "seconds", "value": round(seconds, 3)}]
-    await acreate_table_artifact(table=rows, key=WORK_KEY, description="This run's part of the work")
+    with _heard_or_logged("work.not_shown"):
+        await acreate_table_artifact(table=rows, key=WORK_KEY, description="This run's part of the work")
 
 
 async def show_failure(error: FaceflowError) -> None:
-    """Code, message and resolution of a failed job."""
+    """Code, message and resolution of a failed job. A server that does not answer is only logged: the job's own reason
+    is what the run ends with."""
     facts = {**error.to_dict(), "exit_code": error.exit_code}
     rows = [{"what": name, "value": str(value)} for name, value in facts.items()]
-    await acreate_table_artifact(table=rows, key=FAILURE_KEY, description="Why the job failed, and what to do")
+    with _heard_or_logged("failure.not_shown"):
+        await acreate_table_artifact(table=rows, key=FAILURE_KEY, description="Why the job failed, and what to do")
+
+
+@contextmanager
+def _heard_or_logged(event: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        events().warning(event, error=f"{type(error).__name__}: {error}")

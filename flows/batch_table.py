@@ -44,10 +44,7 @@ class BatchTable:
     async def begin(self, name: str) -> None:
         """Tells that a job begins. Where the server does not answer, the next one that begins tells of both."""
         self._rows[name] = {"name": name, "state": _IN_WORK}
-        try:
-            await self._tell()
-        except (httpx.HTTPError, PrefectException) as error:
-            events().warning("batch.not_told", reason=str(error))
+        await self._tell_or_log()
 
     def end(self, ending: Ending, link: str = "") -> None:
         """Keeps what became of a job, and what opens its result, until something is told the next time."""
@@ -55,12 +52,21 @@ class BatchTable:
         self._rows[ending.name] = row | ({"result": link} if link else {})
 
     async def close(self) -> None:
-        """Tells everything, for the last time."""
-        await self._tell()
+        """Tells everything, for the last time.
+
+        Where the server does not answer, the campaign gives out again what it was not told of, and finds it finished.
+        """
+        await self._tell_or_log()
 
     def count(self, state: JobState) -> int:
         """How many jobs ended so."""
         return sum(row["state"] == state for row in self._rows.values())
+
+    async def _tell_or_log(self) -> None:
+        try:
+            await self._tell()
+        except (httpx.HTTPError, PrefectException) as error:
+            events().warning("batch.not_told", reason=str(error))
 
     async def _tell(self) -> None:
         async with self._turn:  # what was told later was also known later

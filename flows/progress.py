@@ -150,35 +150,61 @@ class RunProgress:
 
 @asynccontextmanager
 async def shown(progress: RunProgress, artifact_key: str, description: str) -> AsyncIterator[None]:
-    """Keeps a progress artifact of the run, and the observer, up to date while the block runs."""
-    artifact = await acreate_progress_artifact(progress=0.0, key=artifact_key, description=description)
-    assert isinstance(artifact, UUID)  # noqa: S101 - narrows the library's own union
-    updates = asyncio.create_task(_update(progress, artifact))
+    """Keeps a progress artifact of the run, and the observer, up to date while the block runs.
+
+    Neither can end the run: where the server or the screen does not take it, the next second tries again.
+    """
+    bar = _Bar(progress, artifact_key, description)
+    await bar.publish(None)
+    updates = asyncio.create_task(_update(bar))
     try:
         yield
     finally:
         updates.cancel()
         await asyncio.gather(updates, return_exceptions=True)
-        await _publish(progress, artifact, None)
+        await bar.publish(None)
 
 
-async def _update(progress: RunProgress, artifact: UUID) -> None:
-    published: float | None = None
+async def _update(bar: _Bar) -> None:
+    published: float | None = time.monotonic()
     while True:
-        published = await _publish(progress, artifact, published)
+        published = await bar.publish(published)
         await asyncio.sleep(UPDATE_S / 4)
 
 
-async def _publish(progress: RunProgress, artifact: UUID, published: float | None) -> float:
-    snapshot = progress.snapshot()
+@dataclass(slots=True)
+class _Bar:
+    """The progress artifact of one run, made when the server first takes it."""
+
+    progress: RunProgress
+    key: str
+    description: str
+    artifact: UUID | None = None
+
+    async def publish(self, published: float | None) -> float:
+        """Tells how far the run is, the server at most once a second; gives when that was told it last."""
+        snapshot = self.progress.snapshot()
+        _tell_observer(snapshot)
+        now = time.monotonic()
+        if published is not None and now - published < UPDATE_S:
+            return published
+        percent = round(100 * snapshot.fraction, 1)
+        try:
+            if self.artifact is None:
+                made = await acreate_progress_artifact(percent, key=self.key, description=self.description)
+                self.artifact = made if isinstance(made, UUID) else None
+            else:
+                await aupdate_progress_artifact(self.artifact, progress=percent)
+        except (httpx.HTTPError, PrefectException) as error:
+            events().warning("progress.not_published", error=str(error))
+        return now
+
+
+def _tell_observer(snapshot: Snapshot) -> None:
     observer = _observer.get()
-    if observer is not None:
-        observer(snapshot)
-    now = time.monotonic()
-    if published is not None and now - published < UPDATE_S:
-        return published
+    if observer is None:
+        return
     try:
-        await aupdate_progress_artifact(artifact, progress=round(100 * snapshot.fraction, 1))
-    except (httpx.HTTPError, PrefectException) as error:  # the work goes on; the next second tries again
-        events().warning("progress.not_published", error=str(error))
-    return now
+        observer(snapshot)
+    except Exception as error:  # noqa: BLE001 - a screen that is gone is no reason to end the work
+        events().warning("progress.not_shown", error=f"{type(error).__name__}: {error}")

@@ -25,6 +25,7 @@ from faceflow.stages.place import carries_place
 from faceflow.stages.whole import run_whole_job
 from faceflow.vision.registry import require_engines, resolve_engine
 from faceflow.zones import require_zone
+from flows.aftermath import Aftermath
 from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record
 from infrastructure.memory import give_memory_back, keep_memory_low
 from infrastructure.output_claims import output_claimed
@@ -80,7 +81,12 @@ async def _claimed(job: SwapJob, settings: Settings) -> JobRecord:
         finally:
             await asyncio.to_thread(place.clear)
             give_memory_back()
-        place.write_record(record)
+        after = Aftermath()
+        await after.attempt(
+            "The job's record could not be kept, so the same job would be done again",
+            asyncio.to_thread(place.write_record, record),
+        )
+        record = after.noted(record)
         events().info("job.finished", output=record.delivery.link, frames=record.frames, seconds=record.seconds)
         return record
 

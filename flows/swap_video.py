@@ -3,8 +3,9 @@
 The flow only orchestrates. It refuses media that this machine's zone may not hold, before any is opened; it claims
 the job, so that the same request at the same time runs once; it asks each stage for its kept result before running
 it, so that a run after a crash redoes only what was in flight; and it leaves nothing behind that is not needed to
-go on. Where the dispatcher gave the job to several pools it hands shards to them (`fan_out`); in a race it stops
-the others when it is done.
+go on. Once the result is delivered nothing takes it back: what fails after that is a note (`aftermath`). Where the
+dispatcher gave the job to several pools it hands shards to them (`fan_out`); in a race it stops the others when it is
+done.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from faceflow.stages.sheet import before_after_jpeg
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
+from flows.aftermath import Aftermath, gives
 from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result, show_work
 from flows.dispatched import Dispatched
 from flows.failures import RESUMABLE, reason_of
@@ -52,6 +54,8 @@ from tasks.stage_task import call, kept_result, version_digest
 from tasks.transcode import transcode
 from tasks.upload import upload
 from tasks.validate import validate
+
+_NOT_KEPT = "The job's record could not be kept, so the same command would do the job again"
 
 
 def _run_name() -> str:
@@ -112,26 +116,25 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
         if record is not None:
             events().info("job.found_finished", output=job.output)
             progress.complete()
-            record = record.model_copy(update={"already_done": True})
-            await show_result(record)
-            await stop_rivals(dispatched, settings.pool.name)
-            return record
+            await asyncio.to_thread(place.clear)  # of a run that was ended after its result stood
+            found = gives(record.model_copy(update={"already_done": True}))
+            return await _told(found, Aftermath(), dispatched, settings)
         stack.enter_context(output_claimed(job.output, identity, settings))
         place.record.unlink(missing_ok=True)
         try:
-            record = await _run(job, asked, identity, place, settings, progress, dispatched)
+            record, after = await _run(job, asked, identity, place, settings, progress, dispatched)
         except Exception as error:
             reason = reason_of(error)
             if not isinstance(reason, RESUMABLE):
                 await asyncio.to_thread(place.clear)
             raise reason from error
         progress.complete()
-        place.write_record(record)
         await asyncio.to_thread(place.clear)
-        await show_result(record)
-        await stop_rivals(dispatched, settings.pool.name)
-        events().info("job.finished", output=job.output, frames=record.frames, seconds=record.seconds)
-        return record
+        told = await _told(record, after, dispatched, settings)
+        if told.notes != record.notes:
+            await after.attempt("The notes on this job could not be kept", asyncio.to_thread(place.write_record, told))
+        events().info("job.finished", output=job.output, frames=told.frames, seconds=told.seconds)
+        return told
 
 
 async def _run(
@@ -142,7 +145,7 @@ async def _run(
     settings: Settings,
     progress: RunProgress,
     dispatched: Dispatched | None,
-) -> JobRecord:
+) -> tuple[JobRecord, Aftermath]:
     begun = time.monotonic()
     # Settled once, so that all segments agree, and before anything is kept: another engine is another key.
     job = await asyncio.to_thread(with_engine, request, settings)
@@ -171,22 +174,36 @@ async def _run(
         output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
         await claim_delivery(dispatched, settings.pool.name)
         delivery = await call(upload, identity, job=job, output=output)
-        sheet = await asyncio.to_thread(before_after_jpeg, mezzanine, output.file.path, settings.limits)
+        record = JobRecord(
+            job_id=identity.job_id,
+            project=identity.project,
+            delivery=delivery,
+            frames=output.frames,
+            faces=output.faces,
+            engine=engine,
+            seconds=round(time.monotonic() - begun, 3),
+            stages=_by_stage(progress.seconds),
+            notes=notes_of(validated, mezzanine, output, delivery.notes),
+            carries_place=carries_place(job, settings.trust),
+        )
+        after = Aftermath()
+        await after.attempt(_NOT_KEPT, asyncio.to_thread(place.write_record, gives(record)))
+        drawn = asyncio.to_thread(before_after_jpeg, mezzanine, output.file.path, settings.limits)
+        sheet = await after.attempt("The before/after picture could not be made", drawn)
         if exchange is not None:
-            await asyncio.to_thread(exchange.clear)
-    await show_pictures(sheet)
-    return JobRecord(
-        job_id=identity.job_id,
-        project=identity.project,
-        delivery=delivery,
-        frames=output.frames,
-        faces=output.faces,
-        engine=engine,
-        seconds=round(time.monotonic() - begun, 3),
-        stages=_by_stage(progress.seconds),
-        notes=notes_of(validated, mezzanine, output, delivery.notes),
-        carries_place=carries_place(job, settings.trust),
-    )
+            cleared = asyncio.to_thread(exchange.clear)
+            await after.attempt("What was shared with other workers could not be removed", cleared)
+    if sheet is not None:
+        await after.attempt("The before/after picture could not be shown in the Prefect UI", show_pictures(sheet))
+    return record, after
+
+
+async def _told(record: JobRecord, after: Aftermath, dispatched: Dispatched | None, settings: Settings) -> JobRecord:
+    """Shows the result in the Prefect UI and stops the rivals of a race; gives the record with all notes."""
+    await after.attempt("The result could not be shown in the Prefect UI", show_result(after.noted(record)))
+    rivals = stop_rivals(dispatched, settings.pool.name)
+    await after.attempt("The other runs of the race could not be stopped", rivals)
+    return gives(after.noted(record))
 
 
 async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchange: Exchange | None) -> PreparedJob:

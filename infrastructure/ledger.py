@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from faceflow.errors import ResourceError
 from faceflow.job import FrozenModel, SwapJob
+from faceflow.publish import publishing
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
@@ -84,10 +85,9 @@ class JobPlace:
             return None
 
     def write_record(self, record: JobRecord) -> None:
-        """Keeps what the job gave."""
-        temporary = self.record.with_suffix(".tmp")
-        temporary.write_text(record.model_dump_json(indent=2))
-        temporary.replace(self.record)
+        """Keeps what the job gave. Raises as `publishing`."""
+        with publishing(self.record) as temporary:
+            temporary.write_text(record.model_dump_json(indent=2))
 
     def clear(self) -> None:
         """Removes everything that was needed only to go on: scratch files and stage results."""

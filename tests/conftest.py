@@ -77,8 +77,11 @@ class Program:
         With a PYTHONPATH of the test's own, from where that is not put away: packages in it stand for missing ones.
         """
         module = "gateway.cli.main" if "PYTHONPATH" in environment else "gateway.program"
+        return self._start("-m", module, *arguments, cwd=cwd, **environment)
+
+    def _start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [sys.executable, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +92,14 @@ class Program:
 
     def __call__(self, *arguments: str | Path, timeout_s: float = 240, **environment: str) -> Finished:
         """Runs the program to its end."""
-        process = self.start(*arguments, **environment)
+        return self._finished(self.start(*arguments, **environment), timeout_s)
+
+    def script(self, path: Path, *arguments: str | Path, timeout_s: float = 240) -> Finished:
+        """Runs a Python script, which changes something and then runs the program, in the program's place."""
+        return self._finished(self._start(path, *arguments), timeout_s)
+
+    @staticmethod
+    def _finished(process: subprocess.Popen[str], timeout_s: float) -> Finished:
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         finally:

@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from faceflow.errors import ExactnessError
+from faceflow.errors import ExactnessError, FaceflowError
 from faceflow.media.decoding import Tally, decode_stream
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.native import NativeFrame
@@ -34,6 +34,7 @@ from faceflow.media.opening import (
     unreadable,
 )
 from faceflow.media.planes import native_frame, presented_size
+from faceflow.media.refusals import changed
 
 __all__ = ["FrameReader", "presented_size", "read_decoded"]
 
@@ -76,7 +77,7 @@ class FrameReader:
 
         Raises:
             ValueError: the range is not inside the index.
-            MediaError: the file cannot be opened any more.
+            MediaError: the file cannot be opened any more, or has another size: `media.changed`.
             ExactnessError: `fault.exactness`, the file does not give the frames that its index lists.
         """
         decoded = read_decoded(self._path, self._media, self._index, first, frames, self._threads)
@@ -105,12 +106,23 @@ def read_decoded(
             if wanted == end:
                 return
     if wanted < end:
-        raise ExactnessError(
-            "fault.exactness",
-            f"Frame {wanted} of {path} is in the index, but the decoder does not show it again.",
-            "Check that the file did not change since it was validated, then start the job again.",
-            frame=wanted,
-        )
+        raise _not_shown(path, media, wanted)
+
+
+def _not_shown(path: Path, media: MediaInfo, frame: int) -> FaceflowError:
+    """Whose fault it is as far as can be seen here; stages compare the content too (`stages.unchanged`)."""
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        return unreadable(path, error)
+    if size_bytes != media.size_bytes:
+        return changed(path)
+    return ExactnessError(
+        "fault.exactness",
+        f"Frame {frame} of {path} is in the index, but the decoder does not show it again.",
+        "Report this with the log; it is a bug.",
+        frame=frame,
+    )
 
 
 def _starts(media: MediaInfo, index: FrameIndex, first: int) -> Iterator[int | None]:
@@ -134,6 +146,8 @@ def _decode_from(
             container: InputContainer = stack.enter_context(open_media(path, max_pixels=max_pixels))
         except OSError as error:
             raise unreadable(path, error) from error
+        except av.error.FFmpegError:
+            return  # no video any more; the caller says so
         stream = container.streams[media.video.stream_index]
         if not isinstance(stream, VideoStream) or stream.time_base != index.time_base:
             return  # another file than the one that was indexed

@@ -32,6 +32,15 @@ def truncated(path: Path, what: str) -> MediaError:
     )
 
 
+def changed(path: Path) -> MediaError:
+    """`media.changed`: another content than the one that was validated."""
+    return MediaError(
+        "media.changed",
+        f"{path} was changed while the job was working on it.",
+        "Leave the file as it is until the job has ended, and run the same command again.",
+    )
+
+
 def timed_out(path: Path) -> MediaError:
     """`media.timeout`: reading took too long."""
     return MediaError(

@@ -19,6 +19,7 @@ from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
 from faceflow.stages.place import carries_place
+from faceflow.stages.unchanged import unchanged
 from faceflow.vision.compose import compose_frame
 from faceflow.vision.faces_file import FaceFrame, FacesReader
 from faceflow.vision.models import release_idle
@@ -46,11 +47,12 @@ def run_compose(
 
     Raises:
         FaultError: the faces file is missing, damaged, or names frames that are not the segment's.
+        MediaError: `media.changed`, `media.missing`: the video is not any more what was validated.
         ResourceError: `fault.disk_full`.
     """
     segment = faces.segment
     release_idle()  # nothing is looked for here, and encoders need much room
-    with FacesReader(faces.file.path) as reader:
+    with unchanged(mezzanine.video, mezzanine.video_sha256), FacesReader(faces.file.path) as reader:
         waiting = _Waiting(reader.by_frame())
         if validated.kind is TargetKind.PICTURE:
             path = directory / f"part-{segment.number:05d}{Path(name_of(job.output)).suffix.lower()}"

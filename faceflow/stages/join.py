@@ -14,6 +14,7 @@ from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, Output, Part, TargetKind, ValidatedJob
 from faceflow.stages.place import place_note
+from faceflow.stages.unchanged import unchanged
 
 
 def run_join(
@@ -40,6 +41,7 @@ def run_join(
         The finished file with notes on what could not be carried. A picture's only part is passed on as it is.
 
     Raises:
+        MediaError: `media.changed`, `media.missing`: the input is not any more what was validated.
         OutputError, ResourceError, ExactnessError, CancelledError: see `faceflow.media.join`.
     """
     ordered = sorted(parts, key=lambda part: part.segment.number)
@@ -50,13 +52,8 @@ def run_join(
         raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
     index = FrameIndex.load(mezzanine.index.path)
     destination = directory / f"output{PurePosixPath(job.output).suffix.lower()}"
-    notes = join(
-        [part.file.path for part in ordered],
-        validated.target,
-        validated.media,
-        index,
-        destination,
-        place_note=place_note(job, settings.trust),
-        progress=progress,
-    )
+    files = [part.file.path for part in ordered]
+    note = place_note(job, settings.trust)
+    with unchanged(validated.target, validated.target_sha256):
+        notes = join(files, validated.target, validated.media, index, destination, place_note=note, progress=progress)
     return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=notes)

@@ -23,6 +23,7 @@ from faceflow.progress import Progress
 from faceflow.settings import LimitSettings, Settings
 from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
+from faceflow.stages.unchanged import unchanged
 from faceflow.vision.casting import Casting
 from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.face_swaps import Chosen, FaceSwaps
@@ -72,6 +73,7 @@ def run_swap(
         JobError: `job.engine_unknown`, `job.resolution_unsupported`.
         ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
         FaceError: a portrait shows no usable face.
+        MediaError: `media.changed`, `media.missing`: the video is not any more what was validated.
         ResourceError: `fault.disk_full`.
     """
     swapper = make_swapper(job.swap.engine, job.swap, settings)
@@ -91,7 +93,7 @@ def run_swap(
     )
     path = directory / f"swap-{segment.number:05d}.faces"
     description = {"engine": swapper.name, "engine_version": swapper.version, "analyser": analyser.name}
-    with FacesWriter(path, description) as writer:
+    with unchanged(mezzanine.video, mezzanine.video_sha256), FacesWriter(path, description) as writer:
         if validated.kind is TargetKind.PICTURE:
             picture = read_picture(mezzanine.video, settings.limits)
             colours = picture.bgr()

@@ -13,6 +13,7 @@ from faceflow.publish import output_error, sha256_of
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
+from faceflow.stages.unchanged import unchanged
 
 
 def run_transcode(
@@ -28,26 +29,28 @@ def run_transcode(
         progress: advanced by one a frame where the input is normalised.
 
     Raises:
+        MediaError: `media.changed`, `media.missing`: the input is not any more what was validated.
         ExactnessError, ResourceError, CancelledError: see `faceflow.media.transcode`.
     """
-    unchanged = Mezzanine(
+    as_it_is = Mezzanine(
         video=validated.target,
         video_sha256=validated.target_sha256,
         index=validated.index,
         media=validated.media,
     )
     if validated.kind is TargetKind.PICTURE:
-        return unchanged
+        return as_it_is
     if validated.media is None or validated.index is None:
         raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
     index = FrameIndex.load(validated.index.path)
     reasons = transcode_reasons(validated.media, index, job.encoding)
     if not reasons:
-        return unchanged
+        return as_it_is
     video = directory / "mezzanine.mp4"
-    media, mezzanine_index = transcode(
-        validated.target, validated.media, index, job.encoding, settings.encode, video, progress=progress
-    )
+    with unchanged(validated.target, validated.target_sha256):
+        media, mezzanine_index = transcode(
+            validated.target, validated.media, index, job.encoding, settings.encode, video, progress=progress
+        )
     index_path = directory / "mezzanine.index.npz"
     try:
         mezzanine_index.save(index_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from faceflow.stages.sheet import before_after_sheet
 from gateway.cli.local_run import run_job
 from gateway.cli.request import build_job, sources_of
 from gateway.cli.screen import print_json, record_json, result_console, show_record
+
+if TYPE_CHECKING:
+    from infrastructure.ledger import JobRecord
 
 
 def demo(
@@ -51,14 +54,27 @@ def demo(
         consent_reference=None,
     )
     record = run_job(job, current_settings())
-    sheet = output_dir / "before-after.png"
-    before_after_sheet(local_path(clip), local_path(job.output), current_settings().limits, sheet)
+    sheet, record = _sheet(local_path(clip), local_path(job.output), output_dir / "before-after.png", record)
     if as_json:
-        print_json({**record_json(record), "sheet": str(sheet.absolute())})
+        print_json({**record_json(record), "sheet": None if sheet is None else str(sheet)})
         return
     show_record(record)
     screen = result_console()
-    screen.print(f"\n[bold green]video[/]  {local_path(job.output)}\n[bold green]sheet[/]  {sheet.absolute()}")
+    screen.print(f"\n[bold green]video[/]  {local_path(job.output)}")
+    if sheet is not None:
+        screen.print(f"[bold green]sheet[/]  {sheet}")
+
+
+def _sheet(target: Path, output: Path, sheet: Path, record: JobRecord) -> tuple[Path | None, JobRecord]:
+    """Draws the sheet; where that fails, the result has a note instead."""
+    from flows.aftermath import note_on
+
+    try:
+        before_after_sheet(target, output, current_settings().limits, sheet)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the result stands
+        note = note_on("The before/after sheet could not be made", error)
+        return None, record.model_copy(update={"notes": (*record.notes, note)})
+    return sheet.absolute(), record
 
 
 def _make_folder(folder: Path) -> None:

@@ -61,11 +61,22 @@ def faces(
     require_analyser(analyser, settings, identifies=True)
     census = _looked_through(path, described, Scrutiny(Detail.TOLD_APART, analyser), settings)
     require_people(census, path)
-    write_people_sheet(target, described, census, sheet)
+    note = _sheet_failure(target, described, census, sheet)
     if as_json:
-        print_json(_as_json(path, census, sheet))
+        print_json(_as_json(path, census, sheet, note))
     else:
-        _show(census, sheet)
+        _show(census, sheet, note)
+
+
+def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Census, sheet: Path) -> str | None:
+    """Draws the sheet. Where that fails, who was found is told all the same, with the note that is given here."""
+    try:
+        write_people_sheet(target, described, census, sheet)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the people were found
+        from flows.aftermath import note_on
+
+        return note_on("The sheet could not be made", error)
+    return None
 
 
 def _looked_through(path: Path, described: MediaInfo | PictureFile, scrutiny: Scrutiny, settings: Settings) -> Census:
@@ -82,7 +93,7 @@ def _looked_through(path: Path, described: MediaInfo | PictureFile, scrutiny: Sc
         return take_census(path, described, scrutiny, settings, progress=Progress(advanced))
 
 
-def _as_json(path: Path, census: Census, sheet: Path) -> dict[str, Any]:
+def _as_json(path: Path, census: Census, sheet: Path, note: str | None) -> dict[str, Any]:
     return {
         "target": str(path),
         "people": [
@@ -97,11 +108,12 @@ def _as_json(path: Path, census: Census, sheet: Path) -> dict[str, Any]:
         ],
         "shots": len(census.cuts) + 1,
         "told_apart": census.told_apart,
-        "sheet": str(sheet),
+        "sheet": str(sheet) if note is None else None,
+        "notes": [] if note is None else [note],
     }
 
 
-def _show(census: Census, sheet: Path) -> None:
+def _show(census: Census, sheet: Path, note: str | None) -> None:
     screen = result_console()
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("person", "first seen", "on screen", "largest face", "shots"):
@@ -114,7 +126,10 @@ def _show(census: Census, sheet: Path) -> None:
             "[yellow]note[/]  Faces are told apart by their place within a shot only; numbers of different shots may "
             "be different people. " + escape("The extra faceflow[people]") + " tells them apart: docs/people.md."
         )
-    screen.print(f"[bold green]sheet[/]  {escape(str(sheet))}")
+    if note is None:
+        screen.print(f"[bold green]sheet[/]  {escape(str(sheet))}")
+    else:
+        screen.print(f"[yellow]note[/]  {escape(note)}")
 
 
 def _row(person: Person, *, still: bool) -> tuple[str, ...]:

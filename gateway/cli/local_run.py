@@ -33,16 +33,20 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
         point_prefect_at(settings.paths.state, address.api_url, quiet=True)
+        from flows.aftermath import note_on, receives
         from flows.failures import was_stopped
         from flows.progress import observed
         from flows.swap_video import swap_video
         from flows.termination import sigterm_is_raised
 
-        with progress_bar() as move, observed(move):
+        with progress_bar() as move, observed(move), receives() as received:
             try:
                 with sigterm_is_raised():
                     return asyncio.run(swap_video(job))
             except BaseException as error:
                 if was_stopped(error):
                     raise stopped() from None
-                raise
+                if received.record is None or not isinstance(error, Exception):
+                    raise
+                note = note_on("The Prefect server was not told that the job is finished", error)
+                return received.record.model_copy(update={"notes": (*received.record.notes, note)})

@@ -84,6 +84,14 @@ def test_without_a_name_the_sheet_lies_where_the_command_was_given(offline_progr
     assert (tmp_path / "astronaut.faces.jpg").is_file()
 
 
+def test_people_are_listed_where_the_sheet_cannot_be_made(offline_program: Program, tmp_path: Path) -> None:
+    (tmp_path / "sheet.png").mkdir()
+    (answer,) = answers(offline_program, [["faces", ASTRONAUT, "-o", tmp_path / "sheet.png"]])
+    code, said = answer
+    assert (code, said["sheet"], len(said["people"])) == (0, None, 1)
+    assert [note.rsplit(" ", 1)[1] for note in said["notes"]] == ["[output.is_directory]"]
+
+
 def answers(program: Program, commands: list[list[Path | str]]) -> list[tuple[int, dict[str, Any]]]:
     """Exit code and answer of several commands, given to the program one after the other in one process."""
     script = "import json, sys\nfrom gateway.cli.main import main\nfor line in sys.stdin: print(main(json.loads(line)))"
