@@ -60,8 +60,10 @@ CONTAINERS = {
 
 
 def can_say(container: str, rate: str) -> bool:
-    """Whether frames at this rate have times there: AVI knows no other than one rate, and H.264 in PS and VOB has a time
-    for one frame of several, which MPEG-2 fills in and H.264 does not."""
+    """Whether all frames at this rate have times there.
+
+    AVI knows one rate only. In PS and VOB one frame of several has a time; MPEG-2 tells those between, H.264 does not.
+    """
     if container == "avi":
         return rate != "vfr"
     return container not in {"ps", "vob"} or rate in _MPEG2_RATES
