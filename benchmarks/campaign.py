@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.material import face_clip, portrait
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server, running_server
 from faceflow.settings import PathSettings, ServerSettings, Settings, current_settings
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import end_if_unused, lease_server, running_server
 
 IDLE_S = 20.0
 SETTLE_S = 5.0
@@ -53,9 +53,9 @@ async def measure(folder: Path, jobs: int, batches: int, pid: int) -> dict[str, 
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
+    from faceflow.flows.render_batch import render_batch
+    from faceflow.flows.swap_video import swap_video
     from faceflow.job import SwapJob
-    from flows.render_batch import render_batch
-    from flows.swap_video import swap_video
 
     source, target = portrait(folder), face_clip(folder / "clip.mp4", seconds=0.5)
 

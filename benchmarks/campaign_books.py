@@ -20,9 +20,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from faceflow.settings import PathSettings, Settings
-from infrastructure.campaigns.batching import batch_name
-from infrastructure.campaigns.books import (
+from faceflow.infrastructure.books.campaigns.batching import batch_name
+from faceflow.infrastructure.books.campaigns.books import (
     Ending,
     JobState,
     end_jobs,
@@ -32,10 +31,11 @@ from infrastructure.campaigns.books import (
     remember_campaign,
     waiting_routes,
 )
-from infrastructure.campaigns.figures import counts_of
-from infrastructure.campaigns.manifest import read_manifest
-from infrastructure.campaigns.report import report_of, write_report
-from infrastructure.database.database import Database
+from faceflow.infrastructure.books.campaigns.figures import counts_of
+from faceflow.infrastructure.books.campaigns.manifest import read_manifest
+from faceflow.infrastructure.books.campaigns.report import report_of, write_report
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.settings import PathSettings, Settings
 
 CAMPAIGN = "greetings"
 BATCH_JOBS = 50

@@ -28,10 +28,10 @@ from urllib.parse import urlsplit
 from benchmarks.material import face_clip, portrait
 from benchmarks.networks import whole_models
 from benchmarks.server import ask
+from faceflow.infrastructure.machine.pools.environment import ENGINE_COMMAND
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.pools.environment import ENGINE_COMMAND
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import end_if_unused, lease_server
 
 STEPS = ("imports, run from the server", "models checked", "validated, cut, scanned", "networks loaded", "first frame")
 POOLS = """pools:
@@ -143,7 +143,7 @@ def main() -> None:
         with lease_server(settings) as address:
             environment |= client_environment(state, address.api_url)
             subprocess.run(
-                [sys.executable, "-m", "gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
+                [sys.executable, "-m", "faceflow.gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
                 env=environment, check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
             environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])

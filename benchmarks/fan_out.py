@@ -28,11 +28,11 @@ from typing import Any
 from benchmarks.material import portrait, scene
 from benchmarks.scaling import frames_a_second, on_core
 from benchmarks.server import ask
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
+from faceflow.infrastructure.machine.worker import local_worker
 from faceflow.settings import PathSettings, ServerSettings, Settings, current_settings
 from faceflow.zones import Zone
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import end_if_unused, lease_server
-from infrastructure.worker import local_worker
 
 POOLS = ("one", "two")
 POLL_S = 1.0
@@ -179,7 +179,7 @@ def register(folder: Path, api_url: str) -> None:
     """Makes the pools and deployments, as an operator does."""
     with environment_of(folder, POOLS[0], api_url):
         subprocess.run(
-            [sys.executable, "-m", "gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
+            [sys.executable, "-m", "faceflow.gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

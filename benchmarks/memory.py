@@ -41,7 +41,7 @@ def measure(source: Path, target: Path, folder: Path) -> dict[str, float]:
         "FACEFLOW_PATHS__STATE": str(folder / "state"),
         "FACEFLOW_SERVER__IDLE_S": "60",
     }
-    command = [sys.executable, "-m", "gateway.program", "swap", str(source), str(target), "--json"]
+    command = [sys.executable, "-m", "faceflow.gateway.program", "swap", str(source), str(target), "--json"]
     peak_scratch = {"faces": 0, "all": 0}
     ended = threading.Event()
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.model import JobFacts, PoolSignals, Snapshot
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.zones import Zone
-from infrastructure.routing.decide import decide
-from infrastructure.routing.model import JobFacts, PoolSignals, Snapshot
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Capacity, Pool, Pools
 
 RULES, POOLS, CALLS, LIMIT_MS = 100, 10, 2000, 0.5
 NOW = datetime(2026, 11, 26, 18, tzinfo=UTC)

@@ -44,6 +44,7 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
     Returns:
         What each took, and how many frames and faces there were.
     """
+    from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
     from faceflow.job import Consent, Source, SwapJob, SwapOptions
     from faceflow.progress import SILENT
     from faceflow.settings import PathSettings, Settings
@@ -55,7 +56,6 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
     from faceflow.stages.swap import run_swap
     from faceflow.stages.transcode import run_transcode
     from faceflow.stages.validate import run_validate
-    from infrastructure.memory import give_memory_back, keep_memory_low
 
     keep_memory_low()  # as a run does, at a cost that a user pays too
     folder.mkdir(parents=True, exist_ok=True)

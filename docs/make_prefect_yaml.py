@@ -17,15 +17,15 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from faceflow.flows.server.deployed import Deployed, dispatcher_flows, work_flows
+from faceflow.flows.server.deployments import wanted_deployment
+from faceflow.infrastructure.routing.loading import load_pools
 from faceflow.settings import Settings
-from flows.deployed import Deployed, dispatcher_flows, work_flows
-from flows.registering.deployments import wanted_deployment
-from infrastructure.routing.loading import load_pools
 
 PAGE = ROOT / "deployments/prefect.yaml"
 POOLS = ROOT / "deployments/policies/pools.yaml"
 HEAD = """\
-# Made by docs/make_prefect_yaml.py from a list of pools and the flows of flows/deployed.py: each flow on each pool.
+# Made by docs/make_prefect_yaml.py from a list of pools and the flows of flows/server/deployed.py: each flow on each pool.
 #   prefect --no-prompt deploy --prefect-file deployments/prefect.yaml --all
 # The pools and their queues have to be there: `faceflow register` makes them, and all of this as well.
 """

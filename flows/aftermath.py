@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from faceflow.errors import CancelledError
+from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.machine.ledger import JobRecord
 from faceflow.log import events
-from flows.failures import reason_of
-from infrastructure.ledger import JobRecord
 
 T = TypeVar("T")
 

@@ -19,20 +19,20 @@ from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
 from faceflow.errors import BudgetError
+from faceflow.flows.dispatcher.answer import Dispatching, dispatching_of, show_dispatching
+from faceflow.flows.dispatcher.approval import form_of, keep_approval, shortfall_of
+from faceflow.flows.dispatcher.attempts import follow_up
+from faceflow.flows.dispatcher.control import Control, controlling, now
+from faceflow.flows.dispatcher.known_media import KnownMedia, request_id
+from faceflow.flows.dispatcher.placement import current, place_next, start_placed
+from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.queries import read_runs
+from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.books.budgets.approvals import approvals
+from faceflow.infrastructure.books.records.requests import Request, RequestState, change, remember
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
-from flows.artifacts import show_failure
-from flows.dispatching.approving import form_of, keep_approval, shortfall_of
-from flows.dispatching.control import Control, controlling, now
-from flows.dispatching.following import follow_up
-from flows.dispatching.known import KnownMedia, request_id
-from flows.dispatching.placing import current, place_next, start_placed
-from flows.dispatching.telling import Dispatching, dispatching_of, show_dispatching
-from flows.failures import reason_of
-from flows.runs import read_runs
-from infrastructure.budgets.approvals import approvals
-from infrastructure.records.requests import Request, RequestState, change, remember
 
 _WAITS_IN = "somebody may approve it in flow run "
 _OPEN = {RequestState.NEW, RequestState.HELD, RequestState.APPROVAL}

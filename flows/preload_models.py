@@ -15,14 +15,14 @@ from prefect.artifacts import acreate_table_artifact
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
+from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.models.pools import models_of_pool
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
+from faceflow.tasks.pull_model import InstalledModel, pull_model
 from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_licence import require_allowed
-from flows.artifacts import show_failure
-from flows.failures import reason_of
-from infrastructure.models.pools import models_of_pool
-from tasks.pull_model import InstalledModel, pull_model
 
 MODELS_KEY = "preloaded-models"
 

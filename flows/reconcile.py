@@ -18,20 +18,20 @@ from prefect.states import Cancelled, Crashed
 from pydantic import ValidationError
 
 from faceflow.errors import FaceflowError
+from faceflow.flows.dispatch import advance
+from faceflow.flows.dispatcher.control import Control, controlling, now
+from faceflow.flows.dispatcher.known_media import KnownMedia, request_id
+from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.automations import NEVER_BEGUN
+from faceflow.flows.run.queries import crashed_since, ended_badly_since, runs_in, silent_runs
+from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.starting import never_begun, start_limit
+from faceflow.infrastructure.books.budgets.reconciling import reconcile as reconcile_budgets
+from faceflow.infrastructure.books.records.requests import Request, RequestState, find_request, remember, requests_in
+from faceflow.infrastructure.sources.signals import SourceReport
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
-from flows.artifacts import show_failure
-from flows.automations import NEVER_BEGUN
-from flows.dispatch import advance
-from flows.dispatching.control import Control, controlling, now
-from flows.dispatching.known import KnownMedia, request_id
-from flows.failures import reason_of
-from flows.runs import crashed_since, ended_badly_since, runs_in, silent_runs
-from flows.starting import never_begun, start_limit
-from infrastructure.budgets.reconciling import reconcile as reconcile_budgets
-from infrastructure.records.requests import Request, RequestState, find_request, remember, requests_in
-from infrastructure.signals import SourceReport
 
 FOLLOWED_FLOWS = ("swap-video", "swap-shard", "render-batch")
 CHANGED_KEY = "reconciled-jobs"

@@ -1,6 +1,6 @@
 """A micro-batch of a campaign on its pool: short jobs one after the other in one process, each on its own.
 
-A job that fails leaves the others alone. A table tells how each stands (`flows.batch_table`): what had ended is not
+A job that fails leaves the others alone. A table tells how each stands (`faceflow.flows.campaigns.batch_table`): what had ended is not
 done again when the machine goes away. A bounded number of jobs is in work at a time, so memory and scratch stay
 bounded, however long the batch.
 """
@@ -16,18 +16,18 @@ from prefect.client.orchestration import get_client
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
+from faceflow.flows.campaigns.batch_table import BatchTable
+from faceflow.flows.job.one_process import render
+from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.starting import require_wanted
+from faceflow.flows.run.termination import sigterm_is_heard
+from faceflow.infrastructure.books.campaigns.books import Ending, JobState
+from faceflow.infrastructure.machine.ledger import remove_stale_work
+from faceflow.infrastructure.stores.inputs import remove_stale_inputs
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from faceflow.zones import require_zone
-from flows.batch_table import BatchTable
-from flows.failures import reason_of
-from flows.short_job import render
-from flows.starting import require_wanted
-from flows.termination import sigterm_is_heard
-from infrastructure.campaigns.books import Ending, JobState
-from infrastructure.ledger import remove_stale_work
-from infrastructure.storage.inputs import remove_stale_inputs
 
 Jobs = Annotated[
     dict[str, SwapJob], Field(title="Jobs", description="The jobs by their names in the campaign.", min_length=1)

@@ -19,15 +19,13 @@ import structlog
 from prefect import flow
 from pydantic import Field
 
-from faceflow.log import configure_logging, events
-from faceflow.settings import current_settings
-from flows.artifacts import show_failure
-from flows.campaigning.following import follow_batches
-from flows.campaigning.placing import place_batch
-from flows.campaigning.telling import Bar, show_report
-from flows.dispatching.control import Control, controlling, now
-from flows.failures import reason_of
-from infrastructure.campaigns.books import (
+from faceflow.flows.campaigns.batch_placement import place_batch
+from faceflow.flows.campaigns.batches import follow_batches
+from faceflow.flows.campaigns.report_artifacts import Bar, show_report
+from faceflow.flows.dispatcher.control import Control, controlling, now
+from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.books.campaigns.books import (
     hold_campaign,
     remember_campaign,
     require_campaign,
@@ -35,9 +33,11 @@ from infrastructure.campaigns.books import (
     take_wheel,
     waiting_routes,
 )
-from infrastructure.campaigns.figures import counts_of
-from infrastructure.campaigns.report import CampaignReport, report_of
-from infrastructure.campaigns.sources import CampaignSource, read_source
+from faceflow.infrastructure.books.campaigns.figures import counts_of
+from faceflow.infrastructure.books.campaigns.report import CampaignReport, report_of
+from faceflow.infrastructure.books.campaigns.sources import CampaignSource, read_source
+from faceflow.log import configure_logging, events
+from faceflow.settings import current_settings
 
 WHEEL_S = 30.0
 """A driver that was not heard of for this long is taken for dead."""

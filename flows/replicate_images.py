@@ -16,13 +16,13 @@ from prefect.artifacts import acreate_table_artifact
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
+from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage
+from faceflow.infrastructure.machine.images.targets import targets
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
-from flows.artifacts import show_failure
-from flows.failures import reason_of
-from infrastructure.images.replicas import Replica, SourceImage
-from infrastructure.images.targets import targets
-from tasks.replicate_image import find_image, replicate_image
+from faceflow.tasks.replicate_image import find_image, replicate_image
 
 REPLICAS_KEY = "image-replicas"
 

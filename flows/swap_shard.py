@@ -15,24 +15,24 @@ from prefect import flow
 from pydantic import Field
 
 from faceflow.errors import FaultError, JobError
+from faceflow.flows.job.segments import SegmentWork, with_engine
+from faceflow.flows.run.artifacts import PROGRESS_KEY, show_failure, show_work
+from faceflow.flows.run.progress import RunProgress, shown
+from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.starting import require_wanted
+from faceflow.flows.run.termination import sigterm_is_heard
+from faceflow.infrastructure.machine.ledger import JobPlace, claim
+from faceflow.infrastructure.stores.exchange import Exchange, exchange_folder
+from faceflow.infrastructure.stores.inputs import inputs_here
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import identify
+from faceflow.tasks.context import running
+from faceflow.tasks.stage_task import version_digest
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
-from flows.artifacts import PROGRESS_KEY, show_failure, show_work
-from flows.failures import reason_of
-from flows.progress import RunProgress, shown
-from flows.segment_work import SegmentWork, with_engine
-from flows.starting import require_wanted
-from flows.termination import sigterm_is_heard
-from infrastructure.ledger import JobPlace, claim
-from infrastructure.storage.exchange import Exchange, exchange_folder
-from infrastructure.storage.inputs import inputs_here
-from tasks.context import running
-from tasks.stage_task import version_digest
 
 
 @flow(

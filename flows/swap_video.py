@@ -21,6 +21,21 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from faceflow.flows.aftermath import Aftermath, gives
+from faceflow.flows.job.assignment import Dispatched
+from faceflow.flows.job.race import claim_delivery, stop_rivals
+from faceflow.flows.job.segments import SegmentWork, with_engine
+from faceflow.flows.job.shards import parts_by_shards
+from faceflow.flows.run.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result, show_work
+from faceflow.flows.run.progress import RunProgress, shown
+from faceflow.flows.run.reasons import RESUMABLE, reason_of
+from faceflow.flows.run.starting import require_wanted
+from faceflow.flows.run.termination import sigterm_is_heard
+from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
+from faceflow.infrastructure.output_claims import output_claimed
+from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
+from faceflow.infrastructure.stores.inputs import inputs_here, remove_stale_inputs
+from faceflow.infrastructure.stores.resolve import check_output
 from faceflow.job import SwapJob
 from faceflow.log import configure_logging, events
 from faceflow.settings import Settings, current_settings
@@ -29,31 +44,16 @@ from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.notes import notes_of
 from faceflow.stages.place import carries_place
 from faceflow.stages.sheet import before_after_jpeg
+from faceflow.tasks.context import RunContext, running
+from faceflow.tasks.merge import join
+from faceflow.tasks.segment import segment_plan
+from faceflow.tasks.stage_task import call, kept_result, version_digest
+from faceflow.tasks.transcode import transcode
+from faceflow.tasks.upload import upload
+from faceflow.tasks.validate import validate
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_zone
-from flows.aftermath import Aftermath, gives
-from flows.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result, show_work
-from flows.dispatched import Dispatched
-from flows.failures import RESUMABLE, reason_of
-from flows.fan_out import parts_by_shards
-from flows.progress import RunProgress, shown
-from flows.racing import claim_delivery, stop_rivals
-from flows.segment_work import SegmentWork, with_engine
-from flows.starting import require_wanted
-from flows.termination import sigterm_is_heard
-from infrastructure.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
-from infrastructure.output_claims import output_claimed
-from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
-from infrastructure.storage.inputs import inputs_here, remove_stale_inputs
-from infrastructure.storage.resolve import check_output
-from tasks.context import RunContext, running
-from tasks.merge import join
-from tasks.segment import segment_plan
-from tasks.stage_task import call, kept_result, version_digest
-from tasks.transcode import transcode
-from tasks.upload import upload
-from tasks.validate import validate
 
 _NOT_KEPT = "The job's record could not be kept, so the same command would do the job again"
 

@@ -5,7 +5,7 @@ warnings end a program and how text is written. They are made for a user's own p
 started once more in this same process without them; only then everything else is imported. Folders in `PYTHONPATH` stay
 away too, unless the libraries of faceflow were installed there.
 
-    faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> gateway.cli.main
+    faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> faceflow.gateway.cli.main
 """
 
 import os
@@ -15,21 +15,21 @@ import sys
 def run() -> None:
     """Entry point of the `faceflow` program."""
     _python_first()
-    from infrastructure.server.python_variables import PYTHON_NAMES, python_variables
+    from faceflow.infrastructure.machine.server.python_variables import PYTHON_NAMES, python_variables
 
     ours = python_variables(os.environ)
     kept = {name: os.environ[name] for name in PYTHON_NAMES if name in os.environ}
     said = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     if said.items() - {**ours, **kept}.items() and sys.executable:
         environment = {name: value for name, value in os.environ.items() if name not in said}
-        again = [sys.executable, "-m", "gateway.program", *sys.argv[1:]]
+        again = [sys.executable, "-m", "faceflow.gateway.program", *sys.argv[1:]]
         os.execve(sys.executable, again, {**environment, **kept, **ours})  # noqa: S606 - this very Python
-    from infrastructure.server.inherited import inherited
+    from faceflow.infrastructure.machine.server.inherited import inherited
 
     taken = inherited(os.environ)
     os.environ.clear()
     os.environ.update(taken)
-    from gateway.cli.main import run as run_command
+    from faceflow.gateway.cli.main import run as run_command
 
     run_command()
 

@@ -23,12 +23,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceflow.errors import OutputError
+from faceflow.infrastructure.stores.object_store import ObjectStore
+from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.publish import output_error, unpublished_name
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.store import FolderStore
-from infrastructure.storage.object_store import ObjectStore
-from infrastructure.storage.resolve import store_for
 
 _LONGEST_NAME_BYTES = 200
 _HOLDER_BYTES = 400

@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.vision.registry import engine_versions
-from infrastructure.memory import give_memory_back, keep_memory_low
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,8 +8,8 @@ from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.join import run_join
 from faceflow.stages.model import FacesArtifact, Mezzanine, Output, Part, ValidatedJob
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("compose", "Pastes the faces of one segment back into its frames and encodes them.")

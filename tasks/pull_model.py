@@ -7,12 +7,12 @@ import threading
 
 from prefect import task
 
+from faceflow.infrastructure.models.pull import pull
 from faceflow.job import FrozenModel
 from faceflow.settings import current_settings
+from faceflow.tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
 from faceflow.vision.catalogue import find
 from faceflow.vision.model_cache import ModelCache
-from infrastructure.models.pull import pull
-from tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
 
 
 class InstalledModel(FrozenModel):

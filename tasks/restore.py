@@ -7,8 +7,8 @@ from faceflow.media.model import Segment
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import FacesArtifact
 from faceflow.stages.restore import run_restore
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("restore", "Improves the swapped faces of one segment.")

@@ -6,8 +6,8 @@ from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, Plan, ValidatedJob
 from faceflow.stages.segment import run_segment
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("segment", "Plans frame-exact segments of the mezzanine.")

@@ -27,7 +27,7 @@ from faceflow.errors import FaceflowError
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, FacesFile
-from tasks.context import RunContext, current_run
+from faceflow.tasks.context import RunContext, current_run
 
 R = TypeVar("R", bound=BaseModel)
 StageTask = Task[..., Awaitable[R]]

@@ -6,8 +6,8 @@ from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, ValidatedJob
 from faceflow.stages.transcode import run_transcode
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("transcode", "Normalises the target: size, interlacing, pixel format. Skipped when it already fits.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import SwapJob
 from faceflow.progress import Progress
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery, Output
 from faceflow.stages.upload import run_upload
-from infrastructure.storage.resolve import store_for
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("upload", "Publishes the output, checksummed, where the job asked for it.")

@@ -6,8 +6,8 @@ from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import ValidatedJob
 from faceflow.stages.validate import run_validate
-from tasks.context import current_run
-from tasks.stage_task import stage_task
+from faceflow.tasks.context import current_run
+from faceflow.tasks.stage_task import stage_task
 
 
 @stage_task("validate", "Checks inputs, limits, consent and faces; indexes every frame of the target.")

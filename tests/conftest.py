@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
 from faceflow.settings import DatabaseSettings, PathSettings, ServerSettings, Settings
-from infrastructure.database.database import Database
-from infrastructure.server.lease import end_if_unused, lease_server
 from tests.postgres import Postgres, running_postgres
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ class Program:
 
         With a PYTHONPATH of the test's own, from where that is not put away: packages in it stand for missing ones.
         """
-        module = "gateway.cli.main" if "PYTHONPATH" in environment else "gateway.program"
+        module = "faceflow.gateway.cli.main" if "PYTHONPATH" in environment else "faceflow.gateway.program"
         return self._start("-m", module, *arguments, cwd=cwd, **environment)
 
     def _start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:

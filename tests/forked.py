@@ -9,5 +9,5 @@ from multiprocessing.context import ForkServerContext
 def forked() -> ForkServerContext:
     """The context of such processes; functions that run in them stand in importable modules."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["infrastructure.budgets.reservations", "alembic.command", "psycopg"])
+    context.set_forkserver_preload(["faceflow.infrastructure.books.budgets.reservations", "alembic.command", "psycopg"])
     return context

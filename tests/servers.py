@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from infrastructure.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.keeper import die_with_parent
 
 START_TIMEOUT_S = 60.0
 # One for all: making one takes longer than most answers.

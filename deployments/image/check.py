@@ -106,7 +106,7 @@ find / -xdev -name '*.onnx' -size +100k 2>/dev/null || true"""
     def swap(self) -> dict[str, Any]:
         """A whole job: portrait and clip of the demo, read-only; the output is looked at from outside."""
         sys.path.insert(0, str(ROOT))
-        from gateway.cli.demo import _astronaut, _carphone
+        from faceflow.gateway.cli.demo import _astronaut, _carphone
 
         given, out = self.folder / "in", self.folder / "out"
         given.mkdir()

@@ -8,7 +8,7 @@ says so in a file, and a new network needs no code where its contract is known.
     entry = find("inswapper_128")
     path = ModelCache(settings.models_folder).path(entry)        # faceflow.vision.model_cache
 
-Nothing here touches the network: files are fetched by `infrastructure.models`.
+Nothing here touches the network: files are fetched by `faceflow.infrastructure.models`.
 """
 
 from __future__ import annotations

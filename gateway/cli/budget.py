@@ -10,12 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import BudgetError
+from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.books.budgets.model import Standing, known_month, moment_in, month_of, utc_now
 from faceflow.settings import current_settings
-from gateway.cli.screen import print_json, result_console
-from infrastructure.budgets.model import Standing, known_month, moment_in, month_of, utc_now
 
 if TYPE_CHECKING:
-    from infrastructure.budgets.reconciling import Reconciled
+    from faceflow.infrastructure.books.budgets.reconciling import Reconciled
 
 app = typer.Typer(help="Budgets of projects by calendar month (UTC): set them, see what is left.", no_args_is_help=True)
 
@@ -35,8 +35,8 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Sets what a project may spend in a month. What is reserved already stays reserved."""
-    from infrastructure.budgets.limits import set_limit
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.budgets.limits import set_limit
+    from faceflow.infrastructure.books.database.database import Database
 
     limit = _amount(amount)
     if month is not None:
@@ -49,8 +49,8 @@ def set_(
 @app.command()
 def remove(project: Project, month: Month = None, as_json: AsJson = False) -> None:
     """Takes a budget away: a month's own one, so that the standing one holds, or without --month the standing one."""
-    from infrastructure.budgets.limits import remove_limit, standing
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.budgets.limits import remove_limit, standing
+    from faceflow.infrastructure.books.database.database import Database
 
     with Database.open(current_settings()) as database:
         removed = remove_limit(database, project, month)
@@ -71,8 +71,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Shows limit, reserved, spent and left, in this month or another."""
-    from infrastructure.budgets.limits import standing, standings
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.budgets.limits import standing, standings
+    from faceflow.infrastructure.books.database.database import Database
 
     chosen = month_of(utc_now()) if month is None else known_month(month)
     with Database.open(current_settings()) as database:
@@ -83,8 +83,8 @@ def show(
 @app.command()
 def reconcile(as_json: AsJson = False) -> None:
     """Settles or gives back money whose runs are over or lost, and whom nobody settled. Can be run at any time."""
-    from infrastructure.budgets.reconciling import reconcile as reconcile_books
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.budgets.reconciling import reconcile as reconcile_books
+    from faceflow.infrastructure.books.database.database import Database
 
     settings = current_settings()
     with Database.open(settings) as database:

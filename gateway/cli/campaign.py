@@ -16,20 +16,20 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 from faceflow.errors import JobError, OutputError, stopped
+from faceflow.gateway.cli.remote_run import require_server
+from faceflow.gateway.cli.request import operator
+from faceflow.gateway.cli.screen import console, print_json, result_console
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.lease import lease_server
 from faceflow.locations import in_store, local_path
 from faceflow.log import events
 from faceflow.settings import Settings, current_settings
-from gateway.cli.remote_run import require_server
-from gateway.cli.request import operator
-from gateway.cli.screen import console, print_json, result_console
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.lease import lease_server
 
 if TYPE_CHECKING:
-    from infrastructure.campaigns.figures import Counts
-    from infrastructure.campaigns.report import CampaignReport
-    from infrastructure.campaigns.rows import Rows
-    from infrastructure.campaigns.sources import CampaignSource
+    from faceflow.infrastructure.books.campaigns.figures import Counts
+    from faceflow.infrastructure.books.campaigns.report import CampaignReport
+    from faceflow.infrastructure.books.campaigns.rows import Rows
+    from faceflow.infrastructure.books.campaigns.sources import CampaignSource
 
 app = typer.Typer(help="Campaigns: thousands of short jobs from one list.", no_args_is_help=True)
 
@@ -72,9 +72,9 @@ def run(
     as_json: AsJson = False,
 ) -> int:
     """Runs a campaign to its end; given again, it does what is missing. Exit code 1 where not all jobs are done."""
-    from infrastructure.campaigns.report import write_report
-    from infrastructure.campaigns.sources import CampaignSource
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.campaigns.report import write_report
+    from faceflow.infrastructure.books.campaigns.sources import CampaignSource
+    from faceflow.infrastructure.books.database.database import Database
 
     settings = current_settings()
     source = CampaignSource(
@@ -106,9 +106,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Shows how the jobs of a campaign stand: by pool, by failure, late ones, cost."""
-    from infrastructure.campaigns.books import campaign_names, require_campaign
-    from infrastructure.campaigns.report import report_of, write_report
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.campaigns.books import campaign_names, require_campaign
+    from faceflow.infrastructure.books.campaigns.report import report_of, write_report
+    from faceflow.infrastructure.books.database.database import Database
 
     with Database.open(current_settings()) as database:
         names = campaign_names(database)
@@ -125,8 +125,8 @@ def status(
 
 
 def _rows(source: CampaignSource, settings: Settings) -> Rows:
-    from infrastructure.campaigns.sources import read_source
-    from infrastructure.storage.resolve import is_in_block
+    from faceflow.infrastructure.books.campaigns.sources import read_source
+    from faceflow.infrastructure.stores.resolve import is_in_block
 
     source.require_whole()
     if not is_in_block(source.portraits, settings):
@@ -137,8 +137,8 @@ def _rows(source: CampaignSource, settings: Settings) -> Rows:
 
 def _defaults(path: Path | None) -> dict[str, Any]:
     """What all rows share. Whoever runs the command declares the consent unless the rows say something else."""
-    from infrastructure.policy_files import read_text
-    from infrastructure.routing.document import read_document
+    from faceflow.infrastructure.routing.document import read_document
+    from faceflow.infrastructure.sources.policy_files import read_text
 
     declared = {
         "subject": "the person in the source portraits",
@@ -204,7 +204,7 @@ def _name_of(source: str) -> str:
 
 
 def _remember(database: Any, name: str, source: str, rows: Rows) -> None:
-    from infrastructure.campaigns.books import remember_campaign
+    from faceflow.infrastructure.books.campaigns.books import remember_campaign
 
     new = remember_campaign(database, name, source, rows, datetime.now(UTC))
     console().print(f"campaign {escape(name)}: {len(rows)} jobs, {new} of them new")
@@ -221,10 +221,10 @@ def _server(settings: Settings) -> Iterator[None]:
 
 def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
     with _server(settings):
-        from flows.campaigning.telling import observed_campaign
-        from flows.failures import was_stopped
-        from flows.render_campaign import render_campaign
-        from flows.termination import sigterm_is_raised
+        from faceflow.flows.campaigns.report_artifacts import observed_campaign
+        from faceflow.flows.render_campaign import render_campaign
+        from faceflow.flows.run.reasons import was_stopped
+        from faceflow.flows.run.termination import sigterm_is_raised
 
         with _bar(name) as move, observed_campaign(move):
             try:

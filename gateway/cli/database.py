@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.settings import current_settings
-from gateway.cli.screen import print_json, result_console
 
 app = typer.Typer(help="The database of budgets, decisions and runs: its state, its schema.", no_args_is_help=True)
 
@@ -18,9 +18,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 @app.command()
 def status(as_json: AsJson = False) -> int:
     """Says whether the database answers and whether its schema is current. Exit code 1 where it is not."""
-    from infrastructure.database.database import Database
-    from infrastructure.database.schema import SCHEMA_VERSION
-    from infrastructure.database.upgrading import SchemaState
+    from faceflow.infrastructure.books.database.database import Database
+    from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
+    from faceflow.infrastructure.books.database.upgrading import SchemaState
 
     with Database.connect(current_settings()) as database:
         state = database.schema_state()
@@ -35,9 +35,9 @@ def status(as_json: AsJson = False) -> int:
 @app.command()
 def upgrade(as_json: AsJson = False) -> None:
     """Brings the schema up to date. Any number may do so at once; it is done once."""
-    from infrastructure.database.database import Database
-    from infrastructure.database.schema import SCHEMA_VERSION
-    from infrastructure.database.upgrading import SchemaState
+    from faceflow.infrastructure.books.database.database import Database
+    from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
+    from faceflow.infrastructure.books.database.upgrading import SchemaState
 
     with Database.connect(current_settings()) as database:
         before = database.upgrade()

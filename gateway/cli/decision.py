@@ -11,15 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import JobError, OutputError
+from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.routing.wording import explain
 from faceflow.settings import current_settings
-from gateway.cli.screen import print_json, result_console
-from infrastructure.routing.wording import explain
 
 if TYPE_CHECKING:
-    from infrastructure.budgets.approvals import Approval
-    from infrastructure.budgets.model import Reservation
-    from infrastructure.records.runs import Run
-    from infrastructure.routing.comparing import Record
+    from faceflow.infrastructure.books.budgets.approvals import Approval
+    from faceflow.infrastructure.books.budgets.model import Reservation
+    from faceflow.infrastructure.books.records.runs import Run
+    from faceflow.infrastructure.routing.comparing import Record
 
 app = typer.Typer(help="Decisions that were kept: why a job ran where it ran.", no_args_is_help=True)
 
@@ -32,11 +32,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Says where a job was sent and why, what ran, and what it cost."""
-    from infrastructure.budgets.approvals import approvals
-    from infrastructure.budgets.reservations import Budgets
-    from infrastructure.database.database import Database
-    from infrastructure.records.decisions import decisions_of, find_job
-    from infrastructure.records.runs import runs_of
+    from faceflow.infrastructure.books.budgets.approvals import approvals
+    from faceflow.infrastructure.books.budgets.reservations import Budgets
+    from faceflow.infrastructure.books.database.database import Database
+    from faceflow.infrastructure.books.records.decisions import decisions_of, find_job
+    from faceflow.infrastructure.books.records.runs import runs_of
 
     with Database.open(current_settings()) as database:
         job_id = find_job(database, job)
@@ -71,8 +71,8 @@ def export(
     until: Annotated[str | None, typer.Option("--until", help="Before this moment or day (UTC).")] = None,
 ) -> None:
     """Writes kept decisions as JSON lines, as `faceflow policy replay` and `diff --records` read them."""
-    from infrastructure.database.database import Database
-    from infrastructure.records.decisions import kept_decisions
+    from faceflow.infrastructure.books.database.database import Database
+    from faceflow.infrastructure.books.records.decisions import kept_decisions
 
     bounds = [None if text is None else _moment(text) for text in (since, until)]
     with Database.open(current_settings()) as database:
@@ -99,7 +99,7 @@ def _told(record: Record) -> dict[str, Any]:
 
 
 def _show_runs(runs: list[Run]) -> None:
-    from infrastructure.records.runs import RunState
+    from faceflow.infrastructure.books.records.runs import RunState
 
     if not runs:
         return

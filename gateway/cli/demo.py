@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceflow.errors import EngineError, OutputError
+from faceflow.gateway.cli.local_run import run_job
+from faceflow.gateway.cli.request import build_job, sources_of
+from faceflow.gateway.cli.screen import print_json, record_json, result_console, show_record
 from faceflow.locations import local_path
 from faceflow.media.picture import is_picture
 from faceflow.settings import current_settings
 from faceflow.stages.sheet import before_after_sheet
-from gateway.cli.local_run import run_job
-from gateway.cli.request import build_job, sources_of
-from gateway.cli.screen import print_json, record_json, result_console, show_record
 
 if TYPE_CHECKING:
-    from infrastructure.ledger import JobRecord
+    from faceflow.infrastructure.machine.ledger import JobRecord
 
 
 def demo(
@@ -67,7 +67,7 @@ def demo(
 
 def _sheet(target: Path, output: Path, sheet: Path, record: JobRecord) -> tuple[Path | None, JobRecord]:
     """Draws the sheet; where that fails, the result has a note instead."""
-    from flows.aftermath import note_on
+    from faceflow.flows.aftermath import note_on
 
     try:
         before_after_sheet(target, output, current_settings().limits, sheet)

@@ -14,23 +14,23 @@ import httpx
 from rich.markup import escape
 
 from faceflow.errors import JobError, ServerError, WaitingError, no_longer_followed
+from faceflow.gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of, worker_missing
+from faceflow.gateway.cli.screen import console, progress_bar
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.lease import is_up, lease_server
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
 from faceflow.media.model import MediaInfo
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
-from gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of, worker_missing
-from gateway.cli.screen import console, progress_bar
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.lease import is_up, lease_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-    from flows.dispatching.telling import Dispatching
-    from infrastructure.ledger import JobRecord
+    from faceflow.flows.dispatcher.answer import Dispatching
+    from faceflow.infrastructure.machine.ledger import JobRecord
 
 DECIDE_S = 300.0
 """Longest wait for the dispatcher's answer, seconds."""
@@ -101,8 +101,8 @@ async def _dispatched(
     from prefect.client.schemas.objects import StateType, WorkPoolStatus
     from prefect.exceptions import ObjectNotFound
 
-    from flows.dispatching.telling import DECISION_KEY, Dispatching
-    from flows.runs import artifact_rows, has_completed, has_ended, sent
+    from faceflow.flows.dispatcher.answer import DECISION_KEY, Dispatching
+    from faceflow.flows.run.queries import artifact_rows, has_completed, has_ended, sent
 
     name = f"dispatch/{settings.routing.dispatcher_pool}"
     try:
@@ -145,7 +145,7 @@ def require_on_its_way(said: Dispatching) -> None:
         WaitingError: `job.held`, `job.waits_for_approval`.
         JobError: `job.refused`.
     """
-    from infrastructure.records.requests import RequestState
+    from faceflow.infrastructure.books.records.requests import RequestState
 
     if said.state is RequestState.APPROVAL:
         raise WaitingError(
@@ -167,8 +167,8 @@ def require_on_its_way(said: Dispatching) -> None:
 
 async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) -> FlowRun:
     """The run that counts when it has ended: the first that ended well, or the last attempt's."""
-    from flows.progress import Snapshot
-    from flows.runs import has_completed, has_ended
+    from faceflow.flows.run.progress import Snapshot
+    from faceflow.flows.run.queries import has_completed, has_ended
 
     decision = said.decision
     pools = [run.pool for run in said.runs]
@@ -217,22 +217,22 @@ async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) 
 
 
 async def _runs_of(client: PrefectClient, name: str, attempt: int, pools: list[str]) -> list[FlowRun]:
-    from flows.runs import runs_with_keys
+    from faceflow.flows.run.queries import runs_with_keys
 
     return await runs_with_keys(client, [f"{name}.{attempt}.{pool}" for pool in dict.fromkeys(pools)])
 
 
 async def _percent(client: PrefectClient, run: FlowRun) -> float:
-    from flows.artifacts import PROGRESS_KEY
-    from flows.runs import artifact_value
+    from faceflow.flows.run.artifacts import PROGRESS_KEY
+    from faceflow.flows.run.queries import artifact_value
 
     return float(await artifact_value(client, run.id, PROGRESS_KEY) or 0.0)
 
 
 async def _may_come_back(client: PrefectClient, run: FlowRun) -> bool:
     """Whether the dispatcher starts a run like this again."""
-    from flows.artifacts import FAILURE_KEY
-    from flows.runs import artifact_rows
+    from faceflow.flows.run.artifacts import FAILURE_KEY
+    from faceflow.flows.run.queries import artifact_rows
 
     if run.state is None or run.state.is_crashed():
         return True

@@ -24,12 +24,12 @@ from rich.table import Table
 import faceflow
 from faceflow.cores import usable_cores
 from faceflow.errors import FaceflowError
+from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.machine.server.inherited import named_server
+from faceflow.infrastructure.machine.server.lease import is_up, running_server, shown, unanswered
+from faceflow.infrastructure.machine.server.probe import Answer, answers, answers_named
+from faceflow.infrastructure.proxies import remembered_proxies
 from faceflow.settings import Settings, current_settings
-from gateway.cli.screen import print_json, result_console
-from infrastructure.proxies import remembered_proxies
-from infrastructure.server.inherited import named_server
-from infrastructure.server.lease import is_up, running_server, shown, unanswered
-from infrastructure.server.probe import Answer, answers, answers_named
 
 _GIB = 2**30
 
@@ -263,7 +263,7 @@ def _proxies(_settings: Settings) -> Iterator[Finding]:
 
 
 def _routing(settings: Settings) -> Iterator[Finding]:
-    from gateway.cli.doctor_routing import routing
+    from faceflow.gateway.cli.doctor_routing import routing
 
     yield from routing(settings)
 

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 from faceflow.errors import FaceflowError
+from faceflow.gateway.cli.doctor import Finding, Level
+from faceflow.gateway.cli.policy_files import needed_pools
+from faceflow.gateway.cli.policy_sources import named_server, warnings_of
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.rules.state import RuleState
+from faceflow.infrastructure.sources.rules.watching import rule_state
+from faceflow.infrastructure.sources.signals.configured import signal_board
 from faceflow.settings import Settings
-from gateway.cli.doctor import Finding, Level
-from gateway.cli.policy_files import needed_pools
-from gateway.cli.policy_sources import named_server, warnings_of
-from infrastructure.routing.pools import Pools
-from infrastructure.rule_sources.state import RuleState
-from infrastructure.rule_sources.watching import rule_state
-from infrastructure.signals.configured import signal_board
 
 
 def routing(settings: Settings) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from faceflow.gateway.cli.screen import print_json, result_console, waiting
 from faceflow.locations import local_path
 from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PictureFile, is_picture, read_picture
@@ -25,7 +26,6 @@ from faceflow.stages.model import Person
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
 from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
 from faceflow.vision.registry import require_analyser
-from gateway.cli.screen import print_json, result_console, waiting
 
 _TICK_S = 0.2
 
@@ -73,7 +73,7 @@ def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Cens
     try:
         write_people_sheet(target, described, census, sheet)
     except Exception as error:  # noqa: BLE001 - whatever it is, the people were found
-        from flows.aftermath import note_on
+        from faceflow.flows.aftermath import note_on
 
         return note_on("The sheet could not be made", error)
     return None

@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import FaceflowError
+from faceflow.gateway.cli.screen import print_json, result_console, waiting
+from faceflow.infrastructure.machine.images.credentials import credentials_file
+from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage, bring, find_source, look
+from faceflow.infrastructure.machine.images.skopeo import Skopeo
+from faceflow.infrastructure.machine.images.targets import targets
 from faceflow.settings import current_settings
-from gateway.cli.screen import print_json, result_console, waiting
-from infrastructure.images.credentials import credentials_file
-from infrastructure.images.replicas import Replica, SourceImage, bring, find_source, look
-from infrastructure.images.skopeo import Skopeo
-from infrastructure.images.targets import targets
 
 app = typer.Typer(
     name="images", help="Copies of the image near the work pools: replicate, status.", no_args_is_help=True

@@ -7,17 +7,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from faceflow.errors import stopped
+from faceflow.gateway.cli.screen import progress_bar, waiting
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.lease import lease_server
+from faceflow.infrastructure.stores.inputs import local_inputs
+from faceflow.infrastructure.stores.resolve import check_output, needs_server
 from faceflow.job import SwapJob
 from faceflow.settings import Settings
 from faceflow.stages.preflight import preflight
-from gateway.cli.screen import progress_bar, waiting
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.lease import lease_server
-from infrastructure.storage.inputs import local_inputs
-from infrastructure.storage.resolve import check_output, needs_server
 
 if TYPE_CHECKING:
-    from infrastructure.ledger import JobRecord
+    from faceflow.infrastructure.machine.ledger import JobRecord
 
 
 def run_job(job: SwapJob, settings: Settings) -> JobRecord:
@@ -33,11 +33,11 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
         point_prefect_at(settings.paths.state, address.api_url, quiet=True)
-        from flows.aftermath import note_on, receives
-        from flows.failures import was_stopped
-        from flows.progress import observed
-        from flows.swap_video import swap_video
-        from flows.termination import sigterm_is_raised
+        from faceflow.flows.aftermath import note_on, receives
+        from faceflow.flows.run.progress import observed
+        from faceflow.flows.run.reasons import was_stopped
+        from faceflow.flows.run.termination import sigterm_is_raised
+        from faceflow.flows.swap_video import swap_video
 
         with progress_bar() as move, observed(move), receives() as received:
             try:

@@ -20,10 +20,7 @@ from typer.exceptions import TyperException
 import faceflow
 from faceflow.errors import AnswerError, FaceflowError, FaultError, JobError, stopped
 from faceflow.failures import fault_of_machine
-from faceflow.log import configure_logging, events, guarded_stderr
-from faceflow.settings import LogSettings, Settings, current_settings
-from faceflow.streams import answer_stream, open_closed_descriptors
-from gateway.cli import (
+from faceflow.gateway.cli import (
     budget,
     campaign,
     database,
@@ -39,7 +36,10 @@ from gateway.cli import (
     swap,
     up,
 )
-from gateway.cli.screen import show_error
+from faceflow.gateway.cli.screen import show_error
+from faceflow.log import configure_logging, events, guarded_stderr
+from faceflow.settings import LogSettings, Settings, current_settings
+from faceflow.streams import answer_stream, open_closed_descriptors
 
 EXIT_TIMEOUT_S = 15.0
 
@@ -158,7 +158,7 @@ def _reason(error: BaseException) -> FaceflowError:
 def _fault(error: Exception) -> FaceflowError:
     reason = fault_of_machine(error)
     if reason is None and "prefect" in sys.modules:
-        from flows.failures import fault_of_server
+        from faceflow.flows.run.reasons import fault_of_server
 
         reason = fault_of_server(error)
     if reason is not None:

@@ -21,11 +21,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from faceflow.gateway.cli.screen import console, result_console
+from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.log import speaks_json
 from faceflow.vision.catalogue import Licence
 from faceflow.vision.model_cache import CacheState
-from gateway.cli.screen import console, result_console
-from infrastructure.models.watching import EventWatcher, PullWatcher
 
 _STATES = {
     CacheState.MISSING: "[dim]no[/]",

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from faceflow.errors import FaceflowError, JobError
+from faceflow.gateway.cli.model_screen import pull_screen, show_accepted, show_checks, show_models, show_report
+from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.settings import Settings, current_settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
 from faceflow.vision.model_licence import accept, open_licences
-from gateway.cli.model_screen import pull_screen, show_accepted, show_checks, show_models, show_report
-from gateway.cli.screen import print_json, result_console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Accept = Annotated[
@@ -62,8 +62,8 @@ def pull_models(
 
     The same command given again goes on where an interrupted pull stopped; what is there is only verified.
     """
-    from infrastructure.models.pools import models_of_pool
-    from infrastructure.models.pull import pull
+    from faceflow.infrastructure.models.pools import models_of_pool
+    from faceflow.infrastructure.models.pull import pull
 
     settings, known = current_settings(), catalogue()
     wanted = [*(names or ()), *(models_of_pool(for_pool, settings) if for_pool else ())]
@@ -108,7 +108,7 @@ def import_model(
     as_json: AsJson = False,
 ) -> None:
     """Takes a file that was brought by hand into the models folder, after checking it."""
-    from infrastructure.models.importing import import_file, recognised_models
+    from faceflow.infrastructure.models.importing import import_file, recognised_models
 
     settings, known = current_settings(), catalogue()
     if accept_licence:

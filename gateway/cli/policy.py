@@ -12,19 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import PolicyError
-from gateway.cli import policy_store
-from gateway.cli.policy_files import needed_pools, pools_from, records_from
-from gateway.cli.policy_signals import live_snapshot, signals
-from gateway.cli.policy_sources import rules_from, rules_text
-from gateway.cli.screen import print_json, result_console
-from infrastructure.policy_files import read_text
-from infrastructure.routing.comparing import Replayed, replay, rule_differences, where
-from infrastructure.routing.decide import decide
-from infrastructure.routing.loading import check_policy, invalid, load_model
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.pools import Pools
-from infrastructure.routing.schema import policy_schema
-from infrastructure.routing.wording import explain as in_words
+from faceflow.gateway.cli import policy_store
+from faceflow.gateway.cli.policy_files import needed_pools, pools_from, records_from
+from faceflow.gateway.cli.policy_signals import live_snapshot, signals
+from faceflow.gateway.cli.policy_sources import rules_from, rules_text
+from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.routing.comparing import Replayed, replay, rule_differences, where
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.loading import check_policy, invalid, load_model
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.schema import policy_schema
+from faceflow.infrastructure.routing.wording import explain as in_words
+from faceflow.infrastructure.sources.policy_files import read_text
 
 app = typer.Typer(help="Routing rules: check, push, explain, compare and replay them.", no_args_is_help=True)
 

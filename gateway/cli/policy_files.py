@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from faceflow.errors import PolicyError
+from faceflow.infrastructure.routing.comparing import Record
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.settings import current_settings
-from infrastructure.policy_files import read_text
-from infrastructure.routing.comparing import Record
-from infrastructure.routing.loading import load_pools
-from infrastructure.routing.pools import Pools
 
 
 def pools_from(path: Path | None) -> Pools | None:

@@ -13,18 +13,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import FaceflowError
+from faceflow.gateway.cli.policy_files import needed_pools
+from faceflow.gateway.cli.policy_sources import named_server
+from faceflow.gateway.cli.screen import console, print_json, result_console
+from faceflow.infrastructure.routing.model import JobFacts, MoneySignal, Snapshot
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.signals.arriving_work_source import Arrivals
+from faceflow.infrastructure.sources.signals.board import SignalBoard, SourceReport
+from faceflow.infrastructure.sources.signals.configured import signal_board
 from faceflow.settings import Settings, current_settings
-from gateway.cli.policy_files import needed_pools
-from gateway.cli.policy_sources import named_server
-from gateway.cli.screen import console, print_json, result_console
-from infrastructure.routing.model import JobFacts, MoneySignal, Snapshot
-from infrastructure.routing.pools import Pools
-from infrastructure.signals.arriving_work_source import Arrivals
-from infrastructure.signals.board import SignalBoard, SourceReport
-from infrastructure.signals.configured import signal_board
 
 if TYPE_CHECKING:
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.database.database import Database
 
 _COLUMNS = ("free_gpus", "queue_depth", "utilisation", "spot_price_usd", "paused")
 
@@ -67,7 +67,7 @@ def _board(stack: ExitStack, settings: Settings, pools: Pools, database: Databas
 
 
 def _arrivals(database: Database) -> Arrivals:
-    from infrastructure.records.decisions import arrived_reference_s
+    from faceflow.infrastructure.books.records.decisions import arrived_reference_s
 
     async def arrivals(window_s: float) -> float:
         since = datetime.now(UTC) - timedelta(seconds=window_s)
@@ -78,7 +78,7 @@ def _arrivals(database: Database) -> Arrivals:
 
 def _database(stack: ExitStack, settings: Settings) -> Database | None:
     """The database, where there is one already; looking at signals makes none."""
-    from infrastructure.database.database import Database
+    from faceflow.infrastructure.books.database.database import Database
 
     if settings.database.url is None and not (settings.paths.state / "faceflow.db").is_file():
         return None
@@ -90,8 +90,8 @@ def _database(stack: ExitStack, settings: Settings) -> Database | None:
 
 
 def _with_books(snapshot: Snapshot, database: Database, job: JobFacts) -> Snapshot:
-    from infrastructure.budgets.limits import left_usd
-    from infrastructure.records.corrections import corrections
+    from faceflow.infrastructure.books.budgets.limits import left_usd
+    from faceflow.infrastructure.books.records.corrections import corrections
 
     left = left_usd(database, job.project, snapshot.now, job.id)
     budget = None if left is None else MoneySignal(value=left, source="budgets")

@@ -13,20 +13,20 @@ from tempfile import TemporaryDirectory
 from rich.markup import escape
 
 from faceflow.errors import PolicySourceError
+from faceflow.gateway.cli.screen import console, waiting
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.inherited import named_server as server_of
+from faceflow.infrastructure.machine.server.lease import lease_server, running_server
+from faceflow.infrastructure.routing.loading import load_policy
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.policy_files import read_text
+from faceflow.infrastructure.sources.rules.addresses import is_file, open_source
+from faceflow.infrastructure.sources.rules.model import RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.state import RuleState
+from faceflow.infrastructure.sources.rules.watching import current_policy
 from faceflow.locations import local_path
 from faceflow.settings import Settings, current_settings
-from gateway.cli.screen import console, waiting
-from infrastructure.policy_files import read_text
-from infrastructure.routing.loading import load_policy
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Pools
-from infrastructure.rule_sources.addresses import is_file, open_source
-from infrastructure.rule_sources.model import RuleSource, RuleSourceError, RulesText
-from infrastructure.rule_sources.state import RuleState
-from infrastructure.rule_sources.watching import current_policy
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.inherited import named_server as server_of
-from infrastructure.server.lease import lease_server, running_server
 
 
 def rules_from(address: str | None, pools: Pools) -> Policy:

@@ -11,16 +11,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from faceflow.gateway.cli.policy_files import needed_pools
+from faceflow.gateway.cli.policy_sources import at, prefect_server, rules_text
+from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.rules.addresses import configured_source, open_source
+from faceflow.infrastructure.sources.rules.model import RuleSource
+from faceflow.infrastructure.sources.rules.pushing import Pushed, push_rules
+from faceflow.infrastructure.sources.rules.state import RuleState
+from faceflow.infrastructure.sources.rules.watching import rule_state
 from faceflow.settings import Settings, current_settings
-from gateway.cli.policy_files import needed_pools
-from gateway.cli.policy_sources import at, prefect_server, rules_text
-from gateway.cli.screen import print_json, result_console
-from infrastructure.routing.pools import Pools
-from infrastructure.rule_sources.addresses import configured_source, open_source
-from infrastructure.rule_sources.model import RuleSource
-from infrastructure.rule_sources.pushing import Pushed, push_rules
-from infrastructure.rule_sources.state import RuleState
-from infrastructure.rule_sources.watching import rule_state
 
 Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

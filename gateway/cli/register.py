@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from faceflow.gateway.cli.policy_files import needed_pools
+from faceflow.gateway.cli.screen import print_json, result_console, waiting
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.lease import lease_server
 from faceflow.settings import current_settings
-from gateway.cli.policy_files import needed_pools
-from gateway.cli.screen import print_json, result_console, waiting
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.lease import lease_server
 
 LONGEST_SHOWN = 60
 
@@ -39,7 +39,7 @@ def register(
         lease_server(settings, tick, patience_s=patience_s) as address,
     ):
         point_prefect_at(settings.paths.state, address.api_url)
-        from flows.registering.registering import register as bring_up_to_date
+        from faceflow.flows.server.register import register as bring_up_to_date
 
         report = asyncio.run(bring_up_to_date(listed, settings, dry_run=dry_run))
     answer = {

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from faceflow.errors import FaceflowError, FaultError, InputError, ServerError, no_longer_followed
+from faceflow.gateway.cli.screen import console, progress_bar
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.inherited import named_server
+from faceflow.infrastructure.machine.server.lease import is_up, lease_server, running_server
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
-from gateway.cli.screen import console, progress_bar
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.inherited import named_server
-from infrastructure.server.lease import is_up, lease_server, running_server
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-    from infrastructure.ledger import JobRecord
+    from faceflow.infrastructure.machine.ledger import JobRecord
 
 FOLLOW_S = 0.5
 SILENCE_S = 60.0
@@ -93,9 +93,9 @@ async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]
 
 async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Callable[[], bool]) -> FlowRun:
     """Looks until the run has ended, its worker is gone, or the server is silent for too long."""
-    from flows.artifacts import PROGRESS_KEY
-    from flows.progress import Snapshot
-    from flows.runs import artifact_value
+    from faceflow.flows.run.artifacts import PROGRESS_KEY
+    from faceflow.flows.run.progress import Snapshot
+    from faceflow.flows.run.queries import artifact_value
 
     heard = time.monotonic()
     said: tuple[str, float] | None = None
@@ -138,9 +138,9 @@ def worker_missing(pool: str) -> ServerError:
 
 async def result_of(client: PrefectClient, run: FlowRun) -> JobRecord:
     """What a run that has ended gave, or the error that it left."""
-    from flows.artifacts import FAILURE_KEY, RESULT_KEY
-    from flows.runs import artifact_rows
-    from infrastructure.ledger import JobRecord
+    from faceflow.flows.run.artifacts import FAILURE_KEY, RESULT_KEY
+    from faceflow.flows.run.queries import artifact_rows
+    from faceflow.infrastructure.machine.ledger import JobRecord
 
     rows = await artifact_rows(client, run.id, RESULT_KEY)
     if run.state is not None and run.state.is_completed() and "record" in rows:

@@ -25,9 +25,9 @@ SAY_S = 15.0
 """How often a wait is told where no terminal is, seconds."""
 
 if TYPE_CHECKING:
+    from faceflow.flows.run.progress import Snapshot
+    from faceflow.infrastructure.machine.ledger import JobRecord
     from faceflow.stages.model import Delivery
-    from flows.progress import Snapshot
-    from infrastructure.ledger import JobRecord
 
 
 class Tick(Protocol):

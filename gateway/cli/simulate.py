@@ -11,17 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.errors import JobError
+from faceflow.gateway.cli.policy_files import needed_pools
+from faceflow.gateway.cli.policy_sources import rules_from
+from faceflow.gateway.cli.screen import console, print_json, result_console
+from faceflow.infrastructure.routing.loading import load_model
+from faceflow.infrastructure.routing.pools import Capacity, Pools
+from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.publish import publishing
-from gateway.cli.policy_files import needed_pools
-from gateway.cli.policy_sources import rules_from
-from gateway.cli.screen import console, print_json, result_console
-from infrastructure.policy_files import read_text
-from infrastructure.routing.loading import load_model
-from infrastructure.routing.pools import Capacity, Pools
 
 if TYPE_CHECKING:
-    from infrastructure.simulation.day import Day
-    from infrastructure.simulation.report import Report, Waits
+    from faceflow.infrastructure.routing.simulation.day import Day
+    from faceflow.infrastructure.routing.simulation.report import Report, Waits
 
 NARROWEST = 118
 """Columns that the tables need; a file or a pipe has none of its own."""
@@ -46,13 +46,13 @@ def simulate(
 ) -> None:
     """Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use."""
     # SciPy and simpy take a moment to load, which no other command needs.
-    from infrastructure.simulation.arrivals import generate, jobs_in
-    from infrastructure.simulation.bound import lower_bound_usd
-    from infrastructure.simulation.day import simulate as simulate_day
-    from infrastructure.simulation.plots import cost_chart, day_chart
-    from infrastructure.simulation.report import report
-    from infrastructure.simulation.scenario import Scenario
-    from infrastructure.simulation.trace import class_names, read_trace
+    from faceflow.infrastructure.routing.simulation.arrivals import generate, jobs_in
+    from faceflow.infrastructure.routing.simulation.bound import lower_bound_usd
+    from faceflow.infrastructure.routing.simulation.day import simulate as simulate_day
+    from faceflow.infrastructure.routing.simulation.plots import cost_chart, day_chart
+    from faceflow.infrastructure.routing.simulation.report import report
+    from faceflow.infrastructure.routing.simulation.scenario import Scenario
+    from faceflow.infrastructure.routing.simulation.trace import class_names, read_trace
 
     if scenario is None and trace is None:
         raise JobError(

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from faceflow.errors import JobError
+from faceflow.gateway.cli.local_run import run_job
+from faceflow.gateway.cli.request import ages_of, build_job, labels_of, mappings_of, sources_of
+from faceflow.gateway.cli.screen import print_json, record_json, result_console, show_record
 from faceflow.job import FaceOrder, Gender, MaskKind, Priority, Selection, Sensitivity, SpeedPreset
 from faceflow.settings import current_settings
-from gateway.cli.local_run import run_job
-from gateway.cli.request import ages_of, build_job, labels_of, mappings_of, sources_of
-from gateway.cli.screen import print_json, record_json, result_console, show_record
 
 
 def swap(
@@ -203,11 +203,11 @@ def swap(
     settings = current_settings()
     request_id = None
     if dispatch:
-        from gateway.cli.dispatched_run import run_dispatched
+        from faceflow.gateway.cli.dispatched_run import run_dispatched
 
         record, request_id = run_dispatched(job, labels_of(label or ()), settings)
     elif remote:
-        from gateway.cli.remote_run import run_remote
+        from faceflow.gateway.cli.remote_run import run_remote
 
         record = run_remote(job, pool or "local", settings)
     else:

@@ -14,16 +14,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from faceflow.gateway.cli.screen import console, waiting
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.lease import ServerAddress, end_if_unused, lease_server, only_up
+from faceflow.infrastructure.machine.server.record import ServerFiles
+from faceflow.infrastructure.machine.worker import local_worker, require_running, worker_name
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.log import events
 from faceflow.settings import Settings, current_settings
 from faceflow.zones import Zone
-from gateway.cli.screen import console, waiting
-from infrastructure.policy_files import read_text
-from infrastructure.routing.loading import load_pools
-from infrastructure.server.environment import point_prefect_at
-from infrastructure.server.lease import ServerAddress, end_if_unused, lease_server, only_up
-from infrastructure.server.record import ServerFiles
-from infrastructure.worker import local_worker, require_running, worker_name
 
 CHECK_S = 1.0
 LOCAL = "local"
@@ -88,7 +88,7 @@ def _run(settings: Settings, jobs: int) -> NoReturn:
             point_prefect_at(settings.paths.state, address.api_url)
             # The dispatcher's worker has a pool of its own, where no jobs run.
             os.environ.setdefault("FACEFLOW_ROUTING__DEFAULT_POOL", settings.pool.name)
-            from flows.registration import (
+            from faceflow.flows.server.this_machine import (
                 end_abandoned_runs,
                 register_dispatcher,
                 register_work_pool,

@@ -8,13 +8,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import httpx
 
 from faceflow.errors import ModelError
+from faceflow.infrastructure.models.bucket_source import BucketSource
+from faceflow.infrastructure.models.folder_source import FolderSource
+from faceflow.infrastructure.models.http_source import HttpSource
+from faceflow.infrastructure.models.sources import Source, shown
 from faceflow.locations import local_path
 from faceflow.settings import ModelSettings
 from faceflow.vision.catalogue import ModelFile
-from infrastructure.models.bucket_source import BucketSource
-from infrastructure.models.folder_source import FolderSource
-from infrastructure.models.http_source import HttpSource
-from infrastructure.models.sources import Source, shown
 
 _REMOTE = ("http", "https", "s3")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from infrastructure.models.sources import CHUNK_BYTES, Opened, SourceError
+from faceflow.infrastructure.models.sources import CHUNK_BYTES, Opened, SourceError
 
 
 class MemberSource:

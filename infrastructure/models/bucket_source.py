@@ -24,8 +24,8 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from infrastructure.models.sources import Opened, SourceError, shown
-from infrastructure.proxies import unusable_proxy
+from faceflow.infrastructure.models.sources import Opened, SourceError, shown
+from faceflow.infrastructure.proxies import unusable_proxy
 
 if TYPE_CHECKING:
     from obstore import GetOptions

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceflow.errors import DownloadError, FaceflowError, ModelFileError, ResourceError, stopped
+from faceflow.infrastructure.models.partial import Partial
+from faceflow.infrastructure.models.sources import Opened, Source, SourceError
+from faceflow.infrastructure.models.watching import PullWatcher
 from faceflow.log import events
 from faceflow.publish import output_error
 from faceflow.vision.model_cache import FileRecord
-from infrastructure.models.partial import Partial
-from infrastructure.models.sources import Opened, Source, SourceError
-from infrastructure.models.watching import PullWatcher
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0

@@ -10,17 +10,17 @@ from pathlib import Path
 import httpx
 
 from faceflow.errors import DownloadError, ModelFileError, stopped
+from faceflow.infrastructure.models.addresses import addresses_of, open_sources
+from faceflow.infrastructure.models.archive_source import MemberSource
+from faceflow.infrastructure.models.download import Downloader, Wanted
+from faceflow.infrastructure.models.partial import file_lock
+from faceflow.infrastructure.models.sources import Source
+from faceflow.infrastructure.models.watching import PullWatcher
 from faceflow.log import events
 from faceflow.publish import output_error
 from faceflow.settings import Settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile
 from faceflow.vision.model_cache import FileRecord, ModelCache, check
-from infrastructure.models.addresses import addresses_of, open_sources
-from infrastructure.models.archive_source import MemberSource
-from infrastructure.models.download import Downloader, Wanted
-from infrastructure.models.partial import file_lock
-from infrastructure.models.sources import Source
-from infrastructure.models.watching import PullWatcher
 
 LOCK_POLL_S = 0.2
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from infrastructure.models.sources import CHUNK_BYTES, Opened, SourceError
+from faceflow.infrastructure.models.sources import CHUNK_BYTES, Opened, SourceError
 
 
 class FolderSource:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from infrastructure.models.sources import Opened, SourceError, shown
-from infrastructure.proxies import unusable_proxy
+from faceflow.infrastructure.models.sources import Opened, SourceError, shown
+from faceflow.infrastructure.proxies import unusable_proxy
 
 MOST_REDIRECTS = 5
 LONGEST_WAIT_S = 60.0

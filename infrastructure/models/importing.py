@@ -10,15 +10,15 @@ import threading
 from pathlib import Path
 
 from faceflow.errors import ModelError
+from faceflow.infrastructure.models.fetcher import Fetcher
+from faceflow.infrastructure.models.folder_source import FolderSource
+from faceflow.infrastructure.models.http_source import http_client
+from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.publish import sha256_of
 from faceflow.settings import Settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_cache import check
 from faceflow.vision.model_licence import require_allowed
-from infrastructure.models.fetcher import Fetcher
-from infrastructure.models.folder_source import FolderSource
-from infrastructure.models.http_source import http_client
-from infrastructure.models.watching import EventWatcher, PullWatcher
 
 
 def import_file(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from faceflow.errors import JobError, PolicyError
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.pools import Pool
 from faceflow.settings import Settings
-from infrastructure.routing.loading import load_pools
-from infrastructure.routing.pools import Pool
 
 
 def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:

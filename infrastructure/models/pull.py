@@ -13,14 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from faceflow.errors import FaceflowError, stopped
+from faceflow.infrastructure.models.download import require_room
+from faceflow.infrastructure.models.fetcher import Fetcher, make_folder
+from faceflow.infrastructure.models.http_source import http_client
+from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.settings import Settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache
 from faceflow.vision.model_licence import require_allowed
-from infrastructure.models.download import require_room
-from infrastructure.models.fetcher import Fetcher, make_folder
-from infrastructure.models.http_source import http_client
-from infrastructure.models.watching import EventWatcher, PullWatcher
 
 _END_S = 3.0
 """How long downloads have to end by themselves when the pull is broken off."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Decision, Way
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Pools
 from faceflow.job import FrozenModel
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Decision, Way
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Pools
 
 
 class Record(FrozenModel):

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from zoneinfo import ZoneInfo
 
-from infrastructure.routing.policy import Bounds, Names, Policy, PoolBounds, Rule, TimeOfDay, When
-from infrastructure.routing.pools import Pool
-from infrastructure.routing.readings import Reading, both, exactly, negate
-from infrastructure.routing.world import World
+from faceflow.infrastructure.routing.policy import Bounds, Names, Policy, PoolBounds, Rule, TimeOfDay, When
+from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.readings import Reading, both, exactly, negate
+from faceflow.infrastructure.routing.world import World
 
 Condition = Callable[[World], bool | None]
 """Asks one thing of the world."""

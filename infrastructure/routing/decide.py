@@ -19,18 +19,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
+from faceflow.infrastructure.routing.conditions import compiled_rules, fits
+from faceflow.infrastructure.routing.decision import Action, Decision, Estimate, Placement, PolicyRef, Way
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.offers import Offers
+from faceflow.infrastructure.routing.outcomes import Member, Outcome, outcomes_of
+from faceflow.infrastructure.routing.policy import Place, Policy
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.readings import Reading, negate
+from faceflow.infrastructure.routing.rejections import rejections
+from faceflow.infrastructure.routing.wall import breaches
+from faceflow.infrastructure.routing.world import World
 from faceflow.zones import ALLOWED_ZONES, Zone
-from infrastructure.routing.conditions import compiled_rules, fits
-from infrastructure.routing.decision import Action, Decision, Estimate, Placement, PolicyRef, Way
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.offers import Offers
-from infrastructure.routing.outcomes import Member, Outcome, outcomes_of
-from infrastructure.routing.policy import Place, Policy
-from infrastructure.routing.pools import Pools
-from infrastructure.routing.readings import Reading, negate
-from infrastructure.routing.rejections import rejections
-from infrastructure.routing.wall import breaches
-from infrastructure.routing.world import World
 
 LONGEST_S = 10 * 365 * 86_400.0
 """Times farther away than this are not given as a date."""

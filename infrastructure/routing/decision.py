@@ -9,9 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from faceflow.infrastructure.routing.pools import Capacity
 from faceflow.job import FrozenModel, Priority, Sensitivity
 from faceflow.zones import Zone
-from infrastructure.routing.pools import Capacity
 
 
 class Action(StrEnum):

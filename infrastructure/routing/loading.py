@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from faceflow.errors import PolicyError
-from infrastructure.routing.document import Document, Problem, read_document
-from infrastructure.routing.plain_rules import from_plain_rules, is_plain
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Pools
-from infrastructure.routing.reachability import never_matching, placing_nothing, unknown_pools
+from faceflow.infrastructure.routing.document import Document, Problem, read_document
+from faceflow.infrastructure.routing.plain_rules import from_plain_rules, is_plain
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.reachability import never_matching, placing_nothing, unknown_pools
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -17,10 +17,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from infrastructure.routing.gpu_seconds import correction_range, reference_seconds, result_gigabytes, speed
-from infrastructure.routing.pools import Pool
-from infrastructure.routing.readings import INFINITY, MoneyReading, Reading
-from infrastructure.routing.world import World
+from faceflow.infrastructure.routing.gpu_seconds import correction_range, reference_seconds, result_gigabytes, speed
+from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.readings import INFINITY, MoneyReading, Reading
+from faceflow.infrastructure.routing.world import World
 
 LOST_WORK_S = 30.0
 """Work that an interruption throws away, seconds: unfinished segments. An assumption, corrected like all run times."""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from infrastructure.routing.decision import Action, Obstacle, Rejection, Way
-from infrastructure.routing.offers import Offer, Offers
-from infrastructure.routing.pace import why_on_demand
-from infrastructure.routing.policy import Place
-from infrastructure.routing.pools import Pool
-from infrastructure.routing.readings import MoneyReading, both, negate
-from infrastructure.routing.wall import EXPOSURE, shut_out
+from faceflow.infrastructure.routing.decision import Action, Obstacle, Rejection, Way
+from faceflow.infrastructure.routing.offers import Offer, Offers
+from faceflow.infrastructure.routing.pace import why_on_demand
+from faceflow.infrastructure.routing.policy import Place
+from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.readings import MoneyReading, both, negate
+from faceflow.infrastructure.routing.wall import EXPOSURE, shut_out
 
 NEEDS_APPROVAL = "no pool that it may use fits the budget: it waits for approval"
 """Why a job is held when only the money is missing and the rule does not refuse it."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from infrastructure.routing.document import Document, Problem
-from infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.document import Document, Problem
+from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 
 _SENSITIVITIES = {
     "low": "public",

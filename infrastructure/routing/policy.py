@@ -23,8 +23,8 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from faceflow.infrastructure.routing.remembering import RememberingModel
 from faceflow.job import FrozenModel, Priority, Sensitivity
-from infrastructure.routing.remembering import RememberingModel
 
 
 class _OneOrMore:

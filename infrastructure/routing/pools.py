@@ -12,11 +12,11 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from faceflow.infrastructure.routing.gpu_seconds import known_gpus
+from faceflow.infrastructure.routing.remembering import RememberingModel
+from faceflow.infrastructure.routing.runs_on import RunsOn
 from faceflow.job import FrozenModel
 from faceflow.zones import Zone
-from infrastructure.pools.runs_on import RunsOn
-from infrastructure.routing.gpu_seconds import known_gpus
-from infrastructure.routing.remembering import RememberingModel
 
 
 class Capacity(StrEnum):
@@ -56,7 +56,7 @@ class Pool(FrozenModel):
     on_demand: str | None = None
     """For a spot pool: the pool with the same machines on demand, to which a late job moves."""
     runs_on: RunsOn | None = None
-    """How a job is started there (`infrastructure.pools`). No decision depends on it."""
+    """How a job is started there (`faceflow.infrastructure.machine.pools`). No decision depends on it."""
     formerly: tuple[str, ...] = ()
     """Names that the pool had before. `faceflow register` moves what the server knows under them."""
 

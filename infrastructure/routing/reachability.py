@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import product
 
+from faceflow.infrastructure.routing.document import FieldPath
+from faceflow.infrastructure.routing.policy import Bounds, Place, Policy, PoolBounds, TimeOfDay, When
+from faceflow.infrastructure.routing.pools import Pools
 from faceflow.job import Priority, Sensitivity
 from faceflow.zones import ALLOWED_ZONES
-from infrastructure.routing.document import FieldPath
-from infrastructure.routing.policy import Bounds, Place, Policy, PoolBounds, TimeOfDay, When
-from infrastructure.routing.pools import Pools
 
 Finding = tuple[str, FieldPath]
 """What is wrong, and where."""

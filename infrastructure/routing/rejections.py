@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from infrastructure.routing.decision import Action, Obstacle, Rejection
-from infrastructure.routing.offers import Offer, Offers
-from infrastructure.routing.outcomes import Outcome
-from infrastructure.routing.policy import Place
-from infrastructure.routing.pools import Pool
-from infrastructure.routing.wall import shut_out
+from faceflow.infrastructure.routing.decision import Action, Obstacle, Rejection
+from faceflow.infrastructure.routing.offers import Offer, Offers
+from faceflow.infrastructure.routing.outcomes import Outcome
+from faceflow.infrastructure.routing.policy import Place
+from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.wall import shut_out
 
 
 def rejections(outcome: Outcome, place: Place | None, rule: str | None, offers: Offers) -> tuple[Rejection, ...]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from infrastructure.routing.plain_rules import PLAIN_SCHEMA
-from infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.plain_rules import PLAIN_SCHEMA
+from faceflow.infrastructure.routing.policy import Policy
 
 
 def policy_schema() -> dict[str, Any]:

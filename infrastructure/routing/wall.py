@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from faceflow.errors import TrustError
+from faceflow.infrastructure.routing.pools import Pool
 from faceflow.job import Sensitivity
 from faceflow.zones import ALLOWED_ZONES, Zone, require_zone
-from infrastructure.routing.pools import Pool
 
 EXPOSURE = {Zone.ISOLATED: 0, Zone.PRIVATE: 1, Zone.PUBLIC: 2}
 """How far a zone is from the owner of the media; less is safer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from infrastructure.routing.decision import Action, Decision, Estimate, Placement, Way
+from faceflow.infrastructure.routing.decision import Action, Decision, Estimate, Placement, Way
 
 
 def explain(decision: Decision, *, asked_only: bool = False) -> str:

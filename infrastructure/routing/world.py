@@ -5,11 +5,11 @@ Notes collect what was read with care because its signal could not be used; they
 
 from __future__ import annotations
 
-from infrastructure.routing.gpu_seconds import duration_of
-from infrastructure.routing.model import JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Capacity, Pool, Pools
-from infrastructure.routing.readings import (
+from faceflow.infrastructure.routing.gpu_seconds import duration_of
+from faceflow.infrastructure.routing.model import JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.readings import (
     INFINITY,
     MAX_BUDGET_USD,
     MAX_LOAD,
@@ -24,7 +24,7 @@ from infrastructure.routing.readings import (
     read_budget,
     read_price,
 )
-from infrastructure.routing.wording import joined
+from faceflow.infrastructure.routing.wording import joined
 
 _NO_SIGNALS = PoolSignals()
 _DURATION, _HEIGHT, _FACES = ("job", "duration"), ("job", "height"), ("job", "faces")

@@ -10,13 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import delete, select
 
 from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.limits import set_limit, standings
+from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState, month_of
+from faceflow.infrastructure.books.budgets.reconciling import reconcile
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.schema import Base, ReservationRow
 from faceflow.settings import BudgetSettings
-from infrastructure.budgets.approvals import approve
-from infrastructure.budgets.limits import set_limit, standings
-from infrastructure.budgets.model import Reservation, ReservationState, month_of
-from infrastructure.budgets.reconciling import reconcile
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.schema import Base, ReservationRow
 
 PROJECTS = st.sampled_from(["film", "greetings"])
 JOBS = st.sampled_from(["a", "b", "c", "d"])

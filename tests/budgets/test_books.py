@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.budgets.approvals import approvals, approve, job_left_usd
+from faceflow.infrastructure.books.budgets.limits import left_usd, remove_limit, set_limit, standing, standings
+from faceflow.infrastructure.books.budgets.model import ReservationState
+from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.settings import BudgetSettings
-from infrastructure.budgets.approvals import approvals, approve, job_left_usd
-from infrastructure.budgets.limits import left_usd, remove_limit, set_limit, standing, standings
-from infrastructure.budgets.model import ReservationState
-from infrastructure.budgets.reservations import Budgets
 
 DECEMBER = datetime(2026, 12, 5, 12, tzinfo=UTC)
 JANUARY = datetime(2027, 1, 1, tzinfo=UTC)

@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
+from faceflow.gateway.cli.main import main
+from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.model import month_of, utc_now
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.decisions import keep_decision
+from faceflow.infrastructure.books.records.runs import RunState, end_run, start_run, submit_run
+from faceflow.infrastructure.routing.decide import decide
 from faceflow.settings import Settings, current_settings
-from gateway.cli.main import main
-from infrastructure.budgets.approvals import approve
-from infrastructure.budgets.model import month_of, utc_now
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.database import Database
-from infrastructure.records.decisions import keep_decision
-from infrastructure.records.runs import RunState, end_run, start_run, submit_run
-from infrastructure.routing.decide import decide
 from tests.routing.worlds import NOW, POLICIES, canonical, job, snapshot
 
 POLICY, POOLS = canonical()
@@ -152,7 +152,7 @@ def test_what_is_exported_can_be_replayed(run, filled, tmp_path):
 
 def test_reconcile_says_what_it_ended(run, filled, monkeypatch):
     later = utc_now() + timedelta(days=1)
-    monkeypatch.setattr("gateway.cli.budget.utc_now", lambda: later)
+    monkeypatch.setattr("faceflow.gateway.cli.budget.utc_now", lambda: later)
     _, out, _ = run("budget", "reconcile")
     assert "released  open attempt 1: 32.500000 USD; nothing was started before its lease ended" in out
     assert json.loads(run("budget", "reconcile", "--json")[1]) == {"settled": [], "released": []}

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from faceflow.errors import BudgetError
-from infrastructure.budgets.limits import set_limit, standing
-from infrastructure.budgets.model import ReservationState
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.database import Database
+from faceflow.infrastructure.books.budgets.limits import set_limit, standing
+from faceflow.infrastructure.books.budgets.model import ReservationState
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.database import Database
 from tests.forked import forked
 
 NOW = datetime(2026, 12, 5, 12, tzinfo=UTC)

@@ -8,13 +8,13 @@ from decimal import Decimal
 
 import pytest
 
+from faceflow.infrastructure.books.budgets.limits import set_limit, standing
+from faceflow.infrastructure.books.budgets.model import ReservationState
+from faceflow.infrastructure.books.budgets.reconciling import reconcile
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.runs import RunState, end_run, start_run, submit_run
 from faceflow.settings import BudgetSettings
-from infrastructure.budgets.limits import set_limit, standing
-from infrastructure.budgets.model import ReservationState
-from infrastructure.budgets.reconciling import reconcile
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.database import Database
-from infrastructure.records.runs import RunState, end_run, start_run, submit_run
 from tests.forked import forked
 from tests.routing.worlds import canonical, job
 
@@ -113,7 +113,7 @@ def test_the_true_cost_still_counts_when_it_comes(database):
 
 
 def test_more_reservations_than_a_page(database, monkeypatch):
-    monkeypatch.setattr("infrastructure.budgets.reconciling._PAGE", 3)
+    monkeypatch.setattr("faceflow.infrastructure.books.budgets.reconciling._PAGE", 3)
     for number in range(8):
         reserved(database, f"job-{number}", "0.1")
         if number % 2:

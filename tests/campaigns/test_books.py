@@ -9,9 +9,9 @@ from math import isclose
 import pytest
 
 from faceflow.errors import BudgetError, JobError, OutputError
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.campaigns.batching import batch_name, batch_size, facts_of, route_of, shared_out
-from infrastructure.campaigns.books import (
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.campaigns.batching import batch_name, batch_size, facts_of, route_of, shared_out
+from faceflow.infrastructure.books.campaigns.books import (
     Ending,
     JobState,
     campaign_names,
@@ -28,11 +28,11 @@ from infrastructure.campaigns.books import (
     take_wheel,
     waiting_routes,
 )
-from infrastructure.campaigns.figures import counts_of
-from infrastructure.campaigns.report import report_of, write_report
-from infrastructure.campaigns.rows import Row
-from infrastructure.records.erasing import erase_job, erase_project
-from infrastructure.routing.decide import decide
+from faceflow.infrastructure.books.campaigns.figures import counts_of
+from faceflow.infrastructure.books.campaigns.report import report_of, write_report
+from faceflow.infrastructure.books.campaigns.rows import Row
+from faceflow.infrastructure.books.records.erasing import erase_job, erase_project
+from faceflow.infrastructure.routing.decide import decide
 from tests.routing.worlds import NOW, canonical, snapshot
 
 DONE, FAILED, WAITING = JobState.DONE, JobState.FAILED, JobState.WAITING
@@ -256,6 +256,6 @@ def test_one_job_of_a_campaign_is_forgotten_but_not_while_its_batch_holds_money(
 
 
 def test_many_jobs_page_by_page(database, monkeypatch):
-    monkeypatch.setattr("infrastructure.campaigns.books._CHUNK", 7)
+    monkeypatch.setattr("faceflow.infrastructure.books.campaigns.books._CHUNK", 7)
     remember_campaign(database, "many", "list.csv", [row(number) for number in range(1, 31)], NOW)
     assert [job.line for job in jobs_of(database, "many")] == list(range(1, 31))

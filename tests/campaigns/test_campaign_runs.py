@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from infrastructure.server.lease import running_server
-from infrastructure.worker import descendants
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.machine.worker import descendants
 from tests.conftest import Program, Up
 from tests.faces import face_clip, portrait
 from tests.servers import asked
@@ -165,9 +165,7 @@ def bucket(campaign: Campaign) -> Iterator[Any]:
         client.upload_file(str(campaign.target), "visitors", f"{campaign.folder.name}.mp4")
         fields = {"address": "s3://visitors", "endpoint": url, "zone": "private"}
         fields |= {"access_key_id": services.KEY, "secret_access_key": services.SECRET}
-        code = (
-            f"from infrastructure.blocks.faceflow_store import FaceflowStore as S; S(**{fields}).save('visitors', True)"
-        )
+        code = f"from faceflow.infrastructure.stores.store_block import FaceflowStore as S; S(**{fields}).save('visitors', True)"
         environment = {**campaign.program.environment, "PREFECT_API_URL": campaign.api_url}
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
         yield client

@@ -7,9 +7,9 @@ import sys
 import pytest
 from sqlalchemy import event
 
-from infrastructure.campaigns.books import jobs_of, next_waiting, remember_campaign, waiting_routes
-from infrastructure.campaigns.figures import counts_of
-from infrastructure.campaigns.rows import Row, Rows
+from faceflow.infrastructure.books.campaigns.books import jobs_of, next_waiting, remember_campaign, waiting_routes
+from faceflow.infrastructure.books.campaigns.figures import counts_of
+from faceflow.infrastructure.books.campaigns.rows import Row, Rows
 from tests.conftest import ROOT
 from tests.routing.worlds import NOW
 
@@ -25,7 +25,7 @@ def row(number: int) -> Row:
 
 
 def test_rows_wait_on_disk_and_come_back_as_they_were(monkeypatch):
-    monkeypatch.setattr("infrastructure.campaigns.rows._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("faceflow.infrastructure.books.campaigns.rows._IN_MEMORY_BYTES", 1000)
     rows = Rows()
     for number in range(1, 51):
         rows.append(row(number))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import JobError
-from infrastructure.campaigns.manifest import read_manifest
+from faceflow.infrastructure.books.campaigns.manifest import read_manifest
 
 CONSENT = {"consent": {"subject": "the visitor", "scope": "a greeting", "reference": "form 7"}}
 

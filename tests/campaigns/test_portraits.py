@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from faceflow.errors import JobError, StoreSetupError, TrustError
+from faceflow.infrastructure.books.campaigns.books import remember_campaign
+from faceflow.infrastructure.books.campaigns.figures import counts_of
+from faceflow.infrastructure.books.campaigns.portraits import portraits_of
+from faceflow.infrastructure.books.campaigns.sources import CampaignSource, read_source
 from faceflow.settings import PathSettings, Settings
 from faceflow.store_settings import StoreConnection, StoreSettings
 from faceflow.zones import Zone
-from infrastructure.campaigns.books import remember_campaign
-from infrastructure.campaigns.figures import counts_of
-from infrastructure.campaigns.portraits import portraits_of
-from infrastructure.campaigns.sources import CampaignSource, read_source
 from tests.routing.worlds import NOW
 from tests.stores import services
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.worker import local_worker
 from faceflow.zones import Zone
-from infrastructure.server.environment import client_environment
-from infrastructure.server.keeper import die_with_parent
-from infrastructure.worker import local_worker
 from tests.cloud.amazon import running_amazon
 from tests.cloud.cloud import (
     AWS,

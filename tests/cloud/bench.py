@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from faceflow.infrastructure.books.budgets.limits import standing
+from faceflow.infrastructure.books.budgets.model import Reservation
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.requests import Request
+from faceflow.infrastructure.books.records.runs import Run
 from faceflow.zones import Zone
-from infrastructure.budgets.limits import standing
-from infrastructure.budgets.model import Reservation
-from infrastructure.database.database import Database
-from infrastructure.records.requests import Request
-from infrastructure.records.runs import Run
 from tests.cloud.cloud import AZURE, PRIVATE, Cloud
 from tests.cloud.containers import Container, Event, Trap
 

@@ -21,14 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faceflow.infrastructure.books.budgets.model import Reservation
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.requests import Request, find_request
+from faceflow.infrastructure.books.records.runs import Run, runs_of
+from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.settings import DatabaseSettings, PathSettings, Settings
 from faceflow.zones import Zone
-from infrastructure.budgets.model import Reservation
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.database import Database
-from infrastructure.records.requests import Request, find_request
-from infrastructure.records.runs import Run, runs_of
-from infrastructure.server.environment import client_environment
 from tests.cloud.amazon import Amazon
 from tests.cloud.containers import Container, Trap
 from tests.cloud.kubernetes_api import KubernetesApi
@@ -150,9 +150,9 @@ class Cloud(PrefectApi):
         """Gives a job to the dispatcher's flow in this process. Returns the ids of the request and of its first run."""
 
         async def once() -> tuple[str, str]:
+            from faceflow.flows.dispatch import dispatch
+            from faceflow.flows.dispatcher.known_media import KnownMedia
             from faceflow.job import SwapJob
-            from flows.dispatch import dispatch
-            from flows.dispatching.known import KnownMedia
 
             known = KnownMedia(frames=120, duration_s=4.0, labels={"kind": kind} if kind else {})
             said = await dispatch(SwapJob.model_validate(job), known)
@@ -171,7 +171,7 @@ class Cloud(PrefectApi):
         """Books what ended, as the dispatcher's schedule does every few minutes."""
 
         async def once() -> None:
-            from flows.reconcile import reconcile
+            from faceflow.flows.reconcile import reconcile
 
             await reconcile()
 
@@ -234,7 +234,7 @@ def register(cloud: Cloud, *options: str) -> dict[str, Any]:
 def command(cloud: Cloud, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     """What a faceflow command says on the dispatcher's machine; it ends with one of the `codes`."""
     environment = {**clean_environment(), **cloud.pool_environment()}
-    whole = [sys.executable, "-m", "gateway.program", *arguments]
+    whole = [sys.executable, "-m", "faceflow.gateway.program", *arguments]
     done = subprocess.run(
         whole, env=environment, cwd=cloud.folder, capture_output=True, text=True, timeout=240, check=False
     )

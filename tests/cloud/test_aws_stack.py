@@ -18,9 +18,9 @@ import yaml
 from botocore.exceptions import ClientError
 from moto.cloudformation.parsing import get_model_map
 
-from infrastructure.pools.ecs_events import TASK_STOPPED
-from infrastructure.server.environment import client_environment
-from infrastructure.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.pools.ecs_events import TASK_STOPPED
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from tests.cloud import permissions
 from tests.cloud.amazon import CLUSTER, running_amazon
 from tests.cloud.assembly import START_S, end
@@ -111,7 +111,7 @@ def registered(stack: Stack, folder: Path, environment: dict[str, str]) -> None:
     pool["runs_on"] = stack.runs_on() | here
     listed = folder / "pools.yaml"
     listed.write_text(yaml.safe_dump({"pools": [pool]}))
-    command = [sys.executable, "-m", "gateway.program", "register", "--pools", str(listed), "--json"]
+    command = [sys.executable, "-m", "faceflow.gateway.program", "register", "--pools", str(listed), "--json"]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )

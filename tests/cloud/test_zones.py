@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from faceflow.infrastructure.books.budgets.model import Reservation
+from faceflow.infrastructure.books.records.requests import Request
+from faceflow.infrastructure.books.records.runs import Run
 from faceflow.zones import Zone
-from infrastructure.budgets.model import Reservation
-from infrastructure.records.requests import Request
-from infrastructure.records.runs import Run
 from tests.cloud.cloud import AWS, AZURE, DISPATCHER, ISOLATED, NAMESPACES, PRIVATE, Cloud, command, register
 from tests.cloud.kubernetes_cluster import JOBS
 

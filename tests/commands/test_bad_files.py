@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from faceflow.gateway.cli.main import main
 from faceflow.settings import current_settings
-from gateway.cli.main import main
 
 DEEP = 100_000
 CONTENTS: dict[str, bytes] = {

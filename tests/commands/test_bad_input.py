@@ -440,7 +440,7 @@ def test_huge_headers_cost_no_memory(
     report = tmp_path / "peak.json"
     watch = (
         "import json, resource, sys\n"
-        "from gateway.cli.main import main\n"
+        "from faceflow.gateway.cli.main import main\n"
         "code = main(sys.argv[2:])\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "open(sys.argv[1], 'w').write(json.dumps([code, peak]))\n"
@@ -468,7 +468,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(program: Program, tmp_
     ]
     limited = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY));"
-        "from gateway.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        "from faceflow.gateway.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited, *map(str, arguments)],

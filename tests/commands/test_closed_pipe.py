@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import Program
 
-PROGRAM = (sys.executable, "-m", "gateway.program")
+PROGRAM = (sys.executable, "-m", "faceflow.gateway.program")
 NOT_PRINTED, UNKNOWN = "fault.not_printed", "model.unknown"
 GOOD, BAD = ("models", "list"), ("models", "path", "no-such-model")
 

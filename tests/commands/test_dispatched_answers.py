@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from faceflow.errors import FaceflowError
-from flows.dispatching.telling import Dispatching
-from gateway.cli.dispatched_run import require_on_its_way
-from infrastructure.records.requests import RequestState
+from faceflow.flows.dispatcher.answer import Dispatching
+from faceflow.gateway.cli.dispatched_run import require_on_its_way
+from faceflow.infrastructure.books.records.requests import RequestState
 
 
 def answer(state: RequestState) -> Dispatching:

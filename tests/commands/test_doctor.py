@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.server.record import ServerFiles
+from faceflow.infrastructure.machine.server.record import ServerFiles
 from tests.conftest import ROOT, Finished, Program
 
 

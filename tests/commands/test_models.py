@@ -10,9 +10,9 @@ import sys
 import pytest
 import structlog
 
+from faceflow.gateway.cli.main import main
 from faceflow.log import configure_logging
 from faceflow.settings import LogSettings, current_settings
-from gateway.cli.main import main
 from tests.conftest import Finished, Program
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, sha256
 from tests.models.server import Behaviour, serving
@@ -200,7 +200,7 @@ def test_a_bar_on_a_terminal(models):
     environment = {**models.program.environment, **models.environment({"FACEFLOW_LOG__FORMAT": "human"})}
     models.server.files["/net.onnx"].pause_s = 0.05
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway.program", "models", "pull", "net"],
+        [sys.executable, "-m", "faceflow.gateway.program", "models", "pull", "net"],
         env={**environment, "TERM": "xterm", "COLUMNS": "120"},
         stdout=subprocess.PIPE,
         stderr=theirs,

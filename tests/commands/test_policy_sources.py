@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from faceflow.gateway.cli.main import main
 from faceflow.settings import current_settings
-from gateway.cli.main import main
 from tests.routing.worlds import POLICIES
 from tests.rule_sources.places import consul_place, etcd_place
 from tests.rule_sources.test_following import rules

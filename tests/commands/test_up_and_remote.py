@@ -118,10 +118,10 @@ def test_relative_paths_count_from_where_up_was_started(up: Up, program: Program
     assert [one["job_variables"]["working_dir"] for one in deployments] == [directory] * 4
     assert sum(directory in one["description"] for one in deployments) == 1  # the others are given no paths
     assert {one["entrypoint"] for one in deployments} == {
-        "flows.preload_models.preload_models",
-        "flows.render_batch.render_batch",
-        "flows.swap_shard.swap_shard",
-        "flows.swap_video.swap_video",
+        "faceflow.flows.preload_models.preload_models",
+        "faceflow.flows.render_batch.render_batch",
+        "faceflow.flows.swap_shard.swap_shard",
+        "faceflow.flows.swap_video.swap_video",
     }
 
 
@@ -183,9 +183,9 @@ def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status
     from prefect.client.schemas.objects import WorkPoolStatus
 
     from faceflow.errors import ServerError
+    from faceflow.gateway.cli.dispatched_run import _dispatched
     from faceflow.job import SwapJob
     from faceflow.settings import Settings
-    from gateway.cli.dispatched_run import _dispatched
 
     class _AskedError(Exception):
         pass
@@ -221,10 +221,10 @@ def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status
 
 
 def test_up_serves_its_own_pool_and_the_local_ones_of_the_list(tmp_path: Path) -> None:
+    from faceflow.gateway.cli.up import _served
     from faceflow.routing_settings import RoutingSettings
     from faceflow.settings import PathSettings, PoolSettings, Settings
     from faceflow.zones import Zone
-    from gateway.cli.up import _served
 
     listed = tmp_path / "pools.yaml"
     entry = "{{name: {0}, zone: {1}, capacity: owned, provider: {2}, gpu: cpu, gpus: 3, price_usd_per_gpu_hour: 0}}"

@@ -67,8 +67,8 @@ def test_wheel_holds_the_product_only(tmp_path):
         assert f"faceflow-0.1.0.dist-info/licenses/{licence}" in names
     assert "faceflow/py.typed" in names
     assert "faceflow/vision/data/models.toml" in names
-    assert "infrastructure/database/migrations/env.py" in names
-    versions = {path.name for path in (ROOT / "infrastructure/database/migrations/versions").glob("r*.py")}
+    assert "infrastructure/books/database/migrations/env.py" in names
+    versions = {path.name for path in (ROOT / "infrastructure/books/database/migrations/versions").glob("r*.py")}
     assert versions
-    assert {f"infrastructure/database/migrations/versions/{name}" for name in versions} <= set(names)
+    assert {f"infrastructure/books/database/migrations/versions/{name}" for name in versions} <= set(names)
     assert not [name for name in names if Path(name).suffix in {".onnx", ".tflite", ".mp4", ".jpg", ".png"}]

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from faceflow.errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.database.address import address_of
+from faceflow.infrastructure.books.database.columns import Usd, UtcMoment
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.database.money import whole_micros
 from faceflow.settings import DatabaseSettings, PathSettings, Settings
-from infrastructure.database.address import address_of
-from infrastructure.database.columns import Usd, UtcMoment
-from infrastructure.database.database import Database
-from infrastructure.database.money import whole_micros
 
 SECRET = "hunter2!"
 
@@ -156,8 +156,8 @@ def test_money_finer_than_a_millionth_and_moments_without_offset_are_not_stored(
 
 
 def test_moments_come_back_as_they_were(database):
-    from infrastructure.budgets.limits import set_limit
-    from infrastructure.database.schema import BudgetRow
+    from faceflow.infrastructure.books.budgets.limits import set_limit
+    from faceflow.infrastructure.books.database.schema import BudgetRow
 
     moment = datetime(2026, 12, 31, 23, 30, 0, 123456, tzinfo=timezone(timedelta(hours=-5)))
     set_limit(database, "film", Decimal(1), clock=lambda: moment)

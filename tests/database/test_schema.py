@@ -12,11 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from faceflow.errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.database import upgrading
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION, Base
+from faceflow.infrastructure.books.database.upgrading import VERSION_TABLE, SchemaState, migrations
 from faceflow.settings import DatabaseSettings
-from infrastructure.database import upgrading
-from infrastructure.database.database import Database
-from infrastructure.database.schema import SCHEMA_VERSION, Base
-from infrastructure.database.upgrading import VERSION_TABLE, SchemaState, migrations
 from tests.forked import forked
 
 fork = forked()

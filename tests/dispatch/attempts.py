@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from faceflow.infrastructure.books.records.requests import Request, remember
+from faceflow.infrastructure.books.records.runs import runs_of
 from faceflow.job import SwapJob
-from infrastructure.records.requests import Request, remember
-from infrastructure.records.runs import runs_of
 
 PARKED = "place: {lock: [parked-a]}"
 LOST_WORDS = "the machine is gone"
@@ -17,8 +17,8 @@ RACE = "place: {parallel: [{pool: parked-a}, {pool: parked-b}]}"
 
 def request(control: Any, folder: Path, name: str = "job", frames: int = 100, **more: Any) -> Request:
     """A request of 100 frames: 3.71 s on such a pool, which costs a dollar a second."""
-    from flows.dispatching.control import now
-    from flows.dispatching.known import KnownMedia
+    from faceflow.flows.dispatcher.control import now
+    from faceflow.flows.dispatcher.known_media import KnownMedia
 
     job = SwapJob.model_validate(
         {

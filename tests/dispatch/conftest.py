@@ -15,11 +15,11 @@ from uuid import UUID
 
 import pytest
 
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.machine.worker import descendants, local_worker
 from faceflow.settings import PathSettings, Settings, current_settings
 from faceflow.zones import Zone
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import running_server
-from infrastructure.worker import descendants, local_worker
 from tests.conftest import ROOT, Program
 from tests.dispatch.attempts import PARKED
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
@@ -102,7 +102,7 @@ def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 async def _register() -> None:
-    from flows.registration import register_dispatcher, register_work_pool
+    from faceflow.flows.server.this_machine import register_dispatcher, register_work_pool
 
     for pool in ZONES:
         await register_work_pool(pool, 2)
@@ -145,7 +145,7 @@ def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest
             }.items():
                 monkeypatch.setenv(name, value)
             current_settings.cache_clear()
-            from flows.dispatching.control import controlling
+            from faceflow.flows.dispatcher.control import controlling
 
             async with controlling(current_settings()) as control:
                 return await test(control)
@@ -158,7 +158,7 @@ def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest
 @pytest.fixture(scope="session")
 def parked_pools(zones: Zones) -> None:
     async def register() -> None:
-        from flows.registration import register_work_pool
+        from faceflow.flows.server.this_machine import register_work_pool
 
         for pool in ("parked-a", "parked-b"):
             await register_work_pool(pool, 2)

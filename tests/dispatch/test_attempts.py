@@ -15,20 +15,20 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from faceflow.flows.dispatcher import placing
+from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.limits import set_limit, standing
+from faceflow.infrastructure.books.budgets.model import ReservationState
+from faceflow.infrastructure.books.records.requests import Request, RequestState, find_request
+from faceflow.infrastructure.books.records.runs import runs_of
 from faceflow.job import Budget
-from flows.dispatching import placing
-from infrastructure.budgets.approvals import approve
-from infrastructure.budgets.limits import set_limit, standing
-from infrastructure.budgets.model import ReservationState
-from infrastructure.records.requests import Request, RequestState, find_request
-from infrastructure.records.runs import runs_of
 from tests.dispatch.attempts import LOST_WORDS, RACE, end, request, reservations, runs
 from tests.dispatch.conftest import DISPATCHER, Zones
 
 
 def test_dispatchers_that_come_at_once_start_one_run(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         seen = request(control, tmp_path)
         after = await asyncio.gather(*(advance(control, seen) for _ in range(6)))
@@ -37,7 +37,7 @@ def test_dispatchers_that_come_at_once_start_one_run(parked: Any, tmp_path: Path
         assert runs(control, seen) == [(1, "parked-a", "submitted")]
         assert reservations(control, seen) == [(1, "reserved")]
         [run] = runs_of(control.database, seen.job_id)
-        from flows.runs import runs_with_keys
+        from faceflow.flows.run.queries import runs_with_keys
 
         [started] = await runs_with_keys(control.client, [f"{seen.job_id}.1.parked-a"])
         assert str(started.id) == run.flow_run_id
@@ -56,7 +56,7 @@ def test_what_a_dead_dispatcher_left_behind_is_started_once(
         raise CutOffError
 
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         seen = request(control, tmp_path, cut)
         real = placing.change
@@ -96,7 +96,7 @@ def _impatient(control: Any) -> Any:
 
 def test_a_finished_run_is_settled_once_and_a_lost_one_comes_back(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         set_limit(control.database, "demo", Decimal(1000))
         placed = await advance(control, request(control, tmp_path))
@@ -116,7 +116,7 @@ def test_a_finished_run_is_settled_once_and_a_lost_one_comes_back(parked: Any, t
         assert runs_of(control.database, placed.job_id)[0].reason == LOST_WORDS
         spent = [run.cost_usd for run in runs_of(control.database, placed.job_id)]
         assert all(cost is not None and cost > 0 for cost in spent)
-        from flows.dispatching.control import now
+        from faceflow.flows.dispatcher.control import now
 
         books = standing(control.database, "demo", now())
         assert (books.reserved_usd, books.spent_usd) == (0, sum(cost or 0 for cost in spent))
@@ -129,8 +129,8 @@ def test_a_run_that_is_lost_while_others_are_looked_after_comes_back_as_well(
     parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(control: Any) -> None:
-        from flows import reconcile as reconciling
-        from flows.dispatch import advance
+        from faceflow.flows import reconcile as reconciling
+        from faceflow.flows.dispatch import advance
 
         placed = [await advance(control, request(control, tmp_path, name)) for name in ("first", "second")]
         [run] = runs_of(control.database, placed[0].job_id)
@@ -157,7 +157,7 @@ def test_a_run_that_is_lost_while_others_are_looked_after_comes_back_as_well(
 
 def test_attempts_are_bounded(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         seen = await advance(control, request(control, tmp_path))
         for _ in range(2):
@@ -173,7 +173,7 @@ def test_attempts_are_bounded(parked: Any, tmp_path: Path) -> None:
 
 def test_a_race_is_over_when_one_has_finished(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         placed = await advance(control, request(control, tmp_path))
         slow, quick = (run.flow_run_id or "" for run in runs_of(control.database, placed.job_id))
@@ -198,8 +198,8 @@ def test_a_race_is_over_when_one_has_finished(parked: Any, tmp_path: Path) -> No
 
 def test_a_held_job_says_why_and_is_placed_when_the_rules_allow_it(parked: Any, tmp_path: Path) -> None:
     async def held(control: Any) -> Request:
-        from flows.dispatch import advance
-        from infrastructure.records.decisions import decisions_of
+        from faceflow.flows.dispatch import advance
+        from faceflow.infrastructure.books.records.decisions import decisions_of
 
         seen = await advance(control, request(control, tmp_path))
         assert (seen.state, seen.attempt, seen.reason) == (RequestState.HELD, 0, "the pool is not there yet")
@@ -209,7 +209,7 @@ def test_a_held_job_says_why_and_is_placed_when_the_rules_allow_it(parked: Any, 
         return again
 
     async def placed(control: Any) -> None:
-        from flows.reconcile import _advance_all
+        from faceflow.flows.reconcile import _advance_all
 
         changed = await _advance_all(control, (RequestState.HELD,))
         assert [(one.job_id, one.state, one.attempt) for one in changed] == [(seen.job_id, RequestState.PLACED, 1)]
@@ -220,8 +220,8 @@ def test_a_held_job_says_why_and_is_placed_when_the_rules_allow_it(parked: Any, 
 
 def test_a_job_over_its_budget_waits_for_approval_or_is_refused(parked: Any, tmp_path: Path) -> None:
     async def waits(control: Any) -> None:
-        from flows.dispatch import advance
-        from flows.dispatching.approving import shortfall_of
+        from faceflow.flows.dispatch import advance
+        from faceflow.flows.dispatcher.approval import shortfall_of
 
         set_limit(control.database, "demo", Decimal(1))
         seen = await advance(control, request(control, tmp_path))
@@ -243,7 +243,7 @@ def test_a_job_over_its_budget_waits_for_approval_or_is_refused(parked: Any, tmp
         assert (await advance(control, limited)).state is RequestState.APPROVAL
 
     async def refused(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         set_limit(control.database, "demo", Decimal(1))
         seen = await advance(control, request(control, tmp_path, "refused"))
@@ -257,7 +257,7 @@ def test_money_that_others_took_meanwhile_holds_the_job(
     parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         set_limit(control.database, "demo", Decimal(6))
         seen = request(control, tmp_path)
@@ -281,7 +281,7 @@ def test_money_that_others_took_meanwhile_holds_the_job(
 
 def test_a_request_whose_dispatch_never_began_is_taken_in_once(parked: Any, zones: Zones, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.reconcile import _advance_all, _take_in
+        from faceflow.flows.reconcile import _advance_all, _take_in
 
         job = {"sources": [{"portraits": ["a.png"]}], "target": "t.mp4", "output": str(tmp_path / "o.mp4")}
         deployment = zones.api("GET", f"/deployments/name/dispatch/{DISPATCHER}")
@@ -302,7 +302,7 @@ def test_a_request_whose_dispatch_never_began_is_taken_in_once(parked: Any, zone
 
 def test_the_flows_that_run_on_a_schedule_do_so_in_an_empty_house(zones: Zones, parked: Any) -> None:
     async def test(control: Any) -> None:
-        from flows.reconcile import reconcile, refresh_signals, retry_held
+        from faceflow.flows.reconcile import reconcile, refresh_signals, retry_held
 
         assert await refresh_signals() >= 1
         assert await retry_held() == 0
@@ -319,7 +319,7 @@ def test_the_flows_that_run_on_a_schedule_do_so_in_an_empty_house(zones: Zones, 
 
 def test_only_runs_whose_heartbeat_is_not_heard_are_lost(parked: Any, zones: Zones, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.runs import HEARTBEAT, silent_runs
+        from faceflow.flows.run.queries import HEARTBEAT, silent_runs
 
         started = []
         for name in ("silent", "alive", "new"):
@@ -352,7 +352,7 @@ def test_only_runs_whose_heartbeat_is_not_heard_are_lost(parked: Any, zones: Zon
 async def advance_to_running(control: Any, folder: Path, name: str) -> UUID:
     from prefect.states import Running
 
-    from flows.dispatch import advance
+    from faceflow.flows.dispatch import advance
 
     placed = await advance(control, request(control, folder, name))
     [run] = runs_of(control.database, placed.job_id)

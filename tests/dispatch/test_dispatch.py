@@ -134,9 +134,9 @@ def task(zones: Zones, job: dict[str, Any]) -> str:
 def test_a_job_over_its_budget_is_approved_in_the_ui(zones: Zones, clip: Clip, tmp_path: Path) -> None:
     def budget(limit: str) -> None:
         async def set_it() -> None:
+            from faceflow.infrastructure.books.budgets.limits import set_limit
+            from faceflow.infrastructure.books.database.database import Database
             from faceflow.settings import current_settings
-            from infrastructure.budgets.limits import set_limit
-            from infrastructure.database.database import Database
 
             with Database.open(current_settings()) as database:
                 set_limit(database, "poor", Decimal(limit))

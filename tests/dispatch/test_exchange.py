@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import TrustError
+from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
 from faceflow.job import Consent, Sensitivity, Source, SwapJob
 from faceflow.media.model import Segment
 from faceflow.settings import ExchangeSettings, PathSettings, PoolSettings, Settings
@@ -15,7 +16,6 @@ from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, Part, Plan, TargetKind, ValidatedJob
 from faceflow.zones import Zone
-from infrastructure.storage.exchange import Exchange, PreparedJob, remove_stale_exchange
 
 IDENTITY = JobIdentity(job_id="0" * 24, project="demo", target_sha256="", portraits_sha256=())
 SEGMENT = Segment(number=3, first=30, frames=10, context_before=2, context_after=2)

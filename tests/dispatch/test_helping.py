@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceflow.flows import segment_work
+from faceflow.flows.job.help import farthest
+from faceflow.flows.job.segments import SegmentWork
+from faceflow.flows.run.progress import RunProgress
+from faceflow.infrastructure.stores.exchange import Exchange
 from faceflow.job import Sensitivity
 from faceflow.media.model import Segment
 from faceflow.settings import PipelineSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Part
-from flows import segment_work
-from flows.helping import farthest
-from flows.progress import RunProgress
-from flows.segment_work import SegmentWork
-from infrastructure.storage.exchange import Exchange
 from tests.dispatch.test_exchange import IDENTITY, exchange, settings
 from tests.dispatch.test_shard_plan import segments
 

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from infrastructure.records.corrections import corrections
-from infrastructure.records.requests import RequestState
-from infrastructure.records.runs import runs_of
+from faceflow.infrastructure.books.records.corrections import corrections
+from faceflow.infrastructure.books.records.requests import RequestState
+from faceflow.infrastructure.books.records.runs import runs_of
 from tests.dispatch.attempts import end, request
 
 SHARED = "place: {parallel: [{pool: parked-a, share: 0.5}, {pool: parked-b, share: 0.5}]}"
@@ -33,7 +33,7 @@ async def shard_of(control: Any, placed: Any, coordinator: UUID, pool: str) -> U
     """A run that the coordinator has started, as `run_deployment` starts it there."""
     from prefect import task
 
-    from flows.runs import sent
+    from faceflow.flows.run.queries import sent
 
     @task
     def starting() -> None: ...
@@ -50,7 +50,7 @@ async def shard_of(control: Any, placed: Any, coordinator: UUID, pool: str) -> U
 
 def test_each_run_is_measured_by_its_own_part(parked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         placed = await advance(control, request(control, tmp_path, frames=4060))
         [run] = runs_of(control.database, placed.job_id)
@@ -71,7 +71,7 @@ def test_each_run_is_measured_by_its_own_part(parked: Any, tmp_path: Path, monke
         [settled] = control.budgets.of_job(placed.job_id)
         assert settled.spent_usd == (whole.cost_usd or 0) + (part.cost_usd or 0), "nothing is paid twice"
         # The shard ended at once here, for so many frames, which nobody believes; the coordinator took twice its time.
-        monkeypatch.setattr("infrastructure.records.corrections.FEWEST", 1)
+        monkeypatch.setattr("faceflow.infrastructure.books.records.corrections.FEWEST", 1)
         assert corrections(control.database)[f"{own.engine}/{own.gpu}"] == pytest.approx(2.0, rel=0.01)
 
     parked(test, SHARED)
@@ -79,7 +79,7 @@ def test_each_run_is_measured_by_its_own_part(parked: Any, tmp_path: Path, monke
 
 def test_what_says_nothing_of_its_work_teaches_nothing(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
 
         placed = await advance(control, request(control, tmp_path))
         [run] = runs_of(control.database, placed.job_id)

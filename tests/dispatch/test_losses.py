@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.plugins import load_prefect_collections
 from prefect.states import Cancelling, Crashed, Running
 
+from faceflow.flows.dispatcher.losses import why_lost
+from faceflow.flows.reconcile import _mark_lost
+from faceflow.flows.run.automations import silent_runs_are_lost
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.runs import RunState, end_run, runs_of, submit_run
+from faceflow.infrastructure.machine.pools.ecs_events import FLOW_RUN_TAG, TASK_STOPPED, stopped_event, tell_why_stopped
 from faceflow.settings import Settings
-from flows.automations import silent_runs_are_lost
-from flows.losses import why_lost
-from flows.reconcile import _mark_lost
-from infrastructure.database.database import Database
-from infrastructure.pools.ecs_events import FLOW_RUN_TAG, TASK_STOPPED, stopped_event, tell_why_stopped
-from infrastructure.records.runs import RunState, end_run, runs_of, submit_run
 from tests.routing.worlds import NOW, canonical, job
 
 TASK = {"taskArn": "arn:aws:ecs:us-east-1:1:task/faceflow/1", "lastStatus": "STOPPED"}

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from faceflow.errors import CancelledError
-from infrastructure.records.requests import RequestState
-from infrastructure.records.runs import runs_of
+from faceflow.infrastructure.books.records.requests import RequestState
+from faceflow.infrastructure.books.records.runs import runs_of
 from tests.dispatch.attempts import request, reservations, runs
 
 PATIENCE_S = 120.0
@@ -34,8 +34,8 @@ def patient(control: Any, start_s: float) -> Any:
 
 def test_reconcile_gives_it_up_and_the_job_comes_back(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
-        from flows.reconcile import _mark_lost
+        from faceflow.flows.dispatch import advance
+        from faceflow.flows.reconcile import _mark_lost
 
         placed = await advance(control, request(control, tmp_path))
         [run] = runs_of(control.database, placed.job_id)
@@ -61,8 +61,8 @@ def test_the_server_itself_gives_it_up(parked: Any, tmp_path: Path) -> None:
     """By the automation that is registered, here with less patience than a setting allows."""
 
     async def test(control: Any) -> None:
-        from flows.automations import keep_automation, runs_that_do_not_start
-        from flows.dispatch import advance
+        from faceflow.flows.dispatch import advance
+        from faceflow.flows.run.automations import keep_automation, runs_that_do_not_start
 
         automation = runs_that_do_not_start("impatient", ["swap-video"], timedelta(seconds=10))
         await keep_automation(control.client, automation)
@@ -88,8 +88,8 @@ def test_a_run_that_begins_after_it_was_given_up_ends_at_once(parked: Any, tmp_p
     async def test(control: Any) -> None:
         from prefect.states import Crashed, Running, Scheduled
 
-        from flows.dispatch import advance
-        from flows.starting import require_wanted
+        from faceflow.flows.dispatch import advance
+        from faceflow.flows.run.starting import require_wanted
 
         placed = await advance(control, request(control, tmp_path))
         [run] = runs_of(control.database, placed.job_id)
@@ -110,7 +110,7 @@ def test_a_run_that_begins_after_it_was_given_up_ends_at_once(parked: Any, tmp_p
 def test_time_counts_from_when_it_was_taken_last() -> None:
     from prefect.client.schemas.objects import State, StateType
 
-    from flows.starting import taken_at
+    from faceflow.flows.run.starting import taken_at
 
     moment = datetime(2026, 12, 24, tzinfo=UTC)
 
@@ -125,8 +125,8 @@ def test_time_counts_from_when_it_was_taken_last() -> None:
 
 
 def test_how_long_a_run_may_take_to_begin() -> None:
+    from faceflow.flows.run.starting import START_MARGIN, start_limit
     from faceflow.settings import Settings
-    from flows.starting import START_MARGIN, start_limit
     from tests.routing.worlds import canonical
 
     _, pools = canonical()

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from faceflow.errors import CancelledError
-from infrastructure.records.requests import RequestState
-from infrastructure.records.runs import runs_of
+from faceflow.infrastructure.books.records.requests import RequestState
+from faceflow.infrastructure.books.records.runs import runs_of
 from tests.dispatch.attempts import RACE, end, request
 
 A, B = "parked-a", "parked-b"
@@ -21,8 +21,8 @@ async def begun(control: Any, folder: Path) -> tuple[Any, Any, dict[str, str]]:
     """A placed race whose runs are running: the request, what its runs were told, and the runs by pool."""
     from prefect.states import Running
 
-    from flows.dispatch import advance
-    from flows.dispatched import Dispatched
+    from faceflow.flows.dispatch import advance
+    from faceflow.flows.job.assignment import Dispatched
 
     placed = await advance(control, request(control, folder))
     ids = {run.pool: run.flow_run_id or "" for run in runs_of(control.database, placed.job_id)}
@@ -33,7 +33,7 @@ async def begun(control: Any, folder: Path) -> tuple[Any, Any, dict[str, str]]:
 
 
 async def claims(control: Any, told: Any) -> list[str]:
-    from flows.racing import _newest_claim
+    from faceflow.flows.job.race import _newest_claim
 
     turn, _ = await _newest_claim(control.client, told)
     return [str(turn)] if turn else []
@@ -45,8 +45,8 @@ def test_of_two_that_are_ready_in_the_same_instant_one_delivers(
     """Both have looked before either has claimed, which is the worst moment."""
 
     async def test(control: Any) -> None:
-        from flows import racing
-        from flows.dispatch import advance
+        from faceflow.flows import racing
+        from faceflow.flows.dispatch import advance
 
         placed, told, ids = await begun(control, tmp_path)
         real, both = racing._claim, asyncio.Barrier(2)
@@ -84,7 +84,7 @@ def test_when_the_claimant_is_lost_the_other_one_delivers(
     async def test(control: Any) -> None:
         from prefect.states import Running
 
-        from flows import racing
+        from faceflow.flows import racing
 
         monkeypatch.setattr(racing, "POLL_S", 0.1)
         _, told, ids = await begun(control, tmp_path)
@@ -105,9 +105,9 @@ def test_when_the_claimant_is_lost_the_other_one_delivers(
 
 def test_the_winner_stops_the_others(parked: Any, tmp_path: Path) -> None:
     async def test(control: Any) -> None:
-        from flows.dispatch import advance
-        from flows.dispatched import Dispatched
-        from flows.racing import claim_delivery, stop_rivals
+        from faceflow.flows.dispatch import advance
+        from faceflow.flows.job.assignment import Dispatched
+        from faceflow.flows.job.race import claim_delivery, stop_rivals
 
         placed = await advance(control, request(control, tmp_path))
         slow, quick = (run.flow_run_id or "" for run in runs_of(control.database, placed.job_id))

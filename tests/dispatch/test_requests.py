@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
 
+from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.records.erasing import erase_job
+from faceflow.infrastructure.books.records.requests import RequestState, change, find_request, remember, requests_in
 from faceflow.job import Source, SwapJob
-from infrastructure.database.database import Database
-from infrastructure.records.erasing import erase_job
-from infrastructure.records.requests import RequestState, change, find_request, remember, requests_in
 
 NOW = datetime(2026, 12, 24, tzinfo=UTC)
 JOB = SwapJob(sources=(Source(portraits=("a.png",)),), target="t.mp4", output="o.mp4", project="demo")

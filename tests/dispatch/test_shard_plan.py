@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceflow.flows.job.assignment import WorkPlace
+from faceflow.flows.job.shard_plan import plan_shards
 from faceflow.media.model import Segment
-from flows.dispatched import WorkPlace
-from flows.shard_plan import plan_shards
 
 LEAST_S = 30.0
 

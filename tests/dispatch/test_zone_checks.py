@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
+import faceflow.flows.swap_shard
+import faceflow.flows.swap_video
+import faceflow.infrastructure.stores.exchange
 import faceflow.store
+import faceflow.tasks.upload
 import faceflow.zones
-import flows.swap_shard
-import flows.swap_video
-import infrastructure.storage.exchange
-import tasks.upload
 from faceflow.errors import TrustError
+from faceflow.flows.dispatcher import placing
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Action
+from faceflow.infrastructure.routing.loading import load_policy, load_pools
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.policy import Place, Policy, Rule
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.settings import ExchangeSettings, PathSettings, PoolSettings, Settings
 from faceflow.zones import Zone
-from flows.dispatching import placing
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Action
-from infrastructure.routing.loading import load_policy, load_pools
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.policy import Place, Policy, Rule
 from tests.dispatch.conftest import DISPATCHER, HERE, Zones, in_prefect
 from tests.dispatch.jobs import Clip
 
@@ -68,29 +68,29 @@ def test_the_router_sends_no_job_where_it_may_not_go(tmp_path: Path) -> None:
 async def test_a_flow_refuses_before_it_opens_anything(tmp_path: Path, sensitivity: str) -> None:
     wrong = settings(tmp_path, Zone.PUBLIC)
     with pytest.raises(TrustError, match=r"trust\.zone"):
-        await flows.swap_video._swap_video(job(tmp_path, sensitivity), job(tmp_path, sensitivity), wrong, None)
+        await faceflow.flows.swap_video._swap_video(job(tmp_path, sensitivity), job(tmp_path, sensitivity), wrong, None)
     with pytest.raises(TrustError, match=r"trust\.zone"):
-        await flows.swap_shard._swap_shard(job(tmp_path, sensitivity), "0" * 24, [0], wrong)
+        await faceflow.flows.swap_shard._swap_shard(job(tmp_path, sensitivity), "0" * 24, [0], wrong)
     assert list(tmp_path.iterdir()) == [], "something was written, so something was begun"
 
 
 async def test_without_the_flow_s_check_the_media_would_have_been_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (flows.swap_video, flows.swap_shard):
+    for module in (faceflow.flows.swap_video, faceflow.flows.swap_shard):
         monkeypatch.setattr(module, "require_zone", lambda *_: None)
     with pytest.raises(Exception, match=r"media\.missing"):
-        await flows.swap_shard._swap_shard(job(tmp_path), "0" * 24, [0], settings(tmp_path, Zone.PUBLIC))
+        await faceflow.flows.swap_shard._swap_shard(job(tmp_path), "0" * 24, [0], settings(tmp_path, Zone.PUBLIC))
 
 
 def test_with_router_and_flow_taken_away_the_stores_refuse(
     clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zones: Zones
 ) -> None:
     """A whole job in this process, restricted, in the public zone, every earlier check replaced."""
-    for module in (flows.swap_video, flows.swap_shard):
+    for module in (faceflow.flows.swap_video, faceflow.flows.swap_shard):
         monkeypatch.setattr(module, "require_zone", lambda *_: None)
     # What else asks the same table before there is a result stands for the flow here.
-    monkeypatch.setattr(flows.swap_video, "check_output", lambda *_: None)
+    monkeypatch.setattr(faceflow.flows.swap_video, "check_output", lambda *_: None)
     import faceflow.stages.preflight
 
     monkeypatch.setattr(faceflow.stages.preflight, "require_zone", lambda *_: None)
@@ -103,7 +103,7 @@ def test_with_router_and_flow_taken_away_the_stores_refuse(
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             current_settings.cache_clear()
-            return await flows.swap_video.swap_video(restricted)
+            return await faceflow.flows.swap_video.swap_video(restricted)
 
         with pytest.raises(TrustError) as caught:
             in_prefect(zones, in_public_zone)
@@ -136,7 +136,7 @@ def test_a_misrouted_job_is_refused_by_the_pool_that_gets_it(
     monkeypatch.setattr(placing, "decide", misroute)
 
     async def dispatched() -> Any:
-        from flows.dispatch import dispatch
+        from faceflow.flows.dispatch import dispatch
 
         return await dispatch(job(tmp_path))
 
@@ -159,7 +159,7 @@ def test_a_misrouted_job_is_refused_by_the_pool_that_gets_it(
 
 
 def test_no_check_but_the_router_knows_of_rules() -> None:
-    for module in (faceflow.zones, faceflow.store, infrastructure.storage.exchange, tasks.upload):
+    for module in (faceflow.zones, faceflow.store, faceflow.infrastructure.stores.exchange, faceflow.tasks.upload):
         assert "routing" not in inspect.getsource(module)
-    for function in (flows.swap_video._swap_video, flows.swap_shard._swap_shard):
+    for function in (faceflow.flows.swap_video._swap_video, faceflow.flows.swap_shard._swap_shard):
         assert "policy" not in inspect.getsource(function)

@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 
 from faceflow.image_settings import ImageSettings
+from faceflow.infrastructure.machine.images.skopeo import Skopeo
 from faceflow.settings import PathSettings, Settings
-from infrastructure.images.skopeo import Skopeo
 from tests.images.registries import put_image, running_registry
 
 _NUMBERS = count(1)

@@ -7,10 +7,10 @@ from base64 import b64encode
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.routing_settings import RoutingSettings
 from faceflow.settings import PathSettings, Settings, current_settings
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import running_server
 from tests.images.registries import PASSWORD, USER, running_registry
 from tests.servers import asked, free_port, until
 
@@ -30,7 +30,7 @@ def api_url(shared_state, tmp_path, monkeypatch, environment):
 
 
 def run(**parameters):
-    from flows.replicate_images import replicate_images
+    from faceflow.flows.replicate_images import replicate_images
 
     return asyncio.run(replicate_images(**parameters))
 
@@ -53,7 +53,7 @@ def also(monkeypatch, settings, **registries: str) -> None:
     monkeypatch.setenv("FACEFLOW_IMAGES__REGISTRIES", json.dumps(settings.images.registries | registries))
     hosts = [place.split("/")[0] for place in registries.values()]
     monkeypatch.setenv("FACEFLOW_IMAGES__WITHOUT_TLS", ",".join([*settings.images.without_tls, *hosts]))
-    monkeypatch.setattr("tasks.replicate_image.replicate_image.retry_delay_seconds", [0.0, 0.0])
+    monkeypatch.setattr("faceflow.tasks.replicate_image.replicate_image.retry_delay_seconds", [0.0, 0.0])
     current_settings.cache_clear()
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_is_told(api_url, origin, parameters, code):
 def test_a_release_and_the_schedule_start_it(api_url, origin, name, settings):
     from prefect.events import emit_event
 
-    from flows.registration import register_dispatcher
+    from faceflow.flows.server.this_machine import register_dispatcher
 
     mine = settings.model_copy(update={"routing": RoutingSettings(dispatcher_pool="images-of-a-test")})
     asyncio.run(register_dispatcher(mine))

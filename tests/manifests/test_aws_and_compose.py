@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from infrastructure.pools.ecs_template import HOST_FOLDER, LOG_GROUP
-from infrastructure.pools.runs_on import EcsRunsOn
-from infrastructure.routing.loading import load_policy, load_pools
-from infrastructure.routing.pools import Pools
+from faceflow.infrastructure.machine.pools.ecs_template import HOST_FOLDER, LOG_GROUP
+from faceflow.infrastructure.routing.loading import load_policy, load_pools
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.runs_on import EcsRunsOn
 from tests.conftest import ROOT
 from tests.manifests.conftest import DEPLOYMENTS, STACK, stack_template
 from tests.pools.conftest import POOLS_FILE

@@ -10,8 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from infrastructure.pools.runs_on import KubernetesRunsOn
-from infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.runs_on import KubernetesRunsOn
 from tests.conftest import ROOT
 from tests.manifests.conftest import CHART, EXAMPLE, POLICY, Objects, name_of, of_kind, pods_of
 from tests.pools.conftest import POOLS_FILE

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from infrastructure.pools.runs_on import EcsRunsOn
-from infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.runs_on import EcsRunsOn
 from tests.manifests.conftest import CHART, EXAMPLE, POLICY, Objects, name_of, of_kind, stack_template
 from tests.pools.conftest import POOLS_FILE, changed, ecs_task, environment_of
 

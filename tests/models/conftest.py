@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.models import download
+from faceflow.infrastructure.models.pull import PullReport, pull
 from faceflow.settings import ModelSettings, PathSettings, PipelineSettings, Settings
 from faceflow.vision.catalogue import Catalogue, load_catalogue
-from infrastructure.models import download
-from infrastructure.models.pull import PullReport, pull
 from tests.models.server import Behaviour, Server, serving
 
 

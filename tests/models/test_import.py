@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.models.importing import import_file
 from faceflow.vision.model_cache import ModelCache
-from infrastructure.models.importing import import_file
 from tests.models.conftest import CONTENT, OTHER, packed
 
 

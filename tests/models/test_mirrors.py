@@ -65,7 +65,7 @@ def bucket(bench, monkeypatch):
 
 
 def test_a_bucket_is_a_mirror(bench, bucket, monkeypatch):
-    monkeypatch.setattr("infrastructure.models.bucket_source.SLICE_BYTES", 80_000)
+    monkeypatch.setattr("faceflow.infrastructure.models.bucket_source.SLICE_BYTES", 80_000)
     bench.add("net")
     bench.pull(mirror="s3://models/v1")
     assert bench.path().read_bytes() == CONTENT
@@ -79,7 +79,7 @@ def test_a_bucket_is_a_mirror(bench, bucket, monkeypatch):
 
 
 def test_a_bucket_is_gone_on_with(bench, bucket, monkeypatch):
-    monkeypatch.setattr("infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
+    monkeypatch.setattr("faceflow.infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
     bench.add("net")
     here = interrupted(bench, 100_000, mirror="s3://models/v1")
     bench.pull(mirror="s3://models/v1")
@@ -89,7 +89,7 @@ def test_a_bucket_is_gone_on_with(bench, bucket, monkeypatch):
 
 
 def test_an_object_that_changes_is_begun_anew(bench, bucket, monkeypatch):
-    monkeypatch.setattr("infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
+    monkeypatch.setattr("faceflow.infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
     bench.add("net", facts=UNKNOWN, sources=[])
     interrupted(bench, 100_000, mirror="s3://models/v1")
     bucket.content = OTHER
@@ -98,7 +98,7 @@ def test_an_object_that_changes_is_begun_anew(bench, bucket, monkeypatch):
 
 
 def test_an_object_that_changes_while_it_is_read_is_begun_anew(bench, bucket, monkeypatch):
-    monkeypatch.setattr("infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
+    monkeypatch.setattr("faceflow.infrastructure.models.bucket_source.SLICE_BYTES", 50_000)
     bench.add("net", facts=UNKNOWN, sources=[])
     bench.pull(mirror="s3://models/v1", watcher=Watcher(100_000, lambda: setattr(bucket, "content", OTHER)))
     assert bench.path().read_bytes() == OTHER

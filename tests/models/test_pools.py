@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from faceflow.errors import JobError, PolicyError
+from faceflow.infrastructure.models.pools import models_of_pool
 from faceflow.settings import ModelSettings, RoutingSettings, Settings
-from infrastructure.models.pools import models_of_pool
 
 LIST = """
 pools:

@@ -23,7 +23,7 @@ from pathlib import Path
 from faceflow.errors import FaceflowError
 from faceflow.settings import Settings
 from faceflow.vision.catalogue import load_catalogue
-from infrastructure.models.pull import pull
+from faceflow.infrastructure.models.pull import pull
 settings = Settings()
 def say(*words): sys.stdout.write(json.dumps(words) + "\\n"); sys.stdout.flush()
 class Watcher:

@@ -8,8 +8,8 @@ from collections import namedtuple
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.models import download, fetcher
 from faceflow.vision.model_cache import CacheState, ModelCache
-from infrastructure.models import download, fetcher
 from tests.models.conftest import CONTENT, OTHER, onnx_bytes, sha256
 from tests.models.interrupting import Watcher
 from tests.models.server import Behaviour

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import Consent, FaceMapping, Source, SwapJob
 from faceflow.media.picture import read_picture
 from faceflow.settings import PathSettings, Settings
 from faceflow.stages.identity import identify
 from faceflow.stages.preflight import preflight
 from faceflow.stages.whole import run_whole_job
-from infrastructure.storage.resolve import store_for
 from tests.faces import ASTRONAUT, SIX_PEOPLE
 from tests.pictures import heif
 

@@ -13,11 +13,11 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
+from faceflow.infrastructure.machine.pools.templates import base_job_template
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.pools import Pool, Pools
 from faceflow.settings import PathSettings, Settings
-from infrastructure.pools.templates import base_job_template
-from infrastructure.routing.loading import load_pools
-from infrastructure.routing.pools import Pool, Pools
-from infrastructure.server.lease import running_server
 from tests.conftest import ROOT
 from tests.servers import asked
 

@@ -8,10 +8,10 @@ import kubernetes_validate
 import pytest
 from pydantic import ValidationError
 
-from infrastructure.pools.environment import pool_environment
-from infrastructure.pools.runs_on import EcsRunsOn, KubernetesRunsOn
-from infrastructure.pools.templates import base_job_template, jobs_at_once
-from infrastructure.routing.pools import Pool, Pools
+from faceflow.infrastructure.machine.pools.environment import pool_environment
+from faceflow.infrastructure.machine.pools.templates import base_job_template, jobs_at_once
+from faceflow.infrastructure.routing.pools import Pool, Pools
+from faceflow.infrastructure.routing.runs_on import EcsRunsOn, KubernetesRunsOn
 from tests.pools.conftest import changed, ecs_task, environment_of, kubernetes_job
 
 KUBERNETES = ("isolated-k8s", "private-k8s", "azure-t4-spot", "azure-t4-on-demand", "alibaba-gn6i-spot")

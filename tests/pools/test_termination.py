@@ -21,10 +21,17 @@ import psutil
 import pytest
 import yaml
 
-from infrastructure.pools.environment import MODELS, SCRATCH, STATE, TEMPORARY, container_environment, job_command
-from infrastructure.pools.runs_on import OnTermination
-from infrastructure.routing.loading import load_pools
-from infrastructure.routing.pools import Pool
+from faceflow.infrastructure.machine.pools.environment import (
+    MODELS,
+    SCRATCH,
+    STATE,
+    TEMPORARY,
+    container_environment,
+    job_command,
+)
+from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.runs_on import OnTermination
 from tests.conftest import ROOT, Program
 from tests.dispatch.jobs import SEGMENT_S, SEGMENTS, Clip, digest
 from tests.faces import face_clip, portrait

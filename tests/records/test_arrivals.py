@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from infrastructure.records.decisions import arrived_reference_s, keep_decision
-from infrastructure.routing.decide import decide
-from infrastructure.routing.gpu_seconds import reference_seconds
-from infrastructure.signals.arriving_work_source import ArrivingWorkSource
-from infrastructure.signals.board import SignalBoard
+from faceflow.infrastructure.books.records.decisions import arrived_reference_s, keep_decision
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.gpu_seconds import reference_seconds
+from faceflow.infrastructure.sources.signals.arriving_work_source import ArrivingWorkSource
+from faceflow.infrastructure.sources.signals.board import SignalBoard
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 POLICY, POOLS = canonical()

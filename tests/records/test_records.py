@@ -9,16 +9,24 @@ import pytest
 from sqlalchemy import func, select
 
 from faceflow.errors import BudgetError, JobError
-from infrastructure.budgets.approvals import approve
-from infrastructure.budgets.limits import set_limit, standing
-from infrastructure.budgets.reservations import Budgets
-from infrastructure.database.schema import Base
-from infrastructure.records.corrections import FEWEST, NEWEST, corrections
-from infrastructure.records.decisions import decisions_of, find_job, keep_decision, kept_decisions
-from infrastructure.records.erasing import erase_job, erase_project
-from infrastructure.records.runs import RunKey, RunState, end_run, open_runs, runs_of, start_run, submit_run
-from infrastructure.routing.decide import decide
-from infrastructure.routing.model import MoneySignal, PoolSignals, Signal
+from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.limits import set_limit, standing
+from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.schema import Base
+from faceflow.infrastructure.books.records.corrections import FEWEST, NEWEST, corrections
+from faceflow.infrastructure.books.records.decisions import decisions_of, find_job, keep_decision, kept_decisions
+from faceflow.infrastructure.books.records.erasing import erase_job, erase_project
+from faceflow.infrastructure.books.records.runs import (
+    RunKey,
+    RunState,
+    end_run,
+    open_runs,
+    runs_of,
+    start_run,
+    submit_run,
+)
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.model import MoneySignal, PoolSignals, Signal
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 POLICY, POOLS = canonical()
@@ -73,7 +81,7 @@ def test_the_same_decision_is_kept_once_and_a_new_one_beside_it(database):
 
 
 def test_kept_decisions_come_in_order_page_by_page(database, monkeypatch):
-    monkeypatch.setattr("infrastructure.records.decisions._PAGE", 2)
+    monkeypatch.setattr("faceflow.infrastructure.books.records.decisions._PAGE", 2)
     for number in range(7):
         project = "film" if number % 2 else "greetings"
         decided(database, job(id=f"job-{number}", project=project), snapshot(now=NOW + timedelta(minutes=number)))

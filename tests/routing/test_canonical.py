@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Action, Decision, Obstacle, Way
-from infrastructure.routing.model import JobFacts, Signal, Snapshot
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Action, Decision, Obstacle, Way
+from faceflow.infrastructure.routing.model import JobFacts, Signal, Snapshot
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 POLICY, POOLS = canonical()

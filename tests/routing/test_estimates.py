@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import infrastructure.routing
-import infrastructure.simulation
+import faceflow.infrastructure.routing
+import faceflow.infrastructure.routing.simulation
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Action, Obstacle, Way
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.policy import Place, Policy, PolicySettings, Rule
+from faceflow.infrastructure.routing.pools import Pool, Pools
 from faceflow.job import Source, SwapJob
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Action, Obstacle, Way
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.policy import Place, Policy, PolicySettings, Rule
-from infrastructure.routing.pools import Pool, Pools
 from tests.routing.worlds import NOW, job
 
 HOME = Pool(name="home", zone="private", capacity="owned", gpus=4, price_usd_per_gpu_hour=0, start_s=5)
@@ -147,7 +147,11 @@ def test_the_facts_of_a_swap_job():
     assert (facts.budget_usd, facts.deadline, facts.frames) == (Decimal("3.5"), NOW, 90)
 
 
-@pytest.mark.parametrize("package", [infrastructure.routing, infrastructure.simulation], ids=["routing", "simulation"])
+@pytest.mark.parametrize(
+    "package",
+    [faceflow.infrastructure.routing, faceflow.infrastructure.routing.simulation],
+    ids=["routing", "simulation"],
+)
 def test_no_clock_and_no_file_is_read(package):
     """Time comes in through the snapshot; imports are checked by `make lint`, calls are checked here."""
     for path in Path(package.__file__).parent.glob("*.py"):

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Obstacle
-from infrastructure.routing.model import JobProgress
-from infrastructure.routing.pace import why_on_demand
-from infrastructure.routing.policy import Place, Policy, Rule
-from infrastructure.routing.wording import explain
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Obstacle
+from faceflow.infrastructure.routing.model import JobProgress
+from faceflow.infrastructure.routing.pace import why_on_demand
+from faceflow.infrastructure.routing.policy import Place, Policy, Rule
+from faceflow.infrastructure.routing.wording import explain
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 _, POOLS = canonical()

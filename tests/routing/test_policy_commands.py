@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway.cli.main import main
-from infrastructure.routing.document import read_document
-from infrastructure.routing.schema import policy_schema
+from faceflow.gateway.cli.main import main
+from faceflow.infrastructure.routing.document import read_document
+from faceflow.infrastructure.routing.schema import policy_schema
 from tests.routing.worlds import NOW, POLICIES
 
 CANONICAL = str(POLICIES / "canonical.yaml")

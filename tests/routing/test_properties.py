@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Action, Decision, Obstacle, Way
+from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.offers import Offers
+from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.wall import EXPOSURE
+from faceflow.infrastructure.routing.wording import explain
+from faceflow.infrastructure.routing.world import World
 from faceflow.zones import ALLOWED_ZONES
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Action, Decision, Obstacle, Way
-from infrastructure.routing.model import JobFacts, Snapshot
-from infrastructure.routing.offers import Offers
-from infrastructure.routing.policy import Policy
-from infrastructure.routing.pools import Pools
-from infrastructure.routing.wall import EXPOSURE
-from infrastructure.routing.wording import explain
-from infrastructure.routing.world import World
 from tests.routing import worlds
 
 QUICK, FULL = 300, 20_000

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from faceflow.errors import PolicyError
-from infrastructure.routing.document import read_document
-from infrastructure.routing.loading import check_policy, load_policy, load_pools
+from faceflow.infrastructure.routing.document import read_document
+from faceflow.infrastructure.routing.loading import check_policy, load_policy, load_pools
 from tests.routing.worlds import POLICIES, canonical
 
 _, POOLS = canonical()

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from infrastructure.routing.gpu_seconds import speed
-from infrastructure.routing.loading import load_model, load_policy, load_pools
-from infrastructure.routing.policy import Place, Policy, Rule, Share
-from infrastructure.routing.pools import Capacity, Pool, Pools
-from infrastructure.simulation.arrivals import Unit, generate, jobs_in
-from infrastructure.simulation.bound import lower_bound_usd
-from infrastructure.simulation.day import Day, simulate
-from infrastructure.simulation.prices import Prices
-from infrastructure.simulation.report import Report, report
-from infrastructure.simulation.scenario import Curve, JobClass, Scenario
+from faceflow.infrastructure.routing.gpu_seconds import speed
+from faceflow.infrastructure.routing.loading import load_model, load_policy, load_pools
+from faceflow.infrastructure.routing.policy import Place, Policy, Rule, Share
+from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.simulation.arrivals import Unit, generate, jobs_in
+from faceflow.infrastructure.routing.simulation.bound import lower_bound_usd
+from faceflow.infrastructure.routing.simulation.day import Day, simulate
+from faceflow.infrastructure.routing.simulation.prices import Prices
+from faceflow.infrastructure.routing.simulation.report import Report, report
+from faceflow.infrastructure.routing.simulation.scenario import Curve, JobClass, Scenario
 from tests.routing.worlds import POLICIES
 
 OWNED = Pool(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import infrastructure.routing.outcomes
+import faceflow.infrastructure.routing.outcomes
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.decision import Action
+from faceflow.infrastructure.routing.policy import Place, Policy, Rule
+from faceflow.infrastructure.routing.pools import Capacity, Pool
+from faceflow.infrastructure.routing.wall import breaches, shut_out
+from faceflow.infrastructure.routing.wording import explain
 from faceflow.job import Sensitivity
 from faceflow.zones import ALLOWED_ZONES, Zone
-from infrastructure.routing.decide import decide
-from infrastructure.routing.decision import Action
-from infrastructure.routing.policy import Place, Policy, Rule
-from infrastructure.routing.pools import Capacity, Pool
-from infrastructure.routing.wall import breaches, shut_out
-from infrastructure.routing.wording import explain
 from tests.routing.worlds import canonical, job, snapshot
 
 _, POOLS = canonical()
@@ -34,7 +34,7 @@ def test_a_rule_cannot_send_it_out():
 
 
 def test_a_bug_in_the_first_check_is_caught_by_the_second(monkeypatch):
-    monkeypatch.setattr(infrastructure.routing.outcomes, "shut_out", lambda sensitivity, pool: None)
+    monkeypatch.setattr(faceflow.infrastructure.routing.outcomes, "shut_out", lambda sensitivity, pool: None)
     decision = decide(job(sensitivity="private"), EVERYTHING_TO_AWS, snapshot(), POOLS)
     assert decision.action is Action.REFUSE
     assert decision.placements == ()

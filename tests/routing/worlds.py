@@ -12,13 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from faceflow.infrastructure.routing.gpu_seconds import known_gpus
+from faceflow.infrastructure.routing.loading import load_policy, load_pools
+from faceflow.infrastructure.routing.model import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
+from faceflow.infrastructure.routing.policy import Place, Policy, PolicySettings, Rule, Share, When
+from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.job import Priority, Sensitivity
 from faceflow.zones import Zone
-from infrastructure.routing.gpu_seconds import known_gpus
-from infrastructure.routing.loading import load_policy, load_pools
-from infrastructure.routing.model import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
-from infrastructure.routing.policy import Place, Policy, PolicySettings, Rule, Share, When
-from infrastructure.routing.pools import Capacity, Pool, Pools
 
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 NOW = datetime(2026, 11, 26, 18, 0, tzinfo=UTC)

@@ -88,7 +88,7 @@ def block_place(api_url: str, name: str) -> Iterator[Place]:
     """A block on the suite's Prefect server, behind a network that can be cut."""
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 
-    from infrastructure.blocks.routing_policy import RoutingPolicy
+    from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
 
     network = Forwarder(urlsplit(api_url).port)
     network.start()

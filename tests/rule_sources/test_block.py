@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.loading import check_policy, load_policy
+from faceflow.infrastructure.sources.rules import current_policy, open_source
+from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
+from faceflow.infrastructure.sources.rules.pushing import push_rules
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
-from infrastructure.routing.decide import decide
-from infrastructure.routing.loading import check_policy, load_policy
-from infrastructure.rule_sources import current_policy, open_source
-from infrastructure.rule_sources.model import ChangedMeanwhileError, RuleSourceError
-from infrastructure.rule_sources.pushing import push_rules
-from infrastructure.server.lease import running_server
 from tests.routing.worlds import POLICIES, canonical, job, random_policy, snapshot
 from tests.rule_sources.test_following import rules
 from tests.servers import asked
@@ -29,7 +29,7 @@ CANONICAL, POOLS = canonical()
 
 
 def block(**fields):
-    from infrastructure.blocks.routing_policy import RoutingPolicy
+    from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
 
     return RoutingPolicy(**fields)
 
@@ -95,7 +95,7 @@ def test_the_budget_section():
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_any_policy_goes_through_the_block_and_stays_what_it_is(seed):
-    from infrastructure.blocks.routing_policy import RoutingPolicy
+    from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
 
     policy = random_policy(Random(seed))
     text = policy.model_dump_json(by_alias=True, exclude_defaults=True)
@@ -116,7 +116,7 @@ def test_any_policy_goes_through_the_block_and_stays_what_it_is(seed):
     ],
 )
 def test_what_a_block_cannot_hold(document):
-    from infrastructure.blocks.routing_policy import RoutingPolicy
+    from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
 
     with pytest.raises(ValueError, match=r"."):
         RoutingPolicy.from_document(document)
@@ -124,7 +124,7 @@ def test_what_a_block_cannot_hold(document):
 
 def test_the_form_explains_itself():
     """Every field has a title and a description, and no two sections share a heading."""
-    from infrastructure.blocks.routing_policy import RoutingPolicy
+    from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
 
     schema = RoutingPolicy.model_json_schema()
     sections = [schema["definitions" if "definitions" in schema else "$defs"][name] for name in

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.sources.rules import current_policy, watching
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
-from infrastructure.rule_sources import current_policy, watching
-from infrastructure.server.lease import running_server
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.places import block_place, consul_place, etcd_place, file_place

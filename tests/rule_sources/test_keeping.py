@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from faceflow.errors import PolicyError, PolicySourceError
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.rules import current_policy, open_source, watching
+from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.pushing import push_rules
+from faceflow.infrastructure.sources.rules.state import Kept, KeptFile, RuleState
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
-from infrastructure.routing.pools import Pools
-from infrastructure.rule_sources import current_policy, open_source, watching
-from infrastructure.rule_sources.model import ChangedMeanwhileError, RuleSourceError, RulesText
-from infrastructure.rule_sources.pushing import push_rules
-from infrastructure.rule_sources.state import Kept, KeptFile, RuleState
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.test_following import rules

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from faceflow.infrastructure.sources.rules import open_source, watching
+from faceflow.infrastructure.sources.rules.file_source import FileSource
+from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
 from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
 from faceflow.settings import PathSettings, Settings
-from infrastructure.rule_sources import open_source, watching
-from infrastructure.rule_sources.file_source import FileSource
-from infrastructure.rule_sources.model import ChangedMeanwhileError, RuleSourceError
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.places import KEY, consul_place

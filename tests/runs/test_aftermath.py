@@ -13,8 +13,8 @@ import pytest
 from prefect.exceptions import PrefectException, TerminationSignal
 
 from faceflow.errors import CancelledError, ExactnessError, stopped
-from flows.aftermath import Aftermath, gives, note_on, receives
-from flows.progress import RunProgress, observed, shown
+from faceflow.flows.aftermath import Aftermath, gives, note_on, receives
+from faceflow.flows.run.progress import RunProgress, observed, shown
 from tests.conftest import Finished, Program
 from tests.faces import ASTRONAUT, face_clip
 from tests.runs.test_ledger import record
@@ -84,7 +84,7 @@ async def test_neither_a_screen_nor_a_server_that_is_gone_ends_the_work(monkeypa
     async def away(*_arguments: object, **_named: object) -> None:
         raise httpx.ConnectError("no")
 
-    monkeypatch.setattr("flows.progress.acreate_progress_artifact", away)
+    monkeypatch.setattr("faceflow.flows.run.progress.acreate_progress_artifact", away)
     seen = []
 
     def screen(snapshot: object) -> None:
@@ -100,9 +100,9 @@ async def test_neither_a_screen_nor_a_server_that_is_gone_ends_the_work(monkeypa
 BROKEN = """
 import errno, os, signal, sys
 import httpx
-import gateway.cli.local_run as local
+import faceflow.gateway.cli.local_run as local
 from faceflow.errors import ExactnessError
-from gateway.cli.main import run
+from faceflow.gateway.cli.main import run
 
 def raises(error):
     def raise_it(*_arguments, **_named):
@@ -113,8 +113,8 @@ async def away(*_arguments, **_named):
     raise httpx.ConnectError("All connection attempts failed")
 
 def break_it():
-    import flows.swap_video as flow
-    from infrastructure.ledger import JobPlace
+    import faceflow.flows.swap_video as flow
+    from faceflow.infrastructure.machine.ledger import JobPlace
     if "sheet" in broken:
         flow.before_after_jpeg = raises(ExactnessError("fault.exactness", "Frame 3 is not shown.", "Report this."))
     if "picture" in broken:

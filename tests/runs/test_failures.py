@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from faceflow.errors import MediaError, stopped
-from flows.failures import RESUMABLE, reason_of, was_stopped
+from faceflow.flows.run.reasons import RESUMABLE, reason_of, was_stopped
 
 CORRUPT = MediaError("media.corrupt", "Broken.", "Copy it again.")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import ResourceError
+from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, remove_stale_work
 from faceflow.settings import PathSettings, Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
-from infrastructure.ledger import JobPlace, JobRecord, claim, remove_stale_work
 
 IDENTITY = JobIdentity(job_id="a" * 24, project="film", target_sha256="", portraits_sha256=())
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, finished_record
 from faceflow.job import Consent, OutputOptions, Sensitivity, Source, SpeedPreset, SwapJob
 from faceflow.settings import PathSettings, PipelineSettings, Settings, TrustSettings
 from faceflow.stages.identity import identify
 from faceflow.stages.whole import run_whole_job
 from faceflow.store import FolderStore
 from faceflow.zones import Zone
-from infrastructure.ledger import JobPlace, JobRecord, finished_record
 from tests.clips import ffmpeg
 from tests.faces import ASTRONAUT, face_clip, portrait
 from tests.media.test_header import read_back

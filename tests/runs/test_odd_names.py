@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from faceflow.gateway.cli.request import build_job
+from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import SwapJob
 from faceflow.locations import absolute, local_path, portable
 from faceflow.settings import PathSettings, PipelineSettings, Settings
@@ -20,8 +22,6 @@ from faceflow.stages.identity import identify
 from faceflow.stages.model import Mezzanine
 from faceflow.stages.preflight import preflight
 from faceflow.stages.whole import run_whole_job
-from gateway.cli.request import build_job
-from infrastructure.storage.resolve import store_for
 from tests.faces import face_clip, portrait
 
 NAMES = [b"out\xff.mp4", b"\xe9t\xe9 \xfc.mp4", b"100%\xfe#?.mp4"]

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import FaceflowError, OutputError
+from faceflow.infrastructure.output_claims import output_claimed
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.publish import output_error, publishing, require_writable, sha256_of
 from faceflow.settings import PathSettings, Settings
@@ -27,7 +28,6 @@ from faceflow.stages.preflight import _check_output
 from faceflow.stages.upload import run_upload
 from faceflow.store import FolderStore
 from faceflow.zones import Zone
-from infrastructure.output_claims import output_claimed
 from tests.conftest import ROOT
 
 ONE = JobIdentity(job_id="1" * 24, project="default", target_sha256="", portraits_sha256=())

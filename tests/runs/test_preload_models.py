@@ -8,10 +8,10 @@ import json
 import pytest
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.models import download
 from faceflow.settings import PathSettings, Settings, current_settings
-from infrastructure.models import download
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import running_server
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, sha256
 from tests.models.server import Behaviour, serving
 from tests.servers import asked
@@ -49,7 +49,7 @@ def place(shared_state, tmp_path, monkeypatch):
 
 
 def run(**parameters):
-    from flows.preload_models import preload_models
+    from faceflow.flows.preload_models import preload_models
 
     return asyncio.run(preload_models(**parameters))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.progress import RunProgress
+from faceflow.flows.run.progress import RunProgress
 
 FRAMES = 100
 SEGMENT_STAGES = ("swap", "restore", "compose")

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.settings import PathSettings, Settings
-from infrastructure.server.lease import running_server
 from tests.conftest import Finished, Program
 from tests.faces import face_clip, portrait
 from tests.prefect_api import PrefectApi

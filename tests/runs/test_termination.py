@@ -14,7 +14,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import _prefect_sigterm_handler, capture_sigterm
 
-from flows.termination import sigterm_is_heard, sigterm_is_raised
+from faceflow.flows.run.termination import sigterm_is_heard, sigterm_is_raised
 
 PATIENCE_S = 10.0
 """A run that hears nothing ends by itself after so long."""
@@ -106,7 +106,7 @@ def test_without_that_the_run_would_go_on(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_run_that_ends_by_itself_ends_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.termination.PATIENCE_S", 0.05)
+    monkeypatch.setattr("faceflow.flows.run.termination.PATIENCE_S", 0.05)
     tidied = []
 
     async def part() -> None:

@@ -105,19 +105,19 @@ RETRY = """
 import asyncio, os, sys
 from pathlib import Path
 from faceflow.settings import Settings
-from infrastructure.server.environment import client_environment
-from infrastructure.server.lease import lease_server
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.lease import lease_server
 settings = Settings()
 with lease_server(settings) as address:
     os.environ.update(client_environment(settings.paths.state, address.api_url))
-    import tasks.stage_task as stage_task
+    import faceflow.tasks.stage_task as stage_task
     stage_task.RETRY_DELAY_S = (0.0, 0.0)
     from prefect import flow
     from faceflow.errors import MediaError, ResourceError
     from faceflow.job import FrozenModel
     from faceflow.stages.identity import JobIdentity
-    from flows.progress import RunProgress
-    from tasks.context import running
+    from faceflow.flows.run.progress import RunProgress
+    from faceflow.tasks.context import running
 
     class Result(FrozenModel):
         attempts: int

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.server.environment import client_environment, server_environment, worker_environment
-from infrastructure.server.inherited import inherited
-from infrastructure.server.python_variables import ROOT, python_path
+from faceflow.infrastructure.machine.server.environment import (
+    client_environment,
+    server_environment,
+    worker_environment,
+)
+from faceflow.infrastructure.machine.server.inherited import inherited
+from faceflow.infrastructure.machine.server.python_variables import ROOT, python_path
 
 STATE = Path("/state")
 FOREIGN = [
@@ -73,5 +77,5 @@ def test_folders_of_the_user_do_not_come_before_pythons_own(tmp_path: Path, monk
     assert python_path(hostile) == str(ROOT)
     # Where our libraries were installed into a folder of PYTHONPATH, that folder stays.
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(ROOT)])
-    monkeypatch.setattr("infrastructure.server.python_variables._site_folders", list)
+    monkeypatch.setattr("faceflow.infrastructure.machine.server.python_variables._site_folders", list)
     assert python_path(hostile) == f"{ROOT}{os.pathsep}{tmp_path}"

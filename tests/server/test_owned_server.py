@@ -16,16 +16,16 @@ import psutil
 import pytest
 
 from faceflow.errors import ServerError
+from faceflow.infrastructure.machine.server.lease import claimed_port, end_if_unused, lease_server, running_server
+from faceflow.infrastructure.machine.server.probe import answers
+from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRecord
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.server.lease import claimed_port, end_if_unused, lease_server, running_server
-from infrastructure.server.probe import answers
-from infrastructure.server.record import ServerFiles, ServerRecord
 
 HOLD_A_LEASE = """
 import sys
 from pathlib import Path
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.server.lease import lease_server
+from faceflow.infrastructure.machine.server.lease import lease_server
 state = Path(sys.argv[1])
 settings = Settings(
     paths=PathSettings(state=state, scratch=state / "scratch"), server=ServerSettings(port=int(sys.argv[2]), idle_s=1)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.server.environment import client_environment
-from infrastructure.server.inherited import inherited
+from faceflow.infrastructure.machine.server.environment import client_environment
+from faceflow.infrastructure.machine.server.inherited import inherited
 
 TELL = """
 import json, os, sys
 from pathlib import Path
-from infrastructure.server.environment import point_prefect_at
+from faceflow.infrastructure.machine.server.environment import point_prefect_at
 point_prefect_at(Path(sys.argv[1]), "http://127.0.0.1:4200/api")
 here = os.getcwd()
 from prefect.settings import get_current_settings, temporary_settings

@@ -13,9 +13,9 @@ from threading import Thread
 import pytest
 
 from faceflow.errors import ServerError
+from faceflow.infrastructure.machine.server.lease import lease_server
+from faceflow.infrastructure.machine.server.probe import Answer, Probed, probe
 from faceflow.settings import PathSettings, Settings
-from infrastructure.server.lease import lease_server
-from infrastructure.server.probe import Answer, Probed, probe
 from tests.conftest import Program
 from tests.servers import free_port
 

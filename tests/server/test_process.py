@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.server.process import garbage_collected_aside
+from faceflow.infrastructure.machine.server.process import garbage_collected_aside
 from tests.servers import until
 
 

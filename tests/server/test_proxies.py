@@ -15,8 +15,8 @@ from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
 from faceflow.errors import FaceflowError
-from infrastructure.proxies import UNUSABLE, ordered_proxies, require_usable_proxy, unusable_proxy
-from infrastructure.server.inherited import inherited
+from faceflow.infrastructure.machine.server.inherited import inherited
+from faceflow.infrastructure.proxies import UNUSABLE, ordered_proxies, require_usable_proxy, unusable_proxy
 
 PROXY = "http://127.0.0.1:9"
 LOCAL = ["http://127.0.0.1:4200/api", "http://localhost:4200/api", "http://[::1]:4200/api", "http://0.0.0.0:4200/api"]

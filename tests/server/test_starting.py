@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import ServerError
+from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.lease import find_or_start
+from faceflow.infrastructure.machine.server.record import ServerFiles
+from faceflow.infrastructure.machine.server.starting import MOST_CPU_S, Sight, Start, last_words, look
 from faceflow.settings import PathSettings, ServerSettings, Settings
-from infrastructure.server.keeper import die_with_parent
-from infrastructure.server.lease import find_or_start
-from infrastructure.server.record import ServerFiles
-from infrastructure.server.starting import MOST_CPU_S, Sight, Start, last_words, look
 from tests.servers import free_port
 
 FAKE_KEEPER = """
 import json, os, socket, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[5])
-from infrastructure.server.record import ServerFiles, ServerRecord, own_started_ticks
+from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRecord, own_started_ticks
 files, port, lines, pause_s = ServerFiles(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 url = f"http://127.0.0.1:{port}"
 files.write(ServerRecord(api_url=f"{url}/api", ui_url=url, keeper_pid=os.getpid(),

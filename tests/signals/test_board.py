@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrastructure.routing.decide import decide
-from infrastructure.routing.model import MISSING, MISSING_MONEY
-from infrastructure.signals.board import SignalBoard
-from infrastructure.signals.cache import SignalCache
-from infrastructure.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.routing.decide import decide
+from faceflow.infrastructure.routing.model import MISSING, MISSING_MONEY
+from faceflow.infrastructure.sources.signals.board import SignalBoard
+from faceflow.infrastructure.sources.signals.cache import SignalCache
+from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
 from tests.events import captured_events
 from tests.routing.worlds import canonical, job
 

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.sources.signals.arriving_work_source import ArrivingWorkSource
+from faceflow.infrastructure.sources.signals.board import SignalBoard
+from faceflow.infrastructure.sources.signals.model import Figure, SignalError
 from faceflow.settings import PathSettings, Settings
-from infrastructure.routing.pools import Pools
-from infrastructure.server.lease import running_server
-from infrastructure.signals.arriving_work_source import ArrivingWorkSource
-from infrastructure.signals.board import SignalBoard
-from infrastructure.signals.model import Figure, SignalError
 from tests.routing.worlds import canonical
 
 _, POOLS = canonical()
@@ -63,7 +63,7 @@ async def make(prefix):
 
 
 def test_paused_pools_queues_and_free_places(prefect):
-    from infrastructure.signals.prefect_source import PrefectSource
+    from faceflow.infrastructure.sources.signals.prefect_source import PrefectSource
 
     asyncio.run(make(prefect))
     listed = pools(*(f"{prefect}-{name}" for name in ("busy", "paused", "deserted", "unknown")))
@@ -84,7 +84,7 @@ def test_paused_pools_queues_and_free_places(prefect):
 
 
 def failure():
-    from infrastructure.signals.prefect_source import PrefectSource
+    from faceflow.infrastructure.sources.signals.prefect_source import PrefectSource
 
     with pytest.raises(SignalError) as caught:
         asyncio.run(PrefectSource().gather(pools("one")))

@@ -9,11 +9,11 @@ from decimal import Decimal
 import httpx
 import pytest
 
+from faceflow.infrastructure.sources.signals import signal_board
+from faceflow.infrastructure.sources.signals.model import Figure, SignalError
+from faceflow.infrastructure.sources.signals.prometheus_source import PrometheusSource
 from faceflow.routing_settings import PrometheusSettings, SignalSettings
 from faceflow.settings import PathSettings, Settings
-from infrastructure.signals import signal_board
-from infrastructure.signals.model import Figure, SignalError
-from infrastructure.signals.prometheus_source import PrometheusSource
 from tests.routing.worlds import canonical
 from tests.servers import running_prometheus, until
 from tests.signals.exporter import exporting, gpu, node, pod

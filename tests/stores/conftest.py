@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from faceflow.infrastructure.stores.addresses import Place
+from faceflow.infrastructure.stores.resolve import store_at
 from faceflow.settings import PathSettings, PipelineSettings, Settings
 from faceflow.store import Store
 from faceflow.store_settings import StoreConnection, StoreSettings
 from faceflow.zones import Zone
-from infrastructure.storage.addresses import Place
-from infrastructure.storage.resolve import store_at
 from tests.stores import services
 from tests.stores.proxy import Proxy, running_proxy
 

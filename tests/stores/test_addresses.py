@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from faceflow.errors import JobError, StoreSetupError, TrustError
+from faceflow.infrastructure.stores.addresses import find_place
+from faceflow.infrastructure.stores.resolve import check_output, store_for
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.settings import Settings
 from faceflow.store import FolderStore
 from faceflow.store_settings import StoreConnection, StoreSettings
 from faceflow.zones import Zone
-from infrastructure.storage.addresses import find_place
-from infrastructure.storage.resolve import check_output, store_for
 from tests.stores import services
 from tests.stores.conftest import settings_of
 from tests.stores.test_every_store import SMALL, put, write

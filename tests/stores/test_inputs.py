@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import FaultError, JobError, OutputError, StoreError, TrustError
+from faceflow.infrastructure.stores.inputs import inputs_here, local_inputs, remove_stale_inputs
+from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.settings import LimitSettings
 from faceflow.store_settings import StoreConnection
 from faceflow.zones import Zone
-from infrastructure.storage.inputs import inputs_here, local_inputs, remove_stale_inputs
-from infrastructure.storage.resolve import store_for
 from tests.stores import services
 from tests.stores.conftest import settings_of
 from tests.stores.proxy import Fault

@@ -70,7 +70,7 @@ MANY = [f"{number:02d}.jpg" for number in range(1, 13)]
 def small_pages(monkeypatch):
     """The service gives five keys a page."""
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", str(PAGE))
-    monkeypatch.setattr("infrastructure.storage.object_store._PAGE_OBJECTS", PAGE)
+    monkeypatch.setattr("faceflow.infrastructure.stores.object_store._PAGE_OBJECTS", PAGE)
 
 
 def test_pages_are_asked_for_as_they_are_needed(moto_bucket, small_pages):

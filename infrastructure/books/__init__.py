@@ -1,0 +1,1 @@
+"""What is written down and counted: the database, budgets, records of decisions and runs, campaigns."""
