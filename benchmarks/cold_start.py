@@ -143,7 +143,8 @@ def main() -> None:
         with lease_server(settings) as address:
             environment |= client_environment(state, address.api_url)
             subprocess.run(
-                [sys.executable, "-m", "faceflow.gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
+                [sys.executable, "-m", "faceflow.gateway.program", "register",
+                 "--pools", str(folder / "pools.yaml"), "--json"],
                 env=environment, check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
             environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])

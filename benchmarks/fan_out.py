@@ -179,7 +179,8 @@ def register(folder: Path, api_url: str) -> None:
     """Makes the pools and deployments, as an operator does."""
     with environment_of(folder, POOLS[0], api_url):
         subprocess.run(
-            [sys.executable, "-m", "faceflow.gateway.program", "register", "--pools", str(folder / "pools.yaml"), "--json"],
+            [sys.executable, "-m", "faceflow.gateway.program", "register",
+             "--pools", str(folder / "pools.yaml"), "--json"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

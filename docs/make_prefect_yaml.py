@@ -25,7 +25,7 @@ from faceflow.settings import Settings
 PAGE = ROOT / "deployments/prefect.yaml"
 POOLS = ROOT / "deployments/policies/pools.yaml"
 HEAD = """\
-# Made by docs/make_prefect_yaml.py from a list of pools and the flows of flows/server/deployed.py: each flow on each pool.
+# Made by docs/make_prefect_yaml.py from a list of pools and flows/server/deployed.py: each flow on each pool.
 #   prefect --no-prompt deploy --prefect-file deployments/prefect.yaml --all
 # The pools and their queues have to be there: `faceflow register` makes them, and all of this as well.
 """

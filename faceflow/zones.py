@@ -30,6 +30,15 @@ ALLOWED_ZONES: dict[Sensitivity, frozenset[Zone]] = {
 }
 
 
+def require_pool_zone(sensitivity: Sensitivity, zone: Zone, pool: str) -> None:
+    """Refuses to open media of `sensitivity` on a machine of the work pool `pool`, which stands in `zone`.
+
+    Raises:
+        TrustError: `trust.zone`.
+    """
+    require_zone(sensitivity, zone, f"The work pool {pool!r}")
+
+
 def require_zone(sensitivity: Sensitivity, zone: Zone, place: str) -> None:
     """Refuses to let media of `sensitivity` into `place`, which lies in `zone`.
 

@@ -25,14 +25,13 @@ from faceflow.flows.dispatcher.attempts import follow_up
 from faceflow.flows.dispatcher.control import Control, controlling, now
 from faceflow.flows.dispatcher.known_media import KnownMedia, request_id
 from faceflow.flows.dispatcher.placement import current, place_next, start_placed
-from faceflow.flows.run.artifacts import show_failure
+from faceflow.flows.run.entry import entered
 from faceflow.flows.run.queries import read_runs
-from faceflow.flows.run.reasons import reason_of
 from faceflow.infrastructure.books.budgets.approvals import approvals
 from faceflow.infrastructure.books.records.requests import Request, RequestState, change, remember
 from faceflow.job import SwapJob
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
+from faceflow.settings import Settings
 
 _WAITS_IN = "somebody may approve it in flow run "
 _OPEN = {RequestState.NEW, RequestState.HELD, RequestState.APPROVAL}
@@ -68,15 +67,8 @@ async def dispatch(
     Raises:
         FaceflowError: rules, pools or the database cannot be used.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    try:
+    async with entered() as settings:
         return await _dispatch(job, known, name or request_id(job), settings, again=again)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
 
 
 async def _dispatch(job: SwapJob, known: KnownMedia, name: str, settings: Settings, *, again: bool) -> Dispatching:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-import structlog
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
-from faceflow.flows.run.artifacts import show_failure
-from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.entry import entered
 from faceflow.infrastructure.models.pools import models_of_pool
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
+from faceflow.settings import Settings
 from faceflow.tasks.pull_model import InstalledModel, pull_model
 from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_licence import require_allowed
@@ -46,15 +44,8 @@ async def preload_models(
     Raises:
         FaceflowError: one of them is not there, and why; the others are.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    try:
+    async with entered() as settings:
         return await _preload(_wanted(models, pool, settings), settings)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
 
 
 def _wanted(models: list[str], pool: str, settings: Settings) -> list[str]:

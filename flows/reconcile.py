@@ -21,17 +21,15 @@ from faceflow.errors import FaceflowError
 from faceflow.flows.dispatch import advance
 from faceflow.flows.dispatcher.control import Control, controlling, now
 from faceflow.flows.dispatcher.known_media import KnownMedia, request_id
-from faceflow.flows.run.artifacts import show_failure
 from faceflow.flows.run.automations import NEVER_BEGUN
+from faceflow.flows.run.entry import entered
 from faceflow.flows.run.queries import crashed_since, ended_badly_since, runs_in, silent_runs
-from faceflow.flows.run.reasons import reason_of
 from faceflow.flows.run.starting import never_begun, start_limit
 from faceflow.infrastructure.books.budgets.reconciling import reconcile as reconcile_budgets
 from faceflow.infrastructure.books.records.requests import Request, RequestState, find_request, remember, requests_in
 from faceflow.infrastructure.sources.signals import SourceReport
 from faceflow.job import SwapJob
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
 
 FOLLOWED_FLOWS = ("swap-video", "swap-shard", "render-batch")
 CHANGED_KEY = "reconciled-jobs"
@@ -73,8 +71,7 @@ async def retry_held() -> int:
 )
 async def refresh_signals() -> int:
     """Asks all sources. Gives how many answered."""
-    settings = _settings()
-    async with controlling(settings) as control:
+    async with entered() as settings, controlling(settings) as control:
         reports = await control.board.ask(fresh=True)
     rows = [_row_of(report) for report in reports]
     await acreate_table_artifact(table=rows, key=SIGNALS_KEY, description="Sources of signals")
@@ -82,14 +79,8 @@ async def refresh_signals() -> int:
 
 
 async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> int:
-    settings = _settings()
-    try:
-        async with controlling(settings) as control:
-            changed = await (_look_after_all(control, states) if mark_lost else _advance_all(control, states))
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
+    async with entered() as settings, controlling(settings) as control:
+        changed = await (_look_after_all(control, states) if mark_lost else _advance_all(control, states))
     if changed:
         rows = [
             {"job": one.job_id, "state": str(one.state), "attempt": one.attempt, "reason": one.reason}
@@ -177,10 +168,3 @@ def _row_of(report: SourceReport) -> dict[str, object]:
         "took, seconds": round(report.took_s, 3),
         "failure": report.failure or "",
     }
-
-
-def _settings() -> Settings:
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    return settings

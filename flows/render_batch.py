@@ -1,7 +1,7 @@
 """A micro-batch of a campaign on its pool: short jobs one after the other in one process, each on its own.
 
-A job that fails leaves the others alone. A table tells how each stands (`faceflow.flows.campaigns.batch_table`): what had ended is not
-done again when the machine goes away. A bounded number of jobs is in work at a time, so memory and scratch stay
+A job that fails leaves the others alone. A table tells how each stands (`flows.campaigns.batch_table`): what had ended
+is not done again when the machine goes away. A bounded number of jobs is in work at a time, so memory and scratch stay
 bounded, however long the batch.
 """
 
@@ -18,6 +18,7 @@ from pydantic import Field
 from faceflow.errors import FaceflowError
 from faceflow.flows.campaigns.batch_table import BatchTable
 from faceflow.flows.job.one_process import render
+from faceflow.flows.run.entry import entered
 from faceflow.flows.run.reasons import reason_of
 from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
@@ -25,9 +26,9 @@ from faceflow.infrastructure.books.campaigns.books import Ending, JobState
 from faceflow.infrastructure.machine.ledger import remove_stale_work
 from faceflow.infrastructure.stores.inputs import remove_stale_inputs
 from faceflow.job import SwapJob
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
-from faceflow.zones import require_zone
+from faceflow.log import events
+from faceflow.settings import Settings
+from faceflow.zones import require_pool_zone
 
 Jobs = Annotated[
     dict[str, SwapJob], Field(title="Jobs", description="The jobs by their names in the campaign.", min_length=1)
@@ -49,25 +50,23 @@ async def render_batch(
         TrustError: `trust.zone`: some job's media may not be here; none is opened.
         CancelledError: `fault.given_up`: the batch counted as lost before it began.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    for job in jobs.values():
-        require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
-    await require_wanted()
-    for remove_stale in (remove_stale_work, remove_stale_inputs):
-        await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
-    events().info("batch.started", batch=batch, jobs=len(jobs))
-    async with get_client() as client:
-        table = BatchTable(client, len(jobs))
-        try:
-            with sigterm_is_heard():
-                endings = await _work(jobs, table, settings)
-        finally:  # also when the batch is told to stop
-            done, failed = table.count(JobState.DONE), table.count(JobState.FAILED)
-            events().info("batch.finished", jobs=len(jobs), done=done, failed=failed)
-            await table.close()
-    return endings
+    async with entered() as settings:
+        for job in jobs.values():
+            require_pool_zone(job.sensitivity, settings.pool.zone, settings.pool.name)
+        await require_wanted()
+        for remove_stale in (remove_stale_work, remove_stale_inputs):
+            await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
+        events().info("batch.started", batch=batch, jobs=len(jobs))
+        async with get_client() as client:
+            table = BatchTable(client, len(jobs))
+            try:
+                with sigterm_is_heard():
+                    endings = await _work(jobs, table, settings)
+            finally:  # also when the batch is told to stop
+                done, failed = table.count(JobState.DONE), table.count(JobState.FAILED)
+                events().info("batch.finished", jobs=len(jobs), done=done, failed=failed)
+                await table.close()
+        return endings
 
 
 async def _work(jobs: dict[str, SwapJob], table: BatchTable, settings: Settings) -> list[Ending]:

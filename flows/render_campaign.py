@@ -15,7 +15,6 @@ from functools import partial
 from time import monotonic
 from typing import Annotated, Any
 
-import structlog
 from prefect import flow
 from pydantic import Field
 
@@ -23,8 +22,7 @@ from faceflow.flows.campaigns.batch_placement import place_batch
 from faceflow.flows.campaigns.batches import follow_batches
 from faceflow.flows.campaigns.report_artifacts import Bar, show_report
 from faceflow.flows.dispatcher.control import Control, controlling, now
-from faceflow.flows.run.artifacts import show_failure
-from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.entry import entered
 from faceflow.infrastructure.books.campaigns.books import (
     hold_campaign,
     remember_campaign,
@@ -36,8 +34,7 @@ from faceflow.infrastructure.books.campaigns.books import (
 from faceflow.infrastructure.books.campaigns.figures import counts_of
 from faceflow.infrastructure.books.campaigns.report import CampaignReport, report_of
 from faceflow.infrastructure.books.campaigns.sources import CampaignSource, read_source
-from faceflow.log import configure_logging, events
-from faceflow.settings import current_settings
+from faceflow.log import events
 
 WHEEL_S = 30.0
 """A driver that was not heard of for this long is taken for dead."""
@@ -72,10 +69,7 @@ async def render_campaign(
         TrustError: `trust.zone`, where such media may not lie in the store of the portraits.
         StoreError, StoreSetupError: the store cannot be listed.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    try:
+    async with entered() as settings:
         source = CampaignSource(manifest=manifest, portraits=portraits, target=target, output=output, defaults=defaults)
         rows = await asyncio.to_thread(read_source, source, settings) if source.given else None
         async with controlling(settings) as control:
@@ -85,10 +79,6 @@ async def render_campaign(
                 events().info("campaign.remembered", campaign=campaign, jobs=len(rows), new=new)
             report = await drive(control, campaign, again=again)
         await show_report(report)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
     return report
 
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import structlog
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from pydantic import Field
 
 from faceflow.errors import FaceflowError
-from faceflow.flows.run.artifacts import show_failure
-from faceflow.flows.run.reasons import reason_of
+from faceflow.flows.run.entry import entered
 from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage
 from faceflow.infrastructure.machine.images.targets import targets
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
+from faceflow.settings import Settings
 from faceflow.tasks.replicate_image import find_image, replicate_image
 
 REPLICAS_KEY = "image-replicas"
@@ -47,17 +45,10 @@ async def replicate_images(
     Raises:
         FaceflowError: one registry does not have it, and why; the others do.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    try:
+    async with entered() as settings:
         places = targets(settings, pools)
         source = await find_image(image)
         return await _replicate(source, places, only_look, settings)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
 
 
 async def _replicate(

@@ -16,23 +16,23 @@ from pydantic import Field
 
 from faceflow.errors import FaultError, JobError
 from faceflow.flows.job.segments import SegmentWork, with_engine
-from faceflow.flows.run.artifacts import PROGRESS_KEY, show_failure, show_work
+from faceflow.flows.run.artifacts import PROGRESS_KEY, show_work
+from faceflow.flows.run.entry import entered
 from faceflow.flows.run.progress import RunProgress, shown
-from faceflow.flows.run.reasons import reason_of
 from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
 from faceflow.infrastructure.machine.ledger import JobPlace, claim
 from faceflow.infrastructure.stores.exchange import Exchange, exchange_folder
 from faceflow.infrastructure.stores.inputs import inputs_here
 from faceflow.job import SwapJob
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
+from faceflow.settings import Settings
 from faceflow.stages.identity import identify
 from faceflow.tasks.context import running
 from faceflow.tasks.stage_task import version_digest
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
-from faceflow.zones import require_zone
+from faceflow.zones import require_pool_zone
 
 
 @flow(
@@ -56,22 +56,15 @@ async def swap_shard(
     Raises:
         FaceflowError: whatever went wrong.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    try:
+    async with entered() as settings:
         with sigterm_is_heard():
             await require_wanted()
             async with inputs_here(job, settings) as local_job:
                 return await _swap_shard(local_job, job_id, segments, settings)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
 
 
 async def _swap_shard(request: SwapJob, job_id: str, numbers: list[int], settings: Settings) -> int:
-    require_zone(request.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_pool_zone(request.sensitivity, settings.pool.zone, settings.pool.name)
     require_consent(request, settings.trust)
     identity = await asyncio.to_thread(identify, request)
     if identity.job_id != job_id:

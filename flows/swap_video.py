@@ -26,7 +26,8 @@ from faceflow.flows.job.assignment import Dispatched
 from faceflow.flows.job.race import claim_delivery, stop_rivals
 from faceflow.flows.job.segments import SegmentWork, with_engine
 from faceflow.flows.job.shards import parts_by_shards
-from faceflow.flows.run.artifacts import PROGRESS_KEY, show_failure, show_pictures, show_result, show_work
+from faceflow.flows.run.artifacts import PROGRESS_KEY, show_pictures, show_result, show_work
+from faceflow.flows.run.entry import entered
 from faceflow.flows.run.progress import RunProgress, shown
 from faceflow.flows.run.reasons import RESUMABLE, reason_of
 from faceflow.flows.run.starting import require_wanted
@@ -37,8 +38,8 @@ from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remov
 from faceflow.infrastructure.stores.inputs import inputs_here, remove_stale_inputs
 from faceflow.infrastructure.stores.resolve import check_output
 from faceflow.job import SwapJob
-from faceflow.log import configure_logging, events
-from faceflow.settings import Settings, current_settings
+from faceflow.log import events
+from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
 from faceflow.stages.notes import notes_of
@@ -53,7 +54,7 @@ from faceflow.tasks.upload import upload
 from faceflow.tasks.validate import validate
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
-from faceflow.zones import require_zone
+from faceflow.zones import require_pool_zone
 
 _NOT_KEPT = "The job's record could not be kept, so the same command would do the job again"
 
@@ -85,26 +86,19 @@ async def swap_video(
     Raises:
         FaceflowError: whatever went wrong, with a code, and a resolution that says what to do.
     """
-    settings = current_settings()
-    if not structlog.is_configured():  # a worker runs us, not the command line
-        configure_logging(settings.log)
-    events().info("run.started", pool=settings.pool.name, zone=str(settings.pool.zone))
-    try:
+    async with entered() as settings:
+        events().info("run.started", pool=settings.pool.name, zone=str(settings.pool.zone))
         with sigterm_is_heard():
             if dispatched is not None:
                 await require_wanted()
             await asyncio.to_thread(check_output, job, settings)
             async with inputs_here(job, settings) as local_job:
                 return await _swap_video(local_job, job, settings, dispatched)
-    except Exception as error:
-        reason = reason_of(error)
-        await show_failure(reason)
-        raise reason from error
 
 
 async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatched: Dispatched | None) -> JobRecord:
     """Runs `job`, whose inputs are files here; other workers are given what was `asked`."""
-    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_pool_zone(job.sensitivity, settings.pool.zone, settings.pool.name)
     for remove_stale in (remove_stale_work, remove_stale_exchange, remove_stale_inputs):
         await asyncio.to_thread(remove_stale, settings, settings.pipeline.keep_interrupted_s)
     identity = await asyncio.to_thread(identify, job)

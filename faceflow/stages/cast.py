@@ -16,10 +16,10 @@ from faceflow.locations import local_path
 from faceflow.media.picture import read_picture
 from faceflow.settings import Settings
 from faceflow.stages.census import Census
-from faceflow.stages.model import Person
 from faceflow.vision.choosing import fitting_tracks
 from faceflow.vision.model import Analyser, Face, Picture
 from faceflow.vision.people import matches
+from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser
 from faceflow.vision.view import PictureView
 

@@ -21,9 +21,9 @@ from faceflow.media.picture import PictureFile
 from faceflow.media.thumbnail import luma_thumbnail
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import Settings
-from faceflow.stages.model import Person
 from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
+from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser, make_traits_estimator
 from faceflow.vision.scan import CALM, CLOSE, Looking, Observer, TargetScan
 from faceflow.vision.tracks import TrackTable

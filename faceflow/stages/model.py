@@ -18,6 +18,7 @@ from pathlib import Path
 from faceflow.job import Consent, FrozenModel
 from faceflow.locations import LocalFile
 from faceflow.media.model import MediaInfo, Segment
+from faceflow.vision.person import Person
 
 
 class TargetKind(StrEnum):
@@ -41,25 +42,6 @@ class FacesFile(FrozenModel):
     path: Path
     size_bytes: int
     checksum: str
-
-
-class Person(FrozenModel):
-    """Somebody who is seen in the target."""
-
-    number: int
-    first_seen_s: float
-    seconds: float
-    """How long this person is on screen."""
-    samples: int
-    """In how many of the scanned pictures this person was found."""
-    largest_height_px: float
-    shots: tuple[int, ...]
-    """In which shots, counted from 0."""
-    best_frame: int
-    """Where the face is seen best,"""
-    best_box: tuple[float, float, float, float]
-    """and at what place: left, top, right, bottom in frame heights."""
-    embedding: tuple[float, ...] | None = None
 
 
 class ValidatedJob(FrozenModel):

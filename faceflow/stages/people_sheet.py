@@ -15,8 +15,8 @@ from faceflow.media.picture import PICTURE_ENDINGS, PictureFile
 from faceflow.media.reader import read_decoded
 from faceflow.publish import publishing, require_writable
 from faceflow.stages.census import Census
-from faceflow.stages.model import Person
 from faceflow.vision.model import FrameView, Picture
+from faceflow.vision.person import Person
 from faceflow.vision.view import DecodedView, PictureView
 
 COLUMNS = 6

@@ -23,7 +23,7 @@ from faceflow.trust.consent import require_consent
 from faceflow.vision.model import Face
 from faceflow.vision.portraits import portrait_face
 from faceflow.vision.registry import make_analyser, require_engines
-from faceflow.zones import require_zone
+from faceflow.zones import require_pool_zone
 
 Portraits = dict[str, list[tuple[PictureFile, Face]]]
 
@@ -37,7 +37,7 @@ def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile
     Raises:
         InputError: the first thing that is not right, with its own code.
     """
-    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_pool_zone(job.sensitivity, settings.pool.zone, settings.pool.name)
     require_consent(job, settings.trust)
     _check_request(job, settings)
     output = Path(name_of(job.output)) if in_store(job.output) else local_path(job.output)

@@ -7,7 +7,8 @@ where it was: what was written down and not started is started, what runs is fol
 
 | Module | Holds |
 |---|---|
-| `placing` | decides about a batch and starts its runs |
-| `following` | what became of a batch's runs, and of each job |
-| `telling` | progress and report as artifacts |
+| `batch_placement` | decides about a batch and starts its runs |
+| `batches` | what became of a batch's runs, and of each job |
+| `batch_table` | how each job of a batch stands, as the batch tells the server |
+| `report_artifacts` | progress and report as artifacts |
 """

@@ -8,11 +8,12 @@ is reserved once a job and attempt, and a run is started once a job, attempt and
 
 | Module | Holds |
 |---|---|
-| `known` | what a caller may know of the media; a request's name; its facts for `decide` |
+| `known_media` | what a caller may know of the media; a request's name; its facts for `decide` |
 | `control` | what the dispatcher works with: settings, database, pools, rules, signals |
-| `placing` | decides the next attempt of a request and starts it |
+| `placement` | decides the next attempt of a request and starts it |
 | `booking` | how its runs fared, in the books, and what runs that share a job teach |
-| `following` | what became of its runs: started again, ended |
-| `approving` | how much a job over its budget needs, and the form in which a person allows it |
-| `telling` | the decision as artifacts and as the flow's answer |
+| `attempts` | what became of its runs: started again, ended |
+| `approval` | how much a job over its budget needs, and the form in which a person allows it |
+| `answer` | the decision as artifacts and as the flow's answer |
+| `losses` | why a run was lost, in words |
 """

@@ -31,7 +31,7 @@ from faceflow.stages.place import carries_place
 from faceflow.stages.whole import run_whole_job
 from faceflow.tasks.stage_task import RETRY_DELAY_S
 from faceflow.vision.registry import require_engines, resolve_engine
-from faceflow.zones import require_zone
+from faceflow.zones import require_pool_zone
 
 
 async def render(job: SwapJob) -> JobRecord:
@@ -53,7 +53,7 @@ async def render(job: SwapJob) -> JobRecord:
 
 async def _render_once(job: SwapJob) -> JobRecord:
     settings = current_settings()
-    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_pool_zone(job.sensitivity, settings.pool.zone, settings.pool.name)
     await asyncio.to_thread(check_output, job, settings)
     async with inputs_here(job, settings) as local_job:
         return await _claimed(local_job, settings)

@@ -1,6 +1,6 @@
 """Makes process pools of this machine and the deployments on them known to the server. Again brings them up to date.
 
-This is what `faceflow up` needs, where jobs run with this very Python and from this folder; `faceflow.flows.server` does
+This is what `faceflow up` needs, where jobs run with this very Python and from this folder; `register` does
 the same for a whole list of pools, from the same table of flows (`faceflow.flows.server.deployed`).
 
 Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would

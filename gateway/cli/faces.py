@@ -22,9 +22,9 @@ from faceflow.media.probe import probe
 from faceflow.progress import Progress
 from faceflow.settings import Settings, current_settings
 from faceflow.stages.census import Census, Detail, Scrutiny, require_people, take_census
-from faceflow.stages.model import Person
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
 from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
+from faceflow.vision.person import Person
 from faceflow.vision.registry import require_analyser
 
 _TICK_S = 0.2

@@ -30,7 +30,7 @@ from faceflow.progress import SILENT, Progress
 from faceflow.publish import sha256_of
 from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of
-from faceflow.zones import require_zone
+from faceflow.zones import require_pool_zone, require_zone
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ def local_inputs(job: SwapJob, settings: Settings, progress: Progress = SILENT) 
     if not remote:
         yield job
         return
-    require_zone(job.sensitivity, settings.pool.zone, f"The work pool {settings.pool.name!r}")
+    require_pool_zone(job.sensitivity, settings.pool.zone, settings.pool.name)
     if job.output in remote:
         raise OutputError(
             "output.is_input",

@@ -94,7 +94,10 @@ def test_people_are_listed_where_the_sheet_cannot_be_made(offline_program: Progr
 
 def answers(program: Program, commands: list[list[Path | str]]) -> list[tuple[int, dict[str, Any]]]:
     """Exit code and answer of several commands, given to the program one after the other in one process."""
-    script = "import json, sys\nfrom faceflow.gateway.cli.main import main\nfor line in sys.stdin: print(main(json.loads(line)))"
+    script = (
+        "import json, sys\nfrom faceflow.gateway.cli.main import main\n"
+        "for line in sys.stdin: print(main(json.loads(line)))"
+    )
     lines = "\n".join(json.dumps([str(word) for word in command] + ["--json"]) for command in commands)
     done = subprocess.run(
         [sys.executable, "-c", script], input=lines, env=program.environment, capture_output=True, text=True,

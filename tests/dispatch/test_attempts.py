@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from faceflow.flows.dispatcher import placing
+from faceflow.flows.dispatcher import placement
 from faceflow.infrastructure.books.budgets.approvals import approve
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
 from faceflow.infrastructure.books.budgets.model import ReservationState
@@ -59,15 +59,15 @@ def test_what_a_dead_dispatcher_left_behind_is_started_once(
         from faceflow.flows.dispatch import advance
 
         seen = request(control, tmp_path, cut)
-        real = placing.change
+        real = placement.change
         with monkeypatch.context() as broken:
             if cut == "reserve":
                 broken.setattr(type(control.budgets), "reserve", dies)
             elif cut == "start":
-                broken.setattr(placing, "arun_deployment", dies)
+                broken.setattr(placement, "arun_deployment", dies)
             else:
                 broken.setattr(
-                    placing,
+                    placement,
                     "change",
                     lambda database, before, state, *rest, **more: (
                         dies() if state is RequestState.PLACED else real(database, before, state, *rest, **more)
@@ -261,14 +261,14 @@ def test_money_that_others_took_meanwhile_holds_the_job(
 
         set_limit(control.database, "demo", Decimal(6))
         seen = request(control, tmp_path)
-        real = placing.decide
+        real = placement.decide
 
         def decide(*facts: Any) -> Any:
             decision = real(*facts)
             control.budgets.reserve("demo", "other", 1, Decimal(5))
             return decision
 
-        monkeypatch.setattr(placing, "decide", decide)
+        monkeypatch.setattr(placement, "decide", decide)
         held = await advance(control, seen)
         assert (held.state, held.attempt) == (RequestState.HELD, 0)
         assert "demo has 1" in held.reason

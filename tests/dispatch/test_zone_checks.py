@@ -14,11 +14,12 @@ import pytest
 import faceflow.flows.swap_shard
 import faceflow.flows.swap_video
 import faceflow.infrastructure.stores.exchange
+import faceflow.stages.preflight
 import faceflow.store
 import faceflow.tasks.upload
 import faceflow.zones
 from faceflow.errors import TrustError
-from faceflow.flows.dispatcher import placing
+from faceflow.flows.dispatcher import placement
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action
 from faceflow.infrastructure.routing.loading import load_policy, load_pools
@@ -78,7 +79,7 @@ async def test_without_the_flow_s_check_the_media_would_have_been_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (faceflow.flows.swap_video, faceflow.flows.swap_shard):
-        monkeypatch.setattr(module, "require_zone", lambda *_: None)
+        monkeypatch.setattr(module, "require_pool_zone", lambda *_: None)
     with pytest.raises(Exception, match=r"media\.missing"):
         await faceflow.flows.swap_shard._swap_shard(job(tmp_path), "0" * 24, [0], settings(tmp_path, Zone.PUBLIC))
 
@@ -88,12 +89,10 @@ def test_with_router_and_flow_taken_away_the_stores_refuse(
 ) -> None:
     """A whole job in this process, restricted, in the public zone, every earlier check replaced."""
     for module in (faceflow.flows.swap_video, faceflow.flows.swap_shard):
-        monkeypatch.setattr(module, "require_zone", lambda *_: None)
+        monkeypatch.setattr(module, "require_pool_zone", lambda *_: None)
     # What else asks the same table before there is a result stands for the flow here.
     monkeypatch.setattr(faceflow.flows.swap_video, "check_output", lambda *_: None)
-    import faceflow.stages.preflight
-
-    monkeypatch.setattr(faceflow.stages.preflight, "require_zone", lambda *_: None)
+    monkeypatch.setattr(faceflow.stages.preflight, "require_pool_zone", lambda *_: None)
     restricted = SwapJob.model_validate(clip.job(tmp_path / "out.mp4", sensitivity="restricted", project="film"))
 
     def run(**environment: str) -> TrustError:
@@ -133,7 +132,7 @@ def test_a_misrouted_job_is_refused_by_the_pool_that_gets_it(
         public = facts.model_copy(update={"sensitivity": Sensitivity.PUBLIC})
         return decide(public, rules, snapshot, pools_)
 
-    monkeypatch.setattr(placing, "decide", misroute)
+    monkeypatch.setattr(placement, "decide", misroute)
 
     async def dispatched() -> Any:
         from faceflow.flows.dispatch import dispatch

@@ -1,6 +1,6 @@
 """The keeper: starts Prefect's server, watches who uses it, ends it when nobody does.
 
-Run as `python -m faceflow.infrastructure.machine.server.keeper STATE PORT IDLE_S`, detached from any terminal. It writes `server.json`
+Run as a module with the arguments STATE PORT IDLE_S, detached from any terminal. It writes `server.json`
 once the server process runs, then looks twice a second whether it can take the lease lock for itself. Being able to for
 `IDLE_S` seconds on end means that no user is left; it then keeps the lock, so that nobody comes in meanwhile, ends the
 server and removes the record. The kernel ends the server when the keeper dies in any other way.
