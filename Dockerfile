@@ -66,13 +66,14 @@ COPY requirements/uv.txt requirements/image-build.txt /requirements/
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca_bundle,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /opt/tools \
-    && /opt/tools/bin/pip install --no-cache-dir --require-hashes -r /requirements/uv.txt -r /requirements/image-build.txt \
+    && /opt/tools/bin/pip install --no-cache-dir --no-deps --require-hashes \
+        -r /requirements/uv.txt -r /requirements/image-build.txt \
     && /opt/tools/bin/uv venv --quiet --python /usr/bin/python3 /opt/faceflow \
     && printf '/opt/faceflow/project\n' >"$(echo /opt/faceflow/lib/python3.*/site-packages)/faceflow.pth"
 
 FROM builder AS project
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY faceflow faceflow
 COPY tasks tasks
 COPY flows flows

@@ -75,7 +75,7 @@ quality: develop  ## how good the swap is; draws the plot of docs/quality.md
 	@$(python) -m benchmarks.quality --plot docs/pictures/quality.svg
 	@$(python) -m benchmarks.occlusion
 
-wheel: develop  ## the package, in dist/
+wheel: setup  ## the package, in dist/; what it needs comes with pip install
 	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl
 
 image:  ## the container image; IMAGE_TARGET=cpu or gpu, and what docs/image.md lists

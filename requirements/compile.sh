@@ -21,5 +21,5 @@ echo 'boto3>=1.35' | "$uv" pip compile "${image[@]}" --extra cpu -c requirements
 printf 'boto3>=1.35\nonnxruntime-gpu>=1.22,<1.27\n' | "$uv" pip compile "${image[@]}" -c requirements/image-cpu.txt \
     "${options[@]}" -o requirements/image-gpu.txt
 # What is needed while an image is built, and is not in it: the wheel and the list of parts.
-printf 'hatchling>=1.27\ncyclonedx-bom>=7\n' | "$uv" pip compile - -c requirements/cpu.txt "${options[@]}" \
+printf 'hatchling>=1.27\nface-detection-tflite==0.6.0\ncyclonedx-bom>=7\n' | "$uv" pip compile - -c requirements/cpu.txt "${options[@]}" \
     -o requirements/image-build.txt

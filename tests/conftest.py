@@ -146,8 +146,14 @@ def start_up(program: Program, **environment: str) -> Up:
 
 @pytest.fixture(scope="session")
 def up(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`faceflow up` on the suite's server, for the whole session."""
+    """`faceflow up` on the suite's server, for the whole session.
+
+    It is started in a folder such as many projects have, with packages named like the rooms of this repository.
+    """
     scratch = tmp_path_factory.mktemp("up") / "scratch"
+    for name in ("flows", "tasks", "infrastructure", "gateway"):
+        (scratch.parent / name).mkdir()
+        (scratch.parent / name / "__init__.py").touch()
     up = start_up(Program(shared_state, scratch), FACEFLOW_LOG__LEVEL="info")
     yield up
     up.process.send_signal(signal.SIGTERM)

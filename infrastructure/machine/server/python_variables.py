@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import faceflow
+
+ROOT = Path(faceflow.__file__).parents[1]
 """Where the packages of faceflow lie."""
 PYTHON_NAMES = frozenset(
     f"PYTHON{name}"
