@@ -21,11 +21,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from faceflow.flows.aftermath import Aftermath, gives
 from faceflow.flows.job.assignment import Dispatched
 from faceflow.flows.job.race import claim_delivery, stop_rivals
 from faceflow.flows.job.segments import SegmentWork, with_engine
 from faceflow.flows.job.shards import parts_by_shards
+from faceflow.flows.run.aftermath import Aftermath, gives
 from faceflow.flows.run.artifacts import PROGRESS_KEY, show_pictures, show_result, show_work
 from faceflow.flows.run.entry import entered
 from faceflow.flows.run.progress import RunProgress, shown
@@ -33,9 +33,9 @@ from faceflow.flows.run.reasons import RESUMABLE, reason_of
 from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
-from faceflow.infrastructure.output_claims import output_claimed
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
 from faceflow.infrastructure.stores.inputs import inputs_here, remove_stale_inputs
+from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.infrastructure.stores.resolve import check_output
 from faceflow.job import SwapJob
 from faceflow.log import events

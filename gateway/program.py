@@ -5,7 +5,7 @@ warnings end a program and how text is written. They are made for a user's own p
 started once more in this same process without them; only then everything else is imported. Folders in `PYTHONPATH` stay
 away too, unless the libraries of faceflow were installed there.
 
-    faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> faceflow.gateway.cli.main
+    faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> gateway.cli.main
 """
 
 import os

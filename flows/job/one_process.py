@@ -16,11 +16,11 @@ from functools import partial
 import structlog
 
 from faceflow.errors import FaceflowError
-from faceflow.flows.aftermath import Aftermath
+from faceflow.flows.run.aftermath import Aftermath
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, finished_record
 from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
-from faceflow.infrastructure.output_claims import output_claimed
 from faceflow.infrastructure.stores.inputs import inputs_here
+from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.infrastructure.stores.resolve import check_output, store_for
 from faceflow.job import SwapJob
 from faceflow.log import events

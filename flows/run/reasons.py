@@ -16,8 +16,8 @@ from faceflow.errors import (
     StoreError,
     StoreSetupError,
 )
-from faceflow.failures import fault_of_machine
 from faceflow.log import events
+from faceflow.machine_faults import fault_of_machine
 
 RESUMABLE = (CancelledError, ResourceError, StoreError, StoreSetupError, ServerError)
 """After these the finished pieces stay, so that the same command goes on from there."""

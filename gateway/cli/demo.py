@@ -67,7 +67,7 @@ def demo(
 
 def _sheet(target: Path, output: Path, sheet: Path, record: JobRecord) -> tuple[Path | None, JobRecord]:
     """Draws the sheet; where that fails, the result has a note instead."""
-    from faceflow.flows.aftermath import note_on
+    from faceflow.flows.run.aftermath import note_on
 
     try:
         before_after_sheet(target, output, current_settings().limits, sheet)

@@ -73,7 +73,7 @@ def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Cens
     try:
         write_people_sheet(target, described, census, sheet)
     except Exception as error:  # noqa: BLE001 - whatever it is, the people were found
-        from faceflow.flows.aftermath import note_on
+        from faceflow.flows.run.aftermath import note_on
 
         return note_on("The sheet could not be made", error)
     return None

@@ -33,7 +33,7 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
         with waiting("Starting the local Prefect server") as tick:
             address = stack.enter_context(lease_server(settings, tick))
         point_prefect_at(settings.paths.state, address.api_url, quiet=True)
-        from faceflow.flows.aftermath import note_on, receives
+        from faceflow.flows.run.aftermath import note_on, receives
         from faceflow.flows.run.progress import observed
         from faceflow.flows.run.reasons import was_stopped
         from faceflow.flows.run.termination import sigterm_is_raised

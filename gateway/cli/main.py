@@ -19,7 +19,6 @@ from typer.exceptions import TyperException
 
 import faceflow
 from faceflow.errors import AnswerError, FaceflowError, FaultError, JobError, stopped
-from faceflow.failures import fault_of_machine
 from faceflow.gateway.cli import (
     budget,
     campaign,
@@ -38,6 +37,7 @@ from faceflow.gateway.cli import (
 )
 from faceflow.gateway.cli.screen import show_error
 from faceflow.log import configure_logging, events, guarded_stderr
+from faceflow.machine_faults import fault_of_machine
 from faceflow.settings import LogSettings, Settings, current_settings
 from faceflow.streams import answer_stream, open_closed_descriptors
 

@@ -13,7 +13,7 @@ import pytest
 from prefect.exceptions import PrefectException, TerminationSignal
 
 from faceflow.errors import CancelledError, ExactnessError, stopped
-from faceflow.flows.aftermath import Aftermath, gives, note_on, receives
+from faceflow.flows.run.aftermath import Aftermath, gives, note_on, receives
 from faceflow.flows.run.progress import RunProgress, observed, shown
 from tests.conftest import Finished, Program
 from tests.faces import ASTRONAUT, face_clip

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import FaceflowError, OutputError
-from faceflow.infrastructure.output_claims import output_claimed
+from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.publish import output_error, publishing, require_writable, sha256_of
 from faceflow.settings import PathSettings, Settings
