@@ -153,10 +153,13 @@ class FolderStore:
         """The file that a `put` under `key` writes; where a link points, which must lie inside.
 
         Raises:
-            OutputError: `output.outside_store`.
+            OutputError: `output.outside_store`, `output.bad_name`.
         """
         path = self._path(key, writing=True)
-        return self._path(key).resolve() if path.is_symlink() else path
+        try:
+            return self._path(key).resolve() if path.is_symlink() else path
+        except OSError as error:  # a name that the disk refuses
+            raise output_error(error, path) from error
 
     def make_folder_of(self, destination: Path) -> None:
         """Makes the folders of a file inside the root. Raises as `put`."""

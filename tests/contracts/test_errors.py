@@ -35,6 +35,7 @@ FAMILIES = {
     "DatabaseError": "database",
     "DatabaseSetupError": "database",
     "CancelledError": "fault",
+    "AnswerError": "fault",
 }
 EXIT_CODES = {FaultError: 1, InputError: 2, WaitingError: 3}
 RETRYABLE = {

@@ -117,15 +117,25 @@ def test_key_may_not_lead_outside(store, local, root, tmp_path, key):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_link_to_a_file_outside_is_not_read_but_replaced(store, local, root, tmp_path):
+def test_link_to_a_file_outside_is_neither_read_nor_written(store, local, root, tmp_path):
     outside = tmp_path / "outside.mp4"
     outside.write_bytes(b"not yours")
     (root / "out.mp4").symlink_to(outside)
     with pytest.raises(OutputError):
         store.head("out.mp4")
-    put(store, local)
+    with pytest.raises(OutputError) as caught:
+        put(store, local)
+    assert caught.value.code == "output.outside_store"
     assert outside.read_bytes() == b"not yours"
-    assert (root / "out.mp4").read_bytes() == CONTENT
+    assert (root / "out.mp4").is_symlink()
+
+
+def test_link_to_a_file_inside_stays_a_link(store, local, root):
+    (root / "real.mp4").write_bytes(b"earlier")
+    (root / "out.mp4").symlink_to("real.mp4")
+    put(store, local)
+    assert (root / "out.mp4").is_symlink()
+    assert (root / "real.mp4").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
