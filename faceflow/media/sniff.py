@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
 _HEAD_BYTES = 4096
 _MAX_BOXES = 100_000
+"""Boxes that are looked at in one file, at whatever depth."""
 _PLAYLIST_STARTS = (
     b"#extm3u",
     b"ffconcat version",
@@ -97,7 +99,9 @@ def _container(head: bytes) -> str | None:
         return "mp4"
     if head.startswith(b"RIFF"):
         return "avi" if head[8:12] in {b"AVI ", b"AVIX"} else None
-    if any(len(head) > step and head[first] == head[first + step] == 0x47 for first, step in ((0, 188), (4, 192))):
+    if any(
+        len(head) > first + step and head[first] == head[first + step] == 0x47 for first, step in ((0, 188), (4, 192))
+    ):
         return "mpegts"
     return next((name for start, name in _SIGNATURES.items() if head.startswith(start)), None)
 
@@ -106,11 +110,12 @@ def _sniff_mp4(file: BinaryIO, size: int) -> Sniffed:
     missing = 0
     encrypted = False
     begun: Counter[bytes] = Counter()
-    for kind, begin, end in _boxes(file, 0, size):
+    left = repeat(None, _MAX_BOXES)
+    for kind, begin, end in _boxes(file, 0, size, left):
         missing = max(missing, end - size)
         begun[kind] += 1
         if kind == b"moov":
-            encrypted = encrypted or _has_encrypted_entry(file, begin, min(end, size))
+            encrypted = encrypted or _has_encrypted_entry(file, begin, min(end, size), left)
     joined = begun[b"ftyp"] > 1 and begun[b"moov"] > 1
     return Sniffed("mp4", missing_bytes=missing, encrypted=encrypted, joined=joined)
 
@@ -121,9 +126,12 @@ def _follows(file: BinaryIO, position: int, signature: bytes) -> bool:
     return file.read(len(signature)) == signature
 
 
-def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields (kind, first byte of the payload, end as the box states it); stops where sizes make no sense."""
-    for _ in range(_MAX_BOXES):
+def _boxes(file: BinaryIO, position: int, end: int, left: Iterator[None]) -> Iterator[tuple[bytes, int, int]]:
+    """Yields (kind, first byte of the payload, end as the box states it); stops where sizes make no sense.
+
+    Takes one of `left` for each box, and stops where none is.
+    """
+    for _ in left:
         if position + 8 > end:
             return
         file.seek(position)
@@ -139,14 +147,18 @@ def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int
         position += length
 
 
-def _has_encrypted_entry(file: BinaryIO, begin: int, end: int) -> bool:
-    for kind, inner, inner_end in _boxes(file, begin, end):
-        stop = min(inner_end, end)
-        if kind in _PARENT_BOXES:
-            if _has_encrypted_entry(file, inner, stop):
+def _has_encrypted_entry(file: BinaryIO, begin: int, end: int, left: Iterator[None]) -> bool:
+    parents = [(begin, end)]  # a list, not calls: a file nests its boxes as deep as it likes
+    while parents:
+        begin, end = parents.pop()
+        for kind, inner, inner_end in _boxes(file, begin, end, left):
+            stop = min(inner_end, end)
+            if kind in _PARENT_BOXES:
+                parents.append((inner, stop))
+            elif kind == b"stsd" and any(
+                entry in _ENCRYPTED_ENTRIES for entry, _, _ in _boxes(file, inner + 8, stop, left)
+            ):
                 return True
-        elif kind == b"stsd" and any(entry in _ENCRYPTED_ENTRIES for entry, _, _ in _boxes(file, inner + 8, stop)):
-            return True
     return False
 
 
@@ -166,6 +178,8 @@ def _ebml_element(head: bytes, position: int) -> tuple[int, int, int]:
         if position >= len(head) or head[position] == 0:
             return 0, _EBML_UNKNOWN_SIZE, position
         length = 9 - head[position].bit_length()
+        if position + length > len(head):
+            return 0, _EBML_UNKNOWN_SIZE, position
         value = int.from_bytes(head[position : position + length], "big")
         marker = 1 << (7 * length)
         if not keep_marker:

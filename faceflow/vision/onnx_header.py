@@ -40,15 +40,16 @@ def _fields(file: IO[bytes], size: int) -> dict[int, int]:
             break
         if kind == _VARINT:
             _varint(file)
+            length = 0
         elif kind in (_FIXED64, _FIXED32):
-            file.seek(8 if kind == _FIXED64 else 4, 1)
+            length = 8 if kind == _FIXED64 else 4
         elif kind == _BYTES:
             length = _varint(file)
-            file.seek(length, 1)
         else:
             break
-        if file.tell() > size:
+        if file.tell() + length > size:  # before the seek: the file may state a length that no seek takes
             raise ValueError("it ends too early")
+        file.seek(length, 1)
         kinds[number] = kind
     raise ValueError("it is no ONNX file")
 

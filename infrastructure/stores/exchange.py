@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from faceflow.errors import StoreError
 from faceflow.job import FrozenModel, Sensitivity, SwapJob
@@ -177,7 +177,7 @@ class Exchange:
     def _read(self, name: str, kind: type[ModelT]) -> ModelT | None:
         try:
             return kind.model_validate_json((self._root / name).read_text())
-        except (OSError, ValidationError):
+        except (OSError, ValueError):  # not there, or not what was written: no text, no JSON, not of this form
             return None
 
 

@@ -59,15 +59,18 @@ def batched_graph(file: OnnxFile, *, external: bool) -> bytes:
 def _reshapes(file: OnnxFile) -> dict[tuple[Node, int], NDArray[np.int64]]:
     """New shapes for every Reshape of what comes from an input: a leading 1 becomes 0."""
     found: dict[tuple[Node, int], NDArray[np.int64]] = {}
-    held = {node.outputs[0]: node for node in file.nodes() if node.operation == "Constant"}
+    nodes = file.nodes()
+    held = {name: node for node in nodes if node.operation == "Constant" for name in node.outputs[:1]}
     from_input = {value.name for value in file.inputs if is_per_picture(value)}
-    for node in file.nodes():
+    for node in nodes:
         if not from_input.intersection(node.inputs):
             continue
         if node.operation == "Shape":
             continue  # what follows is computed from the true sides
         from_input.update(node.outputs)
-        if node.operation != "Reshape" or node.inputs[0] not in from_input or node.numbers.get("allowzero"):
+        if node.operation != "Reshape" or len(node.inputs) < 2 or node.numbers.get("allowzero"):
+            continue
+        if node.inputs[0] not in from_input:
             continue
         name = node.inputs[1]
         shape = file.held(held[name]) if name in held else file.constant(name)

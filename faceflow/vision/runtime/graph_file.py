@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,12 @@ _TENSOR_FLOATS, _TENSOR_INT64S = 4, 7
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATION, _NODE_ATTRIBUTE = 1, 2, 4, 5
 _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_TENSOR = 1, 3, 5
 _EXTERNAL = 1
+_MOST_SIDES = 32
+"""Sides of an array; NumPy takes no more."""
 _LEAST_EXTERNAL_BYTES = 4096
 """Smaller constants (shapes, scales) stay in the graph, where ONNX Runtime reads them while it optimises."""
+_MOST_LISTED_BYTES = 1 << 20
+"""Longest list of whole numbers that is read one by one; those that are looked at (shapes) have a dozen."""
 
 _DTYPES: dict[int, type[np.generic]] = {
     1: np.float32,
@@ -84,7 +90,8 @@ class OnnxFile:
     """A model file, mapped.
 
     Raises:
-        EngineError: `engine.model_missing` when it cannot be opened, `engine.model_unusable` when it is no ONNX graph.
+        EngineError: `engine.model_missing` when it cannot be opened, `engine.model_unusable` when it is no ONNX graph;
+            the latter also where a part is damaged, by whatever looks at that part first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,14 +106,19 @@ class OnnxFile:
                 "Fetch it again with `faceflow models pull`.",
                 model=path.name,
             ) from error
-        try:
+        with self._looking():
             self._read()
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        try:
+            yield
         except (WireError, UnicodeDecodeError) as error:
             raise EngineError(
                 "engine.model_unusable",
-                f"The model file {str(path)!r} is not an ONNX model: {error}.",
+                f"The model file {str(self.path)!r} is not an ONNX model: {error}.",
                 "Fetch it again with `faceflow models pull`.",
-                model=path.name,
+                model=self.path.name,
             ) from error
 
     def _read(self) -> None:
@@ -124,13 +136,17 @@ class OnnxFile:
     def constant(self, name: str) -> NDArray[Any] | None:
         """The initializer `name`, or None where the graph has none of that name or keeps it elsewhere."""
         field = self._initializers.get(name)
-        return None if field is None else self._tensor(field)
+        if field is None:
+            return None
+        with self._looking():
+            return self._tensor(field)
 
     def held(self, node: Node) -> NDArray[Any] | None:
         """What a `Constant` node holds, or None where it is no tensor."""
-        for part in _inside(self.buffer, node.field, _NODE_ATTRIBUTE):
-            for tensor in _inside(self.buffer, part, _ATTRIBUTE_TENSOR):
-                return self._tensor(tensor)
+        with self._looking():
+            for part in _inside(self.buffer, node.field, _NODE_ATTRIBUTE):
+                for tensor in _inside(self.buffer, part, _ATTRIBUTE_TENSOR):
+                    return self._tensor(tensor)
         return None
 
     def last_initializer(self) -> NDArray[Any] | None:
@@ -140,7 +156,8 @@ class OnnxFile:
 
     def nodes(self) -> list[Node]:
         """The operations of the graph, in the file's order; those inside loops and branches are left out."""
-        return [self._node(field) for field in self._parts if field.number == GRAPH_NODE]
+        with self._looking():
+            return [self._node(field) for field in self._parts if field.number == GRAPH_NODE]
 
     def graph(
         self,
@@ -156,10 +173,22 @@ class OnnxFile:
             values: encoded ValueInfoProtos that replace the graph's inputs (11), outputs (12) or value infos (13).
             inputs: constants that single inputs of single nodes read instead of what they read before.
         """
-        replaced = values or {}
+        with self._looking():
+            return self._written(external, values or {}, inputs or {})
+
+    def values(self, number: int) -> list[bytes]:
+        """The encoded ValueInfoProtos of the graph's inputs (11) or outputs (12)."""
+        return [self.buffer[part.first : part.end] for part in self._parts if part.number == number]
+
+    def _written(
+        self,
+        external: bool,
+        replaced: Mapping[int, Sequence[bytes]],
+        inputs: Mapping[tuple[Node, int], NDArray[np.int64]],
+    ) -> bytes:
         nodes: dict[Field, dict[int, str]] = {}
         written: list[bytes] = []
-        for count, ((node, position), constant) in enumerate((inputs or {}).items()):
+        for count, ((node, position), constant) in enumerate(inputs.items()):
             name = f"faceflow/constant/{count}"
             written.append(_int64_tensor(name, constant))
             nodes.setdefault(node.field, {})[position] = name
@@ -179,10 +208,6 @@ class OnnxFile:
             for field in fields(self.buffer)
         ]
         return b"".join(around)
-
-    def values(self, number: int) -> list[bytes]:
-        """The encoded ValueInfoProtos of the graph's inputs (11) or outputs (12)."""
-        return [self.buffer[part.first : part.end] for part in self._parts if part.number == number]
 
     def _bytes(self, field: Field) -> bytes:
         return self.buffer[field.begin : field.end]
@@ -226,7 +251,7 @@ class OnnxFile:
         kind, content = 0, None
         for field in fields(self.buffer, tensor.first, tensor.end):
             if field.number == _TENSOR_DIMS:
-                dims += varints(self.buffer, field)
+                dims += varints(self.buffer, field) if field.end - field.first <= _MOST_SIDES else [-1]
             elif field.number == _TENSOR_TYPE:
                 kind = field.value
             elif field.number in {_TENSOR_RAW, _TENSOR_FLOATS, _TENSOR_INT64S}:
@@ -234,12 +259,21 @@ class OnnxFile:
         dtype = _DTYPES.get(kind)
         if dtype is None or content is None:
             return None
+        if min(dims, default=0) < 0 or len(dims) > _MOST_SIDES:
+            raise WireError("a constant has sides that no array has")
         if content.number == _TENSOR_INT64S:
-            listed = (varints(self.buffer, field) for field in _inside(self.buffer, tensor, _TENSOR_INT64S))
-            numbers = [number for part in listed for number in part]
-            return np.array(numbers, np.int64).reshape(dims)
-        flat = np.frombuffer(self.buffer[content.first : content.end], dtype)
+            flat = self._listed(tensor)
+        else:
+            if (content.end - content.first) % np.dtype(dtype).itemsize:
+                raise WireError("a constant ends within a number")
+            flat = np.frombuffer(self.buffer[content.first : content.end], dtype)
         return flat.reshape(dims) if flat.size == math.prod(dims) else None
+
+    def _listed(self, tensor: Field) -> NDArray[np.int64]:
+        parts = list(_inside(self.buffer, tensor, _TENSOR_INT64S))
+        if sum(part.end - part.first for part in parts) > _MOST_LISTED_BYTES:
+            raise WireError("a list of whole numbers is longer than any that is looked at")
+        return np.array([number for part in parts for number in varints(self.buffer, part)], np.int64)
 
     def _values(self, number: int) -> tuple[ValueInfo, ...]:
         return tuple(self._value(part) for part in self._parts if part.number == number)
@@ -254,15 +288,18 @@ class OnnxFile:
                 for tensor in _inside(self.buffer, field, 1):
                     kind = next((part.value for part in _inside(self.buffer, tensor, 1)), 0)
                     for part in _inside(self.buffer, tensor, 2):
-                        shape = [self._side(side) for side in _inside(self.buffer, part, 1)]
+                        shape = [self._side(side) for side in islice(_inside(self.buffer, part, 1), _MOST_SIDES + 1)]
+        if len(shape) > _MOST_SIDES:
+            raise WireError(f"{name!r} has more sides than any array")
         dtype = _DTYPES.get(kind)
         if dtype is None:
             raise WireError(f"{name!r} has an unknown element type {kind}")
         return ValueInfo(name, np.dtype(dtype), tuple(shape))
 
     def _side(self, dimension: Field) -> int | None:
+        """A side; None where it is open, which some programs write as a number below 0."""
         stated = next(_inside(self.buffer, dimension, 1), None)
-        return None if stated is None else signed(stated.value)
+        return None if stated is None or signed(stated.value) < 0 else stated.value
 
     def _node(self, field: Field) -> Node:
         inputs: list[str] = []
@@ -277,8 +314,9 @@ class OnnxFile:
                 operation = self._text(part)
             elif part.number == _NODE_ATTRIBUTE:
                 for number in _inside(self.buffer, part, _ATTRIBUTE_NUMBER):
-                    name = next(_inside(self.buffer, part, _ATTRIBUTE_NAME))
-                    numbers[self._text(name)] = signed(number.value)
+                    name = next(_inside(self.buffer, part, _ATTRIBUTE_NAME), None)
+                    if name is not None:
+                        numbers[self._text(name)] = signed(number.value)
         return Node(operation, tuple(inputs), tuple(outputs), field, numbers)
 
 

@@ -10,6 +10,7 @@ the mapped file (`graph_file`). Arrays are cast to what the file wants (float16,
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ Floats = NDArray[np.float32]
 
 _SAME = 2e-3
 """Largest difference between a batch and single runs, as a share of the outputs' range (half a step of 8 bits)."""
+_MOST_SAMPLES = 1 << 28
+"""Numbers in one input beyond which no network is believed to take it; the largest known have 2^24."""
 _PROOF = 2
 """Pictures in the batch with which a rewritten graph is proved."""
 
@@ -286,6 +289,8 @@ def _samples(file: OnnxFile, count: int, side_px: int = 1) -> dict[str, NDArray[
         sides = [side or side_px for side in value.shape]
         if is_per_picture(value):
             sides[0] = count
+        if math.prod(sides) > _MOST_SAMPLES:
+            raise _unusable(file.path, ValueError(f"{value.name!r} is an input of {'x'.join(map(str, sides))} numbers"))
         samples[value.name] = generator.random(sides, np.float32)
     return samples
 

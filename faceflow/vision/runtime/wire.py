@@ -15,6 +15,10 @@ Buffer = bytes | mmap
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
+_MOST_FIELDS = 1 << 20
+"""Fields of one message; networks have some thousands. A file full of tiny ones must not become as many objects."""
+_MOST = (1 << 64) - 1
+"""A number has 64 bits; what its tenth byte has beyond them is dropped, as other readers do."""
 
 
 class WireError(ValueError):
@@ -43,7 +47,9 @@ def fields(buffer: Buffer, begin: int = 0, end: int | None = None) -> Iterator[F
     """The fields of the message at `begin` to `end`, in the file's order. Raises `WireError`."""
     stop = len(buffer) if end is None else end
     place = begin
-    while place < stop:
+    for _ in range(_MOST_FIELDS):
+        if place >= stop:
+            return
         tag, first = _varint(buffer, place, stop)
         kind, value = tag & 7, 0
         if kind == _VARINT:
@@ -61,6 +67,7 @@ def fields(buffer: Buffer, begin: int = 0, end: int | None = None) -> Iterator[F
             raise WireError("a field reaches beyond its message")
         yield Field(tag >> 3, place, after, first, value)
         place = after
+    raise WireError("a message has more fields than any network")
 
 
 def varints(buffer: Buffer, field: Field) -> list[int]:
@@ -96,7 +103,7 @@ def _varint(buffer: Buffer, place: int, stop: int) -> tuple[int, int]:
         byte = buffer[place + count]
         number |= (byte & 127) << 7 * count
         if byte < 128:
-            return number, place + count + 1
+            return number & _MOST, place + count + 1
     raise WireError("a number does not end")
 
 
