@@ -165,8 +165,10 @@ def bucket(campaign: Campaign) -> Iterator[Any]:
         client.upload_file(str(campaign.target), "visitors", f"{campaign.folder.name}.mp4")
         fields = {"address": "s3://visitors", "endpoint": url, "zone": "private"}
         fields |= {"access_key_id": services.KEY, "secret_access_key": services.SECRET}
-        code = "from faceflow.infrastructure.stores.store_block import FaceflowStore as S; "
+        code = (
+            "from faceflow.infrastructure.stores.store_block import FaceflowStore as S; "
             f"S(**{fields}).save('visitors', True)"
+        )
         environment = {**campaign.program.environment, "PREFECT_API_URL": campaign.api_url}
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
         yield client
