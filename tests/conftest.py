@@ -107,6 +107,24 @@ class Program:
         return Finished(process.returncode, stdout, stderr)
 
 
+def answers(
+    program: Program, commands: list[list[Path | str]], timeout_s: float = 200
+) -> list[tuple[int, dict[str, Any]]]:
+    """Exit code and answer of several commands, given to the program one after the other in one process."""
+    script = (
+        "import json, sys\nfrom faceflow.gateway.cli.main import main\n"
+        "for line in sys.stdin: print(main(json.loads(line)))"
+    )
+    lines = "\n".join(json.dumps([str(word) for word in command] + ["--json"]) for command in commands)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=lines, env=program.environment, capture_output=True, text=True,
+        check=True, timeout=timeout_s,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    said = done.stdout.splitlines()
+    return [(int(code), json.loads(answer)) for answer, code in zip(said[::2], said[1::2], strict=True)]
+
+
 @pytest.fixture(scope="session")
 def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder whose server runs for the whole session."""

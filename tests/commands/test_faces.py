@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from benchmarks.staged import MAN, WOMAN, Placed, still, write_clip
-from tests.conftest import ROOT, Program
+from tests.conftest import ROOT, Program, answers
 from tests.faces import ASTRONAUT, CARPHONE, SIX_PEOPLE, ffmpeg, portrait
 
 
@@ -90,22 +86,6 @@ def test_people_are_listed_where_the_sheet_cannot_be_made(offline_program: Progr
     code, said = answer
     assert (code, said["sheet"], len(said["people"])) == (0, None, 1)
     assert [note.rsplit(" ", 1)[1] for note in said["notes"]] == ["[output.is_directory]"]
-
-
-def answers(program: Program, commands: list[list[Path | str]]) -> list[tuple[int, dict[str, Any]]]:
-    """Exit code and answer of several commands, given to the program one after the other in one process."""
-    script = (
-        "import json, sys\nfrom faceflow.gateway.cli.main import main\n"
-        "for line in sys.stdin: print(main(json.loads(line)))"
-    )
-    lines = "\n".join(json.dumps([str(word) for word in command] + ["--json"]) for command in commands)
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=lines, env=program.environment, capture_output=True, text=True,
-        check=True, timeout=200,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    said = done.stdout.splitlines()
-    return [(int(code), json.loads(answer)) for answer, code in zip(said[::2], said[1::2], strict=True)]
 
 
 def test_bad_input_ends_in_its_own_error(offline_program: Program, tmp_path: Path) -> None:
