@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from faceflow.media.opening import is_of_the_disk
+from faceflow.media.opening import is_of_the_disk, packets_of
 
 _SKIPPING_DECODERS = frozenset({"h264", "hevc"})
 """Decoders that can tell from a packet alone whether other frames need its picture."""
@@ -61,7 +61,7 @@ def decode_stream(
         slots: takes the dts of every packet that is meant to be shown, where the container has one.
         wanted_pts: frames before this one, in ticks, may be left out, as far as no other frame is predicted from them.
     """
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     context = stream.codec_context
     skips = wanted_pts is not None and context.name in _SKIPPING_DECODERS and context.thread_count == 1
     while True:

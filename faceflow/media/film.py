@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
 from faceflow.media.codecs import STILL_CODECS, codec_name
-from faceflow.media.opening import open_media
+from faceflow.media.opening import open_media, packets_of
 from faceflow.settings import LimitSettings
 
 _NEVER = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -80,7 +80,7 @@ def _look(path: Path, videos: list[VideoStream], max_pixels: int, limits: LimitS
     seen = {stream.index: _Seen() for stream in videos}
     deadline_s = time.monotonic() + limits.probe_timeout_s
     with open_media(path, max_pixels=max_pixels, timeout_s=limits.probe_timeout_s) as container:
-        packets = container.demux(*(container.streams[index] for index in seen))
+        packets = packets_of(container, *(container.streams[index] for index in seen))
         for number in range(_MOST_PACKETS):
             try:
                 packet = next(packets, None)

@@ -30,7 +30,7 @@ from faceflow.media.containers import output_container
 from faceflow.media.header import write_header
 from faceflow.media.joints import frame_numbers, timed_packets
 from faceflow.media.model import FrameIndex, MediaInfo
-from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media
+from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media, packets_of
 from faceflow.media.refusals import corrupt
 from faceflow.media.rehearsal import Fitness, rehearse
 from faceflow.media.sound_forms import SoundForm, sound_forms
@@ -97,7 +97,7 @@ def join(
             pictures = timed_packets(parts, picture, ranks, index, origin)
             damaged = _interleave(output, pictures, _sound_packets(sound, tracks, origin), tracks, progress)
             _finish(output, source)
-        notes += track_notes + tuple(note for track in tracks for note in track.notes())
+        notes += media.track_notes + track_notes + tuple(note for track in tracks for note in track.notes())
         notes += header_notes
         if damaged:
             notes += (
@@ -174,7 +174,7 @@ def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fract
     if not tracks:
         return
     by_index = {track.source.index: track for track in tracks}
-    for packet in sound.demux(*(track.source for track in tracks)):
+    for packet in packets_of(sound, *(track.source for track in tracks)):
         track = by_index[packet.stream.index]
         for made in track.convert(packet if packet.size else None):
             shift = round(origin / made.time_base)

@@ -94,6 +94,8 @@ class MediaInfo(FrozenModel):
     video: VideoInfo
     audio: tuple[AudioInfo, ...] = ()
     other: tuple[OtherStreamInfo, ...] = ()
+    track_notes: tuple[str, ...] = ()
+    """What the user should know of tracks that begin late or take over from one another (see `track_changes`)."""
 
 
 @dataclass(frozen=True, slots=True)

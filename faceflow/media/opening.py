@@ -13,11 +13,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar, cast
 
 import av
 import av.error
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
@@ -29,6 +31,7 @@ SEEKABLE_CONTAINERS = frozenset({"mov", "matroska"})
 """Containers with an index of exact timestamps: a seek lands on the frame that was asked for."""
 
 _READ_TIMEOUT_S = 60.0
+_Kind = TypeVar("_Kind", bound=Stream)
 
 
 def media_name(path: Path) -> str:
@@ -57,6 +60,26 @@ def open_media(path: Path, *, max_pixels: int, timeout_s: float = _READ_TIMEOUT_
         media_name(path), options=options, timeout=(timeout_s, timeout_s), metadata_errors="replace"
     ) as container:
         yield container
+
+
+def packets_of(container: InputContainer, *streams: _Kind) -> Iterator[Packet[_Kind]]:
+    """The packets of some tracks in the order of the file, at its end an empty one for each track.
+
+    Transport and program streams may announce a track in their middle. PyAV has no object for such a track, gives none
+    of its packets (see `track_changes`), and fails at the end, after the empty packets of all others.
+
+    Raises:
+        av.error.FFmpegError: the file cannot be read on.
+    """
+    packets = cast("Iterator[Packet[_Kind]]", container.demux(*streams))
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def prepare_decoder(stream: VideoStream, *, max_pixels: int, threads: int, finish_all: bool = True) -> None:

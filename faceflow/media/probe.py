@@ -25,9 +25,10 @@ from faceflow.media.describe import audio_info, is_carried, other_info, video_in
 from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.film import main_video
 from faceflow.media.model import MediaInfo
-from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, prepare_decoder, unreadable
+from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, packets_of, prepare_decoder, unreadable
 from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
 from faceflow.media.sniff import Sniffed, sniff
+from faceflow.media.track_changes import check_tracks
 from faceflow.settings import LimitSettings
 
 
@@ -40,8 +41,8 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
 
     Raises:
         MediaError: `media.missing`, `.is_directory`, `.unreadable`, `.empty`, `.too_big`, `.playlist`, `.not_media`,
-            `.truncated`, `.corrupt`, `.encrypted`, `.joined_files`, `.no_video`, `.codec_unsupported`,
-            `.bad_dimensions`, `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
+            `.truncated`, `.corrupt`, `.encrypted`, `.joined_files`, `.track_changes`, `.no_video`,
+            `.codec_unsupported`, `.bad_dimensions`, `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
     """
     size = _file_size(path, limits)
     try:
@@ -136,6 +137,7 @@ def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> 
 def _read(path: Path, container: InputContainer, size: int, limits: LimitSettings, max_pixels: int) -> MediaInfo:
     stream = main_video(path, container, max_pixels, limits)
     duration_s = None if container.duration is None else container.duration / av.time_base
+    track_notes = check_tracks(path, container, stream, max_pixels)
     _check_codec_and_size(path, stream, limits)
     if duration_s is not None and duration_s > limits.max_duration_s:
         raise too_long(path, duration_s, limits)
@@ -147,6 +149,7 @@ def _read(path: Path, container: InputContainer, size: int, limits: LimitSetting
         video=video_info(path, stream, frame),
         audio=tuple(audio_info(track) for track in container.streams.audio if track.codec_context is not None),
         other=tuple(other_info(track) for track in container.streams if not is_carried(track, stream)),
+        track_notes=track_notes,
     )
 
 
@@ -169,7 +172,7 @@ def _first_frame(
     failed = 0
     deadline_s = time.monotonic() + limits.probe_timeout_s
     try:
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info"):
                 raise encrypted(path)
             try:

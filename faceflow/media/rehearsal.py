@@ -22,7 +22,7 @@ from av.stream import Discard, Stream
 
 from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
-from faceflow.media.opening import is_of_the_disk
+from faceflow.media.opening import is_of_the_disk, packets_of
 
 HIGHEST_RATE_HZ = 768_000
 """Samples a second beyond which a number is damage: resamplers make filters as long as the ratio of rates."""
@@ -74,7 +74,7 @@ def _first_packets(source: InputContainer, tried: dict[int, Stream]) -> dict[int
     if not tried:
         return found
     try:
-        for count, packet in enumerate(source.demux(*tried.values())):
+        for count, packet in enumerate(packets_of(source, *tried.values())):
             if packet.size and len(found[packet.stream_index]) < _PACKETS:
                 found[packet.stream_index].append(packet)
             if count > _MOST_READ or all(len(packets) >= _PACKETS for packets in found.values()):

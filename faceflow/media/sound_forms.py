@@ -19,10 +19,10 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Stream
+from av.stream import Discard
 
 from faceflow.media.codecs import codec_name
-from faceflow.media.opening import is_of_the_disk
+from faceflow.media.opening import is_of_the_disk, packets_of
 
 _SELF_DESCRIBING = frozenset(
     {"aac_latm", "mp1", "mp2", "mp3", "ac3", "eac3", "dts", "truehd", "mlp", "flac", "wavpack", "opus",
@@ -62,7 +62,7 @@ def sound_forms(container: InputContainer, streams: Iterable[AudioStream]) -> di
     for stream in container.streams:
         if stream.index not in watched:
             stream.discard = Discard.all  # where the container can skip its bytes, they are not read
-    packets = container.demux(*(watch.stream for watch in watched.values()))
+    packets = packets_of(container, *(watch.stream for watch in watched.values()))
     while True:
         try:
             packet = next(packets, None)
@@ -98,7 +98,7 @@ class _Watch:
         self._configuration = stream.codec_context.extradata or b""
         self._described: dict[object, _Described] = {}
 
-    def look(self, packet: Packet[Stream]) -> None:
+    def look(self, packet: Packet[AudioStream]) -> None:
         if not self._is_aac:
             for form in self._decoded(packet):
                 self._described.setdefault(form, _Described(form=form)).packets += 1
@@ -109,7 +109,7 @@ class _Watch:
         if described.packets <= _SETTLING_PACKETS:
             described.form = next(iter(self._decoded(packet)), described.form)
 
-    def _description(self, packet: Packet[Stream]) -> bytes:
+    def _description(self, packet: Packet[AudioStream]) -> bytes:
         if packet.has_sidedata("new_extradata"):
             self._configuration = bytes(packet.get_sidedata("new_extradata"))
         head = memoryview(packet)[:4].tobytes()
@@ -117,7 +117,7 @@ class _Watch:
             return bytes((head[2] & 0xFD, head[3] & 0xC0))
         return self._configuration
 
-    def _decoded(self, packet: Packet[Stream]) -> list[SoundForm]:
+    def _decoded(self, packet: Packet[AudioStream]) -> list[SoundForm]:
         try:
             frames = self.stream.codec_context.decode(packet)
         except av.error.FFmpegError as error:

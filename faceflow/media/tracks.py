@@ -201,7 +201,9 @@ def add_tracks(
             continue
         if is_written(stream, media, container) and fitness.get(stream.index) is Fitness.UNUSABLE:
             stream.discard = Discard.all
-            notes.append(f"{label(stream)} was left out: it is damaged")
+            is_late = isinstance(stream, AudioStream) and stream.sample_rate == 0
+            reason = "it begins too late to be described by the file's beginning" if is_late else "it is damaged"
+            notes.append(f"{label(stream)} was left out: {reason}")
         elif isinstance(stream, AudioStream) and is_written(stream, media, container):
             is_whole = fitness.get(stream.index) is not Fitness.AUDIBLE
             tracks.append(_audio_track(stream, output, container, forms.get(stream.index, ()), is_whole=is_whole))
