@@ -26,5 +26,5 @@ class ImageSettings(Group):
     """How often the scheduled flow looks whether a registry is behind, seconds."""
     parallel: int = Field(default=2, ge=1, le=16)
     """Registries that are copied to at once."""
-    timeout_s: float = Field(default=1800.0, gt=0)
+    timeout_s: float = Field(default=1800.0, gt=0, le=7 * 86_400)
     """Longest time that the copy to one registry may take, seconds."""

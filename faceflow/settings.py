@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from faceflow.errors import JobError
 from faceflow.image_settings import ImageSettings
@@ -25,6 +25,7 @@ from faceflow.routing_settings import (
     RuleSourceSettings,
     SignalSettings,
 )
+from faceflow.setting_errors import NamedSource, setting_error
 from faceflow.setting_group import Group, Names, Place
 from faceflow.store_settings import StoreSettings
 from faceflow.zones import Zone
@@ -77,7 +78,7 @@ class LimitSettings(Group):
     """Shortest side of a target, pixels."""
     min_face_px: int = Field(default=24, ge=8)
     """Smallest face that counts as usable in a portrait, height in pixels."""
-    probe_timeout_s: float = Field(default=30.0, gt=0)
+    probe_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
     """Longest time that reading headers may take, seconds."""
 
 
@@ -218,7 +219,7 @@ class ServerSettings(Group):
 
     port: int = Field(default=4200, ge=1, le=65535)
     """TCP port on 127.0.0.1; another free one is taken when it is in use."""
-    start_timeout_s: float = Field(default=120.0, gt=0)
+    start_timeout_s: float = Field(default=120.0, gt=0, le=86_400)
     """Longest silence of a server that is starting, seconds: its log, its database and its CPU time stand still, or it
     listens and does not answer. A start itself takes 15 s to two minutes, by how busy the machine is."""
     idle_s: float = Field(default=20.0, ge=0)
@@ -243,7 +244,7 @@ class ModelSettings(Group):
     """Licences accepted for non-commercial use, by the names that `faceflow models list` shows, with commas."""
     parallel: int = Field(default=3, ge=1, le=16)
     """Files that are downloaded at once."""
-    silence_s: float = Field(default=30.0, gt=0)
+    silence_s: float = Field(default=30.0, gt=0, le=86_400)
     """Longest silence of a source before it counts as unreachable, seconds."""
     attempts: int = Field(default=5, ge=1, le=20)
     """How often a source is asked when it fails in a way that may pass, with growing pauses in between."""
@@ -289,6 +290,18 @@ class Settings(BaseSettings):
     images: ImageSettings = Field(default_factory=ImageSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings passes it by name
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed goes before the environment; nothing else is read."""
+        return init_settings, NamedSource(settings_cls)
+
     @property
     def models_folder(self) -> Path:
         """Where model files lie."""
@@ -297,5 +310,12 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def current_settings() -> Settings:
-    """The settings of this process, from its environment."""
-    return Settings()
+    """The settings of this process, from its environment.
+
+    Raises:
+        JobError: `job.settings_invalid`, naming the variable and what is wrong with it.
+    """
+    try:
+        return Settings()
+    except (ValidationError, SettingsError) as error:
+        raise setting_error(error, "FACEFLOW_") from error

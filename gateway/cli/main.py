@@ -13,8 +13,6 @@ import threading
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from typer.exceptions import TyperException
 
 import faceflow
@@ -99,7 +97,7 @@ def main(arguments: list[str]) -> int:
     """Runs one command and gives its exit code."""
     as_json = "--json" in arguments
     try:
-        configure_logging(_log_settings(_settings()))
+        configure_logging(_log_settings(current_settings()))
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
         sys.stdout.flush()
     except AnswerError as error:
@@ -115,28 +113,6 @@ def main(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     show_error(reason, as_json=as_json)
     return reason.exit_code
-
-
-def _settings() -> Settings:
-    try:
-        return current_settings()
-    except ValidationError as error:
-        wrong = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)[:3]]
-        raise _settings_invalid("; ".join(wrong)) from error
-    except SettingsError as error:
-        raise _settings_invalid(str(error.__cause__ or error)) from error
-
-
-def _settings_invalid(reason: str) -> JobError:
-    return JobError(
-        "job.settings_invalid",
-        f"A FACEFLOW_ setting is not valid: {reason}.",
-        "Correct or unset that environment variable; docs/settings.md lists them all.",
-    )
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return "FACEFLOW_" + "__".join(str(part) for part in location).upper()
 
 
 def _log_settings(settings: Settings) -> LogSettings:

@@ -4,7 +4,7 @@ A claim is a kernel file lock, so it ends with its process, however that ends. I
 everybody who can write there meets it: other state folders, other users, containers that share the folder, and other
 machines where the file system passes locks on (NFS 4, CephFS). It bears the output's own name, so that a file system
 which takes `A.mp4` and `a.mp4` for one file does the same with their claims. Outputs in a bucket are claimed in the
-state folder: jobs of one machine see each other, those of several machines do not, and there the later upload stays.
+state folder: jobs that share it see each other; of others, on this machine or not, the later upload stays.
 
     <folder>/.faceflow-<name>.claim.part      held while the job runs, removed when it ends
     <state>/outputs/<key>.claim.part          for an object in a bucket
