@@ -42,11 +42,14 @@ from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
 from faceflow.media.writer import PartWriter
 from faceflow.progress import SILENT, Progress
+from faceflow.setting_group import LONGEST_S
 from faceflow.settings import EncodeSettings, LimitSettings
 
 _CRF = 23
 _PRESET = SpeedPreset.FAST
-_ANY_SIZE = LimitSettings(max_size_bytes=2**62, max_duration_s=1e12, max_frames=2**62, max_side_px=16384, min_side_px=1)
+_ANY_SIZE = LimitSettings(
+    max_size_bytes=2**62, max_duration_s=LONGEST_S, max_frames=2**62, max_side_px=16384, min_side_px=1
+)
 
 
 def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptions) -> tuple[str, ...]:
