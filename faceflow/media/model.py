@@ -5,15 +5,41 @@ Times are rational: `pts` in ticks of a `time_base` in seconds. A frame rate is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 
+from faceflow.array_file import Form, damaged, read_arrays
 from faceflow.job import FrozenModel
+
+_FORM: Form = {
+    "pts": ("i", (None,)),
+    "durations": ("i", (None,)),
+    "key": ("b", (None,)),
+    "time_base": ("i", (2,)),
+    "left_out_names": ("U", (None,)),
+    "left_out_counts": ("i", (None,)),
+    "interlaced": ("i", ()),
+}
+"""The frame index as a file."""
+
+_RATIO = re.compile(r"-?[0-9]{1,19}(/0*[1-9][0-9]{0,18})?")
+
+
+def _as_ratio(value: Any) -> Any:
+    if isinstance(value, Fraction | int) or (isinstance(value, str) and _RATIO.fullmatch(value)):
+        return value
+    raise ValueError("a ratio is written as 1001/30000")  # and never as 1e999999999, which takes minutes to multiply
+
+
+Ratio = Annotated[Fraction, BeforeValidator(_as_ratio)]
+"""A fraction as a field of a model that is kept as JSON: whole numbers, and never by zero."""
 
 
 class ColourTags(FrozenModel):
@@ -50,12 +76,12 @@ class VideoInfo(FrozenModel):
     coded_height_px: int
     pixel_format: str
     bit_depth: int
-    time_base: Fraction
-    average_rate: Fraction | None
+    time_base: Ratio
+    average_rate: Ratio | None
     rotation_degrees: Literal[0, 90, 180, 270] = 0
     """Clockwise turn that makes the decoded frame upright."""
     mirrored: bool = False
-    sample_aspect_ratio: Fraction = Fraction(1)
+    sample_aspect_ratio: Ratio = Fraction(1)
     colour: ColourTags = ColourTags()
     hdr: HdrMetadata = HdrMetadata()
     interlaced: bool = False
@@ -72,7 +98,7 @@ class AudioInfo(FrozenModel):
     sample_rate_hz: int
     channels: int
     layout: str
-    time_base: Fraction
+    time_base: Ratio
     language: str | None = None
 
 
@@ -145,19 +171,27 @@ class FrameIndex:
 
     @classmethod
     def load(cls, path: Path) -> FrameIndex:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as data:
-            return cls(
-                pts=data["pts"],
-                durations=data["durations"],
-                key=data["key"],
-                time_base=Fraction(int(data["time_base"][0]), int(data["time_base"][1])),
-                left_out={
-                    str(name): int(count)
-                    for name, count in zip(data["left_out_names"], data["left_out_counts"], strict=True)
-                },
-                interlaced=int(data["interlaced"]),
-            )
+        """Reads what `save` wrote.
+
+        Raises:
+            FaultError: `fault.artifact_missing`, `fault.artifact_damaged`.
+        """
+        data = read_arrays(path, _FORM)
+        pts, durations, key = data["pts"], data["durations"], data["key"]
+        numerator, denominator = map(int, data["time_base"])
+        names, counts = data["left_out_names"].tolist(), data["left_out_counts"].tolist()
+        if not len(pts) == len(durations) == len(key) or len(names) != len(counts):
+            raise damaged(path, "its columns have different lengths")
+        if numerator <= 0 or denominator <= 0 or (np.diff(pts) <= 0).any() or (durations <= 0).any():
+            raise damaged(path, "its times do not run forwards")
+        return cls(
+            pts=pts,
+            durations=durations,
+            key=key,
+            time_base=Fraction(numerator, denominator),
+            left_out=dict(zip(names, counts, strict=True)),
+            interlaced=int(data["interlaced"]),
+        )
 
 
 class Segment(FrozenModel):

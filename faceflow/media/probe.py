@@ -26,10 +26,23 @@ from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.film import main_video
 from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, packets_of, prepare_decoder, unreadable
-from faceflow.media.refusals import check_picture_size, corrupt, encrypted, timed_out, too_long, truncated
+from faceflow.media.refusals import (
+    check_picture_size,
+    codec_form_unsupported,
+    corrupt,
+    encrypted,
+    timed_out,
+    too_long,
+    truncated,
+)
 from faceflow.media.sniff import Sniffed, sniff
 from faceflow.media.track_changes import check_tracks
 from faceflow.settings import LimitSettings
+
+_NOT_READ = (av.error.PatchWelcomeError, av.error.NotImplementedError, av.error.ExperimentalError)
+"""What decoders say of a form of their codec that they do not know; damaged data is told in other words."""
+_VP9_WITHOUT_WORDS = "VP Codec Configuration box"
+"""MP4 has no number for 4:4:0 in VP9, so writers leave the track undescribed. Only FFmpeg's log tells it."""
 
 
 def probe(path: Path, limits: LimitSettings) -> MediaInfo:
@@ -51,6 +64,7 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
         raise unreadable(path, error) from error
     _refuse_by_bytes(path, sniffed)
     max_pixels = decoder_pixels(limits.max_side_px)
+    lines: list[tuple[int, str, str]] = []
     try:
         with ExitStack() as stack:
             with heard_log(ERROR) as lines:
@@ -66,7 +80,7 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
     except MediaError:
         raise
     except av.error.FFmpegError as error:
-        raise _open_failure(path, sniffed, error) from error
+        raise _open_failure(path, sniffed, error, lines) from error
 
 
 def _file_size(path: Path, limits: LimitSettings) -> int:
@@ -120,7 +134,9 @@ def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitS
             check_picture_size(path, int(found[1]), int(found[2]), limits)
 
 
-def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> MediaError:
+def _open_failure(
+    path: Path, sniffed: Sniffed, error: av.error.FFmpegError, lines: list[tuple[int, str, str]]
+) -> MediaError:
     if isinstance(error, av.error.TimeoutError | av.error.ExitError):
         return timed_out(path)
     if is_of_the_disk(error):
@@ -131,6 +147,8 @@ def _open_failure(path: Path, sniffed: Sniffed, error: av.error.FFmpegError) -> 
             f"{path} is not a video in a known container.",
             "Give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file.",
         )
+    if any(_VP9_WITHOUT_WORDS in message for _, _, message in lines):
+        return codec_form_unsupported(path, "vp9")
     return corrupt(path, f"its headers cannot be read ({error.strerror})")
 
 
@@ -169,7 +187,7 @@ def _first_frame(
     path: Path, container: InputContainer, stream: VideoStream, max_pixels: int, limits: LimitSettings
 ) -> VideoFrame:
     prepare_decoder(stream, max_pixels=max_pixels, threads=1)
-    failed = 0
+    failed = unknown = 0
     deadline_s = time.monotonic() + limits.probe_timeout_s
     try:
         for packet in packets_of(container, stream):
@@ -177,10 +195,9 @@ def _first_frame(
                 raise encrypted(path)
             try:
                 frames = packet.decode()
-            except av.error.FFmpegError as error:
-                if is_of_the_disk(error):
-                    raise
+            except av.error.FFmpegError as error:  # a decoder reads no disk: whatever it says is about the data
                 failed += 1
+                unknown += isinstance(error, _NOT_READ)
                 frames = []
             if frames:
                 return frames[0]
@@ -188,4 +205,6 @@ def _first_frame(
                 raise timed_out(path)
     except av.error.InvalidDataError:
         failed += 1
+    if failed and unknown == failed:
+        raise codec_form_unsupported(path, codec_name(stream))
     raise corrupt(path, f"no picture can be decoded ({failed} packets are unreadable)")

@@ -15,6 +15,16 @@ def encrypted(path: Path) -> MediaError:
     )
 
 
+def codec_form_unsupported(path: Path, name: str) -> MediaError:
+    """`media.codec_unsupported`: a codec that is read, in a form (sampling, depth, version) that is not."""
+    return MediaError(
+        "media.codec_unsupported",
+        f"{path} uses a form of the video codec {name} which is not read.",
+        "Convert the video to H.264, HEVC, VP9 or AV1 in 4:2:0 first.",
+        codec=name,
+    )
+
+
 def corrupt(path: Path, what: str) -> MediaError:
     """`media.corrupt`: a damaged file; `what` completes the sentence."""
     return MediaError(

@@ -212,6 +212,8 @@ class FacesReader:
                 return
             if not (0 < rows <= _MOST_SIDE_PX and 0 < columns <= _MOST_SIDE_PX) or frame < last:
                 raise self._corrupt()
+            if not np.isfinite(numbers[:6]).all():
+                raise self._corrupt()
             body = self._take(rows * columns * 4)
             if zlib.crc32(body, zlib.crc32(head)) != _CHECK.unpack(stated)[0]:
                 raise self._corrupt()
@@ -249,11 +251,23 @@ class FacesReader:
         if zlib.crc32(text) != check:
             raise self._corrupt()
         self._header_check = check
-        described: dict[str, str] = json.loads(text)
+        try:
+            described = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._corrupt() from error
+        if not isinstance(described, dict):
+            raise self._corrupt()
         return described
 
     def _take(self, count: int) -> bytes:
-        data = self._file.read(count)
+        try:
+            data = self._file.read(count)
+        except OSError as error:
+            raise FaultError(
+                "fault.faces_file_missing",
+                f"The faces file {str(self._path)!r} cannot be read: {error.strerror}.",
+                "Give the same command again; what is missing is made anew.",
+            ) from error
         if len(data) != count:
             raise FaultError(
                 "fault.faces_file_truncated",

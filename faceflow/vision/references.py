@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.array_file import Form, damaged, read_arrays
 from faceflow.publish import publishing
 from faceflow.vision.glasses import rims
 from faceflow.vision.model import Face, FrameView
@@ -26,6 +27,15 @@ from faceflow.vision.unwrapping import OWN_PX, FlatFace, flat_face
 
 LOOK_EVERY = 2
 """Frames from one comparison to the next: less than a finger needs to cross a cheek."""
+_FORM: Form = {
+    "track": ("i", (None,)),
+    "mean": ("f", (None, OWN_PX, OWN_PX, 3)),
+    "spread": ("f", (None, OWN_PX, OWN_PX, 3)),
+    "modes": ("f", (None, OWN_PX, OWN_PX)),
+    "worn": ("u", (None, OWN_PX, OWN_PX)),
+    "counts": ("i", (None,)),
+}
+"""References as a file."""
 _MOST_SAMPLES = 48
 """Samples of one track, spread over it, that a reference is made of."""
 
@@ -54,13 +64,22 @@ class References:
 
     @classmethod
     def load(cls, path: Path) -> References:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as data:
-            means, spreads, modes = (data[name].astype(np.float32) for name in ("mean", "spread", "modes"))
-            ends = np.cumsum(data["counts"])
-            own = np.split(modes, ends[:-1]) if len(ends) else []
-            rows = zip(data["track"].tolist(), means, spreads, own, data["worn"], strict=True)
-            return cls({track: Reference(mean, spread, part, worn) for track, mean, spread, part, worn in rows})
+        """Reads what `save` wrote.
+
+        Raises:
+            FaultError: `fault.artifact_missing`, `fault.artifact_damaged`.
+        """
+        data = read_arrays(path, _FORM)
+        counts = data["counts"]
+        if (counts < 0).any() or int(counts.sum()) != len(data["modes"]):
+            raise damaged(path, "its faces have another number of modes than there are")
+        if any(len(data[name]) != len(counts) for name in ("track", "mean", "spread", "worn")):
+            raise damaged(path, "its columns have different lengths")
+        means, spreads, modes = (data[name].astype(np.float32) for name in ("mean", "spread", "modes"))
+        ends = np.cumsum(counts)
+        own = np.split(modes, ends[:-1]) if len(ends) else []
+        rows = zip(data["track"].tolist(), means, spreads, own, data["worn"], strict=True)
+        return cls({track: Reference(mean, spread, part, worn) for track, mean, spread, part, worn in rows})
 
 
 class ReferenceCollector:

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faceflow.array_file import Form, damaged, read_arrays
 from faceflow.publish import publishing
 from faceflow.vision.faces_file import NO_PERSON
 
@@ -27,7 +29,19 @@ MOST_GROWTH = 1.0
 LOOK_BACK = 2
 """Times the reach that a track is looked for before its first sighting: a small face may have been there for a while
 before the scan looked into its part of the picture."""
-_COLUMNS = ("shots", "person", "size_s", "track", "frame", "box", "quality", "male", "age_years")
+_FORM: Form = {
+    "shots": ("i", (None,)),
+    "person": ("i", (None,)),
+    "size_s": ("f", (None,)),
+    "track": ("i", (None,)),
+    "frame": ("i", (None,)),
+    "box": ("f", (None, 4)),
+    "reach": ("i", ()),
+    "quality": ("f", (None,)),
+    "male": ("f", (None,)),
+    "age_years": ("f", (None,)),
+}
+"""The table as a file."""
 _GROWTH_COST = 0.5
 _AGE_COST = 0.5
 
@@ -206,9 +220,22 @@ class TrackTable:
 
     @classmethod
     def load(cls, path: Path) -> TrackTable:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as data:
-            return cls(**{name: data[name] for name in _COLUMNS}, reach=int(data["reach"]))
+        """Reads what `save` wrote.
+
+        Raises:
+            FaultError: `fault.artifact_missing`, `fault.artifact_damaged`.
+        """
+        data: dict[str, Any] = read_arrays(path, _FORM)
+        data["reach"] = int(data["reach"])
+        tracks, rows = len(data["person"]), len(data["track"])
+        lengths = {name: len(column) for name, column in data.items() if name not in {"reach", "shots"}}
+        wanted = {name: rows if name in {"track", "frame", "box"} else tracks for name in lengths}
+        if lengths != wanted or not len(data["shots"]) or data["reach"] < 0:
+            raise damaged(path, "its columns have different lengths")
+        seen = np.unique(data["track"])
+        if not np.array_equal(seen, np.arange(tracks)) or (np.diff(data["track"]) < 0).any():
+            raise damaged(path, "its rows are not those of its tracks")
+        return cls(**data)
 
 
 def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -16,6 +16,7 @@ of each other. Bytes go through a `Store`, which refuses media that its zone may
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -38,6 +39,8 @@ from faceflow.zones import require_zone
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _PREPARED = "prepared.json"
+_FILE_NAME = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}")
+"""What files are called here; a record that names another is damaged, and leads nowhere."""
 
 
 class PreparedJob(FrozenModel):
@@ -77,7 +80,7 @@ class Exchange:
             StoreError, ResourceError, OutputError: as `Store.get`.
         """
         prepared = self._read(_PREPARED, PreparedJob)
-        if prepared is None:
+        if prepared is None or not all(_FILE_NAME.fullmatch(name) for name, _, _ in _files(prepared)):
             return None
         places: dict[Path, Path] = {}
         try:
@@ -104,8 +107,8 @@ class Exchange:
 
     def has_part(self, segment: Segment) -> bool:
         """Whether the part of `segment` was published; its bytes are not looked at."""
-        part = self._read(_part_name(segment), Part)
-        return part is not None and part.segment == segment and (self._root / _part_file(part)).is_file()
+        part = self._part_of(segment)
+        return part is not None and (self._root / _part_file(part)).is_file()
 
     def fetch_part(self, segment: Segment, directory: Path) -> Part | None:
         """The part of `segment`, copied into `directory` and verified; None where there is none that is whole.
@@ -113,8 +116,8 @@ class Exchange:
         Raises:
             StoreError, ResourceError, OutputError: as `Store.get`.
         """
-        part = self._read(_part_name(segment), Part)
-        if part is None or part.segment != segment:
+        part = self._part_of(segment)
+        if part is None:
             return None
         path = directory / f"part-{segment.number:05d}{part.file.path.suffix}"
         try:
@@ -161,6 +164,12 @@ class Exchange:
     def clear(self) -> None:
         """Removes everything of the job."""
         shutil.rmtree(self._job, ignore_errors=True)
+
+    def _part_of(self, segment: Segment) -> Part | None:
+        part = self._read(_part_name(segment), Part)
+        if part is None or part.segment != segment or not _FILE_NAME.fullmatch(_part_file(part)):
+            return None
+        return part
 
     def _create(self) -> None:
         # Before a folder names a job where it may not even be known.

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from faceflow.errors import TrustError
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
 from faceflow.job import Consent, Sensitivity, Source, SwapJob
-from faceflow.media.model import Segment
+from faceflow.media.model import MediaInfo, Segment, VideoInfo
 from faceflow.settings import ExchangeSettings, PathSettings, PoolSettings, Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, Part, Plan, TargetKind, ValidatedJob
 from faceflow.zones import Zone
+from tests.fuzz.layout import Layout
+from tests.fuzz.mutate import strike
 
 IDENTITY = JobIdentity(job_id="0" * 24, project="demo", target_sha256="", portraits_sha256=())
 SEGMENT = Segment(number=3, first=30, frames=10, context_before=2, context_after=2)
+MEDIA = MediaInfo(
+    container="mov",
+    size_bytes=5,
+    duration_s=1.0,
+    video=VideoInfo(
+        stream_index=0, codec="h264", width_px=64, height_px=48, coded_width_px=64, coded_height_px=48,
+        pixel_format="yuv420p", bit_depth=8, time_base=Fraction(1, 12800), average_rate=Fraction(30000, 1001),
+    ),
+)  # fmt: skip
 
 
 def settings(folder: Path, zone: Zone = Zone.PUBLIC, exchange_zone: Zone | None = None) -> Settings:
@@ -94,20 +107,19 @@ def test_media_are_not_published_where_they_may_not_be(
     assert files(tmp_path) == []
 
 
-def test_a_prepared_job_is_found_with_its_files_and_this_machine_s_inputs(tmp_path: Path) -> None:
-    made, here = tmp_path / "made", tmp_path / "here"
-    for folder in (made, here):
-        folder.mkdir()
+def prepared_job(made: Path) -> PreparedJob:
+    """A job that is prepared, with files in `made`."""
+    made.mkdir()
     (made / "index.npz").write_bytes(b"index")
     (made / "mezzanine.mp4").write_bytes(b"video")
     index, video = make_artifact(made / "index.npz"), make_artifact(made / "mezzanine.mp4")
-    prepared = PreparedJob(
+    return PreparedJob(
         validated=ValidatedJob(
             job_id=IDENTITY.job_id,
             kind=TargetKind.VIDEO,
             target=made / "target.mp4",
             target_sha256="t",
-            media=None,
+            media=MEDIA,
             index=index,
             frames=40,
             sources=(("source", (made / "portrait.png",)),),
@@ -115,16 +127,26 @@ def test_a_prepared_job_is_found_with_its_files_and_this_machine_s_inputs(tmp_pa
             cuts=(),
             consent=Consent(subject="s", scope="s"),
         ),
-        mezzanine=Mezzanine(video=video.path, video_sha256=video.sha256, index=index, media=None),
+        mezzanine=Mezzanine(video=video.path, video_sha256=video.sha256, index=index, media=MEDIA),
         plan=Plan(segments=(SEGMENT,), people=(), cuts=(), tracks=index),
     )
+
+
+def job_in(folder: Path) -> SwapJob:
+    return SwapJob(
+        sources=(Source(portraits=(str(folder / "portrait.png"),)),),
+        target=str(folder / "target.mp4"),
+        output=str(folder / "out.mp4"),
+    )
+
+
+def test_a_prepared_job_is_found_with_its_files_and_this_machine_s_inputs(tmp_path: Path) -> None:
+    made, here = tmp_path / "made", tmp_path / "here"
+    here.mkdir()
+    prepared = prepared_job(made)
     place = exchange(tmp_path)
     place.publish_prepared(prepared)
-    job = SwapJob(
-        sources=(Source(portraits=(str(here / "portrait.png"),)),),
-        target=str(here / "target.mp4"),
-        output=str(here / "out.mp4"),
-    )
+    job = job_in(here)
     for path in made.iterdir():
         path.unlink()
     found = place.fetch_prepared(job, here)
@@ -138,6 +160,41 @@ def test_a_prepared_job_is_found_with_its_files_and_this_machine_s_inputs(tmp_pa
 
     next(path for path in files(tmp_path) if path.suffix == ".npz").unlink()
     assert place.fetch_prepared(job, here) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"1/12800", b"1/0"), (b"1/12800", b"1e999999999"), (b"1/12800", b"nan"), (b'"1/12800"', b"Infinity"),
+        (b"h264", b"h\xff64"), (b'"frames":40', b'"frames":4e400'), (b"{", b"[" * 100_000), (b"}", b""),
+        (b"index.npz", b"index.np\\u0000"), (b'"sha256":"', b'"sha256":"../../'), (b'"sha256":"', b'"sha256":"/'),
+        (b"mezzanine.mp4", b"mezzanine." + b"m" * 300), (b'"h264"', b"null"),
+    ],
+)  # fmt: skip
+def test_a_damaged_record_of_a_prepared_job_counts_as_none(tmp_path: Path, old: bytes, new: bytes) -> None:
+    place, here = exchange(tmp_path), tmp_path / "here"
+    here.mkdir()
+    place.publish_prepared(prepared_job(tmp_path / "made"))
+    record = next(path for path in files(tmp_path) if path.name == "prepared.json")
+    assert old in record.read_bytes()
+    record.write_bytes(record.read_bytes().replace(old, new))
+    assert place.fetch_prepared(job_in(here), here) is None
+    assert list(here.iterdir()) == []
+
+
+def test_mutated_records_count_as_none_or_are_read(tmp_path: Path, part: Part) -> None:
+    place, here = exchange(tmp_path), tmp_path / "here"
+    here.mkdir()
+    place.publish_prepared(prepared_job(tmp_path / "made"))
+    place.publish_part(part)
+    records = {path: path.read_bytes() for path in files(tmp_path) if path.suffix == ".json"}
+    ends = set()
+    for number in range(120):
+        for path, whole in records.items():
+            path.write_bytes(strike(Random(number), whole, Layout(), [whole], lambda _: Layout(), None))
+        ends.add((place.fetch_prepared(job_in(here), here) is None, place.fetch_part(SEGMENT, here) is None))
+        place.has_part(SEGMENT)
+    assert (True, True) in ends
 
 
 def test_only_stale_jobs_are_removed(tmp_path: Path, part: Part) -> None:
