@@ -31,6 +31,7 @@ from faceflow.media.refusals import (
     codec_form_unsupported,
     corrupt,
     encrypted,
+    joined_files,
     timed_out,
     too_long,
     truncated,
@@ -120,11 +121,7 @@ def _refuse_by_bytes(path: Path, sniffed: Sniffed) -> None:
     if sniffed.encrypted:
         raise encrypted(path)
     if sniffed.joined:
-        raise MediaError(
-            "media.joined_files",
-            f"{path} is several files, one after another; all but the first would be lost.",
-            "Give the files one by one, or join them with a video program, which writes them as one.",
-        )
+        raise joined_files(path)
 
 
 def _refuse_by_log(path: Path, lines: list[tuple[int, str, str]], limits: LimitSettings) -> None:

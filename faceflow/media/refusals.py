@@ -51,6 +51,15 @@ def changed(path: Path) -> MediaError:
     )
 
 
+def joined_files(path: Path) -> MediaError:
+    """`media.joined_files`: another file begins where the first one ends."""
+    return MediaError(
+        "media.joined_files",
+        f"{path} is several files, one after another; all but the first would be lost.",
+        "Give the files one by one, or join them with a video program, which writes them as one.",
+    )
+
+
 def timed_out(path: Path) -> MediaError:
     """`media.timeout`: reading took too long."""
     return MediaError(

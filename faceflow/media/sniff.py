@@ -31,12 +31,13 @@ _PLAYLIST_STARTS = (
     b"smptext",
 )
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"pnot", b"uuid"})
+_ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _SIGNATURES = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"\x00\x00\x01\xba": "mpeg",
     b"\x00\x00\x01\xb3": "mpeg",
     b"FLV\x01": "flv",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "asf",
+    _ASF_HEADER: "asf",
 }
 _PARENT_BOXES = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl"})
 _ENCRYPTED_ENTRIES = frozenset({b"encv", b"enca", b"enct", b"drmi", b"drms"})
@@ -82,7 +83,7 @@ def sniff(path: Path) -> Sniffed:
             end = int.from_bytes(head[4:8], "little") + 8
             joined = _follows(file, end + end % 2, b"RIFF") and file.read(8)[4:] == b"AVI "  # AVIX goes on
             return Sniffed(container, missing_bytes=max(0, end - size), joined=joined)
-        return Sniffed(container)
+        return Sniffed(container, joined=container == "asf" and _has_second_asf(file, size))
 
 
 def _is_playlist(head: bytes) -> bool:
@@ -124,6 +125,20 @@ def _follows(file: BinaryIO, position: int, signature: bytes) -> bool:
     """Whether the bytes at `position` are `signature`."""
     file.seek(position)
     return file.read(len(signature)) == signature
+
+
+def _has_second_asf(file: BinaryIO, size: int) -> bool:
+    """Whether another header object follows the objects of an ASF file; a size of 0 says that nothing is known."""
+    position = headers = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(position)
+        head = file.read(24)
+        headers += head.startswith(_ASF_HEADER)
+        length = int.from_bytes(head[16:24], "little")
+        if headers > 1 or length < 24 or position + length >= size:
+            break
+        position += length
+    return headers > 1
 
 
 def _boxes(file: BinaryIO, position: int, end: int, left: Iterator[None]) -> Iterator[tuple[bytes, int, int]]:

@@ -1,7 +1,7 @@
 """Refuses a film whose tracks change in the middle of the file, which demuxers lose: they list what its beginning has.
 
-What the tracks of the whole file are is read from the file itself where the container may begin a track anywhere
-(transport streams), and from the packets' times where several videos are listed.
+What tracks the whole file has is read from the file itself where the container may begin a track anywhere (transport
+streams, Flash video), and from the packets where several videos are listed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from faceflow.media.codecs import codec_name
+from faceflow.media.flv_tags import flash_spans
 from faceflow.media.opening import container_family, is_of_the_disk, open_media, packets_of, unreadable
+from faceflow.media.refusals import joined_files
 from faceflow.media.track_spans import TrackSpan, judge_spans
 from faceflow.media.transport_stream import transport_spans
 
@@ -38,18 +40,33 @@ def check_tracks(path: Path, container: InputContainer, film: VideoStream, max_p
     Raises:
         MediaError: `media.track_changes`, `media.unreadable`.
     """
-    if container_family(container.format.name) == "mpegts":
+    family = container_family(container.format.name)
+    if family == "mpegts":
         try:
             spans = transport_spans(path)
         except OSError as error:
             raise unreadable(path, error) from error
         if any(span.number == film.id for span in spans):
             return judge_spans(path, spans, film.id, {stream.id: _is_described(stream) for stream in container.streams})
+    if family == "flv":
+        return _check_flash(path)
     videos = [stream for stream in container.streams.video if not stream.disposition & _NO_FILM or stream is film]
     if len(videos) < 2:
         return ()
     listed = dict.fromkeys((stream.index for stream in container.streams), True)
-    return judge_spans(path, _packet_spans(path, videos, max_pixels), film.index, listed)
+    spans = _packet_spans(path, videos, max_pixels, by_place=family == "mpeg")
+    return judge_spans(path, spans, film.index, listed)
+
+
+def _check_flash(path: Path) -> tuple[str, ...]:
+    try:
+        spans, another_follows = flash_spans(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if another_follows:
+        raise joined_files(path)
+    film = next((span.number for span in spans if span.kind == "video"), 0)
+    return judge_spans(path, spans, film, dict.fromkeys((span.number for span in spans), True))
 
 
 def _is_described(stream: Stream) -> bool:
@@ -57,23 +74,35 @@ def _is_described(stream: Stream) -> bool:
     return not isinstance(stream, AudioStream) or stream.sample_rate > 0
 
 
-def _packet_spans(path: Path, videos: list[VideoStream], max_pixels: int) -> list[TrackSpan]:
-    """Reads the packets of several videos; nothing is decoded."""
+def _packet_spans(path: Path, videos: list[VideoStream], max_pixels: int, *, by_place: bool) -> list[TrackSpan]:
+    """Reads the packets of several videos; nothing is decoded.
+
+    `by_place`: packets are compared by where they lie, because the container interleaves them and its clock may jump;
+    else by their times, because packets at the same time may lie far apart.
+    """
     spans: dict[int, TrackSpan] = {}
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
     with open_media(path, max_pixels=max_pixels) as container:
         names = {stream.index: codec_name(stream) for stream in videos}
         try:
-            for packet in packets_of(container, *(container.streams[index] for index in names)):
+            packets = packets_of(container, *(container.streams[index] for index in names))
+            for number, packet in enumerate(packets):
                 ticks = packet.pts if packet.pts is not None else packet.dts
-                if not packet.size or packet.is_discard or ticks is None:
+                if not packet.size or packet.is_discard or (ticks is None and not by_place):
                     continue
-                now_s = float(ticks * packet.time_base)
                 index = packet.stream_index
-                spans.setdefault(index, TrackSpan("video", names[index], index)).positions.append(now_s)
+                now_s = None if ticks is None else float(ticks * packet.time_base)
+                span = spans.setdefault(index, TrackSpan("video", names[index], index))
+                span.positions.append(number if by_place or now_s is None else now_s)
+                if now_s is not None:
+                    first[index], last[index] = min(now_s, first.get(index, now_s)), max(now_s, last.get(index, now_s))
         except av.error.FFmpegError as error:
             if is_of_the_disk(error):
                 raise
-    for span in spans.values():
+    begin_s = min(first.values(), default=0.0)
+    for index, span in spans.items():
         span.positions = array("d", sorted(span.positions))
-        span.first_s, span.last_s = span.positions[0], span.positions[-1]
+        if index in first:
+            span.first_s, span.last_s = first[index] - begin_s, last[index] - begin_s
     return list(spans.values())

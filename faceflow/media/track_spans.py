@@ -24,7 +24,7 @@ from faceflow.errors import MediaError
 
 _LASTING_UNITS = 2
 _ALONE_SHARE = 0.5
-_IN_A_ROW = 12
+_FEW_IN_A_ROW, _IN_A_ROW = 3, 12
 _OF_THE_USUAL = 4
 
 
@@ -103,7 +103,8 @@ def _is_mostly_alone(span: TrackSpan, others: Sequence[TrackSpan]) -> bool:
     there = np.sort(np.concatenate([_positions(other) for other in others]))
     in_a_row = np.bincount(np.searchsorted(there, own))
     usual = len(own) / len(there)
-    alone = int(in_a_row[in_a_row > max(min(_IN_A_ROW, len(own) - 1), _OF_THE_USUAL * usual)].sum())
+    beside = max(_FEW_IN_A_ROW, min(_IN_A_ROW, len(own) * 3 // 4), _OF_THE_USUAL * usual)
+    alone = int(in_a_row[in_a_row > beside].sum())
     return alone >= _ALONE_SHARE * len(own)
 
 

@@ -191,3 +191,40 @@ def test_a_table_with_a_wrong_checksum_says_nothing(tmp_path):
     data[place] = 0x24
     path.write_bytes(data)
     assert {(span.kind, span.codec) for span in transport_spans(path)} == {("video", "h264"), ("audio", "aac")}
+
+
+FLASH = ["-c:v", "flv", "-c:a", "aac", "-ar", "44100"]
+FLASH_CHANGES = {"picture": [*X264, "-c:a", "aac", "-ar", "44100"], "sound": ["-c:v", "flv", "-c:a", "libmp3lame"]}
+
+
+@pytest.mark.parametrize("row", FLASH_CHANGES)
+def test_flash_video_that_changes_its_codec_is_refused(tmp_path, row):
+    """The tags of another file without its header, as recorders of broken streams write them."""
+    pieces = [tmp_path / "first.flv", tmp_path / "second.flv"]
+    for number, (path, codecs) in enumerate(zip(pieces, (FLASH, FLASH_CHANGES[row]), strict=True)):
+        ffmpeg(*picture(LENGTH_S), *tone(LENGTH_S, 44100), *codecs, "-output_ts_offset", str(number), path)
+    whole = tmp_path / "whole.flv"
+    whole.write_bytes(pieces[0].read_bytes() + pieces[1].read_bytes()[13:])
+    error = refused(whole)
+    assert f"The {row}" in error.message and abs(error.fields["at_s"] - LENGTH_S) < 0.1
+
+
+@pytest.mark.parametrize(("suffix", "codecs"), [(".flv", FLASH), (".wmv", ["-c:v", "wmv2", "-c:a", "wmav2"])])
+def test_whole_files_one_after_the_other_are_refused(tmp_path, suffix, codecs):
+    path, whole = tmp_path / f"one{suffix}", tmp_path / f"whole{suffix}"
+    ffmpeg(*picture(LENGTH_S), *tone(LENGTH_S, 44100), *codecs, path)
+    assert probe(path, LIMITS).track_notes == ()
+    whole.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(MediaError) as caught:
+        probe(whole, LIMITS)
+    assert caught.value.code == "media.joined_files"
+
+
+def test_a_program_stream_that_goes_on_by_another_codec_is_refused(tmp_path):
+    """With a clock that begins anew, so that by their times both would seem to be there at once."""
+    pieces = [tmp_path / "first.mpg", tmp_path / "second.mpg"]
+    ffmpeg(*picture(LENGTH_S), *tone(LENGTH_S), *MPEG2, pieces[0])
+    ffmpeg(*picture(LENGTH_S), *tone(LENGTH_S), *X264, "-c:a", "mp2", "-f", "vob", pieces[1])
+    assert probe(pieces[0], LIMITS).track_notes == ()
+    error = refused(one_after_the_other(tmp_path, *pieces))
+    assert "(h264) follows" in error.message and abs(error.fields["at_s"] - LENGTH_S) < 0.1
