@@ -35,6 +35,9 @@ StageTask = Task[..., Awaitable[R]]
 RETRIES = 2
 RETRY_DELAY_S = (2.0, 10.0)
 
+_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError, OSError, EOFError)
+"""What Prefect raises for a record that is none: it imports the classes and serializers that the record names."""
+
 
 def version_digest(run: RunContext) -> str:
     """Eight hexadecimal digits of all but the job that decides on the bytes: versions, networks, encoder threads."""
@@ -103,7 +106,7 @@ async def kept_result(stage: Any, identity: JobIdentity, piece: int | None = Non
         return None
     try:
         result = (await store.aread(key)).result
-    except (ValueError, OSError, EOFError):  # a truncated record is as good as none
+    except _DAMAGE:  # a record that is cut or changed is as good as none
         return None
     return result if isinstance(result, BaseModel) and all(map(artifact_is_whole, artifacts_of(result))) else None
 
