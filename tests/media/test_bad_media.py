@@ -392,4 +392,4 @@ def test_a_file_that_changed_under_its_index_is_noticed(clips, tmp_path):
     shutil.copy(clips.path(CLIPS["cfr_24"]), path)
     with pytest.raises(FaceflowError) as caught:
         list(FrameReader(path, media, index).read(3, 10))
-    assert caught.value.code == "fault.exactness"
+    assert caught.value.code == "media.changed"
