@@ -25,6 +25,7 @@ _BT709, _BT601 = 1, 6
 _FULL_RANGE = 2
 _SAME_MATRICES = {5: _BT601}  # BT.470 BG and SMPTE 170M have equal coefficients
 _SAME_TRANSFERS = {6: _BT709, 14: _BT709, 15: _BT709}  # one curve under four names
+_SAME_PRIMARIES = {5: 6, 7: 6}  # of PAL and NTSC, which players show alike
 _USUAL_PRIMARIES = frozenset({_NOT_STATED, 1, 5, 6, 7})
 _NAMES = ("colour matrix", "colour range", "transfer curve", "colour primaries", "rotation", "sample aspect ratio")
 
@@ -99,7 +100,7 @@ def _as_shown(look: _Look, frame: VideoFrame) -> tuple[object, ...]:
         _SAME_MATRICES.get(matrix, matrix),
         colour_range,
         _SAME_TRANSFERS.get(transfer, transfer),
-        primaries,
+        _SAME_PRIMARIES.get(primaries, primaries),
         rotation,
         ratio or Fraction(1),
     )
