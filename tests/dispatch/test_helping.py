@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceflow.flows import segment_work
+from faceflow.flows.job import segments as segments_module
 from faceflow.flows.job.help import farthest
 from faceflow.flows.job.segments import SegmentWork
 from faceflow.flows.run.progress import RunProgress
@@ -113,8 +113,8 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_arguments: Any) -> None:
         return None
 
-    monkeypatch.setattr(segment_work, "kept_result", nothing)
-    monkeypatch.setattr(segment_work, "POLL_S", 0.01)
+    monkeypatch.setattr(segments_module, "kept_result", nothing)
+    monkeypatch.setattr(segments_module, "POLL_S", 0.01)
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -144,7 +144,7 @@ async def test_the_owner_does_not_wait_for_a_helper_that_was_lost(tmp_path: Path
     assert lost.exchange is not None
     lost.exchange.take(PLAN[2])
     [mark] = (tmp_path / "exchange").rglob("*.taken")
-    long_ago = time.time() - 2 * segment_work.TAKEN_S
+    long_ago = time.time() - 2 * segments_module.TAKEN_S
     os.utime(mark, (long_ago, long_ago))
     assert sorted(await owner.parts(PLAN[:3])) == [0, 1, 2]
     assert sorted(owner.made) == [0, 1, 2]

@@ -45,29 +45,29 @@ def test_of_two_that_are_ready_in_the_same_instant_one_delivers(
     """Both have looked before either has claimed, which is the worst moment."""
 
     async def test(control: Any) -> None:
-        from faceflow.flows import racing
         from faceflow.flows.dispatch import advance
+        from faceflow.flows.job import race
 
         placed, told, ids = await begun(control, tmp_path)
-        real, both = racing._claim, asyncio.Barrier(2)
+        real, both = race._claim, asyncio.Barrier(2)
 
         async def claim(*arguments: Any) -> None:
             await asyncio.wait_for(both.wait(), 60)
             await real(*arguments)
 
-        monkeypatch.setattr(racing, "_claim", claim)
-        monkeypatch.setattr(racing, "POLL_S", 0.1)
-        waiting = {pool: asyncio.create_task(racing.claim_delivery(told, pool)) for pool in (A, B)}
+        monkeypatch.setattr(race, "_claim", claim)
+        monkeypatch.setattr(race, "POLL_S", 0.1)
+        waiting = {pool: asyncio.create_task(race.claim_delivery(told, pool)) for pool in (A, B)}
         finished, others = await asyncio.wait(waiting.values(), timeout=60, return_when=asyncio.FIRST_COMPLETED)
         assert (len(finished), len(others)) == (1, 1)
         await asyncio.gather(*finished)
         winner, loser = (A, B) if waiting[A] in finished else (B, A)
         assert await asyncio.wait(others, timeout=1) == (set(), others), "it waits while the other one delivers"
-        await asyncio.wait_for(racing.claim_delivery(told, winner), 60)  # its upload is tried again
+        await asyncio.wait_for(race.claim_delivery(told, winner), 60)  # its upload is tried again
         await end(control, ids[winner], "completed")
         with pytest.raises(CancelledError, match=r"fault\.race_lost"):
             await asyncio.wait_for(waiting[loser], 60)
-        await racing.stop_rivals(told, winner)
+        await race.stop_rivals(told, winner)
         assert (await control.client.read_flow_run(UUID(ids[winner]))).state.is_completed()
         await end(control, ids[loser], "cancelled")
         assert await claims(control, told)
@@ -84,17 +84,17 @@ def test_when_the_claimant_is_lost_the_other_one_delivers(
     async def test(control: Any) -> None:
         from prefect.states import Running
 
-        from faceflow.flows import racing
+        from faceflow.flows.job import race
 
-        monkeypatch.setattr(racing, "POLL_S", 0.1)
+        monkeypatch.setattr(race, "POLL_S", 0.1)
         _, told, ids = await begun(control, tmp_path)
-        await racing.claim_delivery(told, A)
-        waits = asyncio.create_task(racing.claim_delivery(told, B))
+        await race.claim_delivery(told, A)
+        waits = asyncio.create_task(race.claim_delivery(told, B))
         assert await asyncio.wait({waits}, timeout=1) == (set(), {waits})
         await end(control, ids[A], fate)
         await asyncio.wait_for(waits, 60)
         await control.client.set_flow_run_state(UUID(ids[A]), Running(), force=True)  # it was not lost after all
-        late = asyncio.create_task(racing.claim_delivery(told, A))
+        late = asyncio.create_task(race.claim_delivery(told, A))
         assert await asyncio.wait({late}, timeout=1) == (set(), {late}), "its claim is not the newest"
         await end(control, ids[B], "completed")
         with pytest.raises(CancelledError):
