@@ -64,6 +64,15 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         ),
     ),
     (
+        frozenset({errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO, errno.ENAMETOOLONG}),
+        lambda file, reason: ResourceError(
+            "fault.file_odd",
+            f"Something else is where faceflow keeps a file or a folder of its own: {file} ({reason}).",
+            "Move it away, or set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to other folders, and run the "
+            "same command again.",
+        ),
+    ),
+    (
         frozenset({errno.ENOENT, errno.ENOTDIR}),
         lambda file, _reason: ResourceError(
             "fault.file_gone",

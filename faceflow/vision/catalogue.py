@@ -23,6 +23,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from faceflow.errors import ModelError
+from faceflow.given_files import read_given
 from faceflow.job import FrozenModel
 from faceflow.settings import current_settings
 
@@ -243,7 +244,9 @@ def _cached(extra: Path | None) -> Catalogue:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_given(path))
+    except RecursionError:
+        raise _invalid(path, "it is nested too deeply") from None
     except (OSError, ValueError) as error:
         raise _invalid(path, str(error)) from error
 

@@ -13,6 +13,8 @@ from faceflow.job import Consent, FaceMapping, OutputOptions, Source, SwapJob, S
 from faceflow.locations import absolute
 
 DEFAULT_SOURCE = "source"
+MOST_DIGITS = 18
+"""Longer digits are no number of anybody's; Python refuses to read thousands of them."""
 
 
 def operator() -> str:
@@ -62,7 +64,8 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
     source, `=NAME` may be left out.
 
     Raises:
-        JobError: `job.usage` where the source is missing or not one of the job's.
+        JobError: `job.usage` where the source is missing or not one of the job's, `job.invalid` where nobody can be
+            meant by PERSON.
     """
     mappings = []
     for text in texts:
@@ -76,10 +79,13 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
                 f"--map {text!r} does not name one of the sources ({', '.join(sources)}).",
                 "Write --map PERSON=NAME: a number of `faceflow faces TARGET` or a picture, and a source's name.",
             )
-        if person.isdecimal():
-            mappings.append(FaceMapping(person=int(person), source=source))
-        else:
-            mappings.append(FaceMapping(reference=absolute(person), source=source))
+        try:
+            if person.isdecimal() and len(person) <= MOST_DIGITS:
+                mappings.append(FaceMapping(person=int(person), source=source))
+            else:
+                mappings.append(FaceMapping(reference=absolute(person), source=source))
+        except ValidationError as error:
+            raise invalid_job(error) from error
     return mappings
 
 
@@ -92,7 +98,8 @@ def ages_of(text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
     youngest, dash, oldest = text.replace(" ", "").partition("-")
-    if not dash or not (youngest or oldest) or not all(part.isdecimal() for part in (youngest, oldest) if part):
+    ages = [part for part in (youngest, oldest) if part]
+    if not dash or not ages or not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in ages):
         raise JobError(
             "job.usage", f"--age {text!r} is no range of years.", "Write --age 18-40, --age 18- or --age=-40."
         )

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from faceflow.errors import ResourceError
 from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import FrozenModel, SwapJob
+from faceflow.log import events
 from faceflow.publish import publishing
 from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
@@ -78,10 +79,14 @@ class JobPlace:
             ) from error
 
     def read_record(self) -> JobRecord | None:
-        """What the job gave, or None while it is not finished."""
+        """What the job gave, or None while it is not finished. One that cannot be read is as good as none: the job is
+        done again and its record written anew."""
         try:
-            return JobRecord.model_validate_json(self.record.read_text())
-        except (FileNotFoundError, ValidationError):
+            return JobRecord.model_validate_json(self.record.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            events().warning("job.record_unreadable", path=str(self.record), reason=type(error).__name__)
             return None
 
     def write_record(self, record: JobRecord) -> None:

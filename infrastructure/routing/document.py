@@ -17,6 +17,8 @@ import yaml
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 30
+DEEPEST = 4 * MAX_DEPTH
+"""Nesting up to here is told with its field, deeper one with its line only."""
 
 FieldPath = tuple[str | int, ...]
 """Where a value stands: `("rules", 2, "when", "faces")`."""
@@ -73,7 +75,11 @@ def read_document(text: str) -> Document:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         return Document(problems=(Problem("the text is longer than 1 MiB"),))
     try:
-        node = yaml.compose(_without_tabs(text), Loader=yaml.CSafeLoader)
+        plain = _without_tabs(text)
+        deep_at = _too_deep(plain)
+        if deep_at is not None:
+            return Document(problems=(Problem("nested too deeply", line=deep_at),))
+        node = yaml.compose(plain, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return Document(problems=(Problem(f"not YAML: {error.problem}", line=mark.line + 1 if mark else None),))
@@ -95,6 +101,23 @@ def _without_tabs(text: str) -> str:
     except ValueError:
         return text
     return text.replace("\t", " ")
+
+
+def _too_deep(text: str) -> int | None:
+    """The line on which nesting goes beyond anything of use: composing recurses in C, without a guard of its stack.
+
+    Raises:
+        yaml.YAMLError: it is no YAML up to there.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            return event.start_mark.line + 1 if event.start_mark else 1
+    return None
 
 
 class _Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceflow.errors import PolicyError
+from faceflow.given_files import read_given
 
 
 def read_text(path: Path) -> str:
@@ -14,7 +15,7 @@ def read_text(path: Path) -> str:
         PolicyError: `policy.unreadable`.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_given(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(
             "policy.unreadable",

@@ -7,6 +7,7 @@ is (missing, a folder, a device, empty, text of another encoding, nested without
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,11 +39,14 @@ CONTENTS: dict[str, bytes] = {
     "surrogates": b'{"a": "\\ud800"}',
     "one quote": b'portrait,target,output\r\n"a,b,c\r\n',
 }  # fmt: skip
+POOLS = ("--pools", "deployments/policies/pools.yaml")
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "policy validate": ("policy", "validate", "{file}.yaml"),
-    "policy explain": ("policy", "explain", "{file}.yaml", "--rules", "deployments/policies/canonical.yaml"),
-    "simulate scenario": ("simulate", "--scenario", "{file}.yaml"),
-    "simulate trace": ("simulate", "--trace", "{file}.csv"),
+    "policy check": ("policy", "check", "{file}.yaml", *POOLS),
+    "policy pools": ("policy", "check", "deployments/policies/canonical.yaml", "--pools", "{file}.yaml"),
+    "policy explain": ("policy", "explain", "{file}.yaml", "--rules", "deployments/policies/canonical.yaml", *POOLS),
+    "policy replay": ("policy", "replay", "{file}.jsonl", "--rules", "deployments/policies/canonical.yaml", *POOLS),
+    "simulate scenario": ("simulate", "--scenario", "{file}.yaml", *POOLS),
+    "simulate trace": ("simulate", "--trace", "{file}.csv", *POOLS),
     "campaign csv": ("campaign", "run", "{file}.csv"),
     "campaign jsonl": ("campaign", "run", "{file}.jsonl"),
 }
@@ -73,11 +77,15 @@ def test_a_broken_file_is_the_users(
         (tmp_path / f"file{ending}").write_bytes(CONTENTS[content])
     arguments = tuple(part.replace("{file}", str(tmp_path / "file")) for part in COMMANDS[command])
     exit_code, answer = ended(arguments, capsys)
+    if (command, content) == ("policy replay", "empty"):
+        assert exit_code == 0, answer
+        return
     assert exit_code == 2, answer
     assert not str(answer["code"]).startswith("fault."), answer
+    assert answer["code"] not in {"job.usage", "policy.pools_missing"}, answer  # it came as far as the file
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "device", "NUL"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "device", "endless", "pipe", "sparse", "NUL"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_that_is_none_is_the_users(
     command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -88,7 +96,16 @@ def test_a_file_that_is_none_is_the_users(
             path.mkdir()
         elif kind == "device":
             path.symlink_to("/dev/null")
+        elif kind == "endless":
+            path.symlink_to("/dev/zero")
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "sparse":
+            with path.open("wb") as file:
+                file.truncate(2**36)
     name = str(tmp_path / ("fi\0le" if kind == "NUL" else "file"))
     exit_code, answer = ended(tuple(part.replace("{file}", name) for part in COMMANDS[command]), capsys)
     assert exit_code == 2, answer
     assert not str(answer["code"]).startswith("fault."), answer
+    if kind != "NUL":  # which is no path at all
+        assert answer["code"] not in {"job.usage", "policy.pools_missing"}, answer

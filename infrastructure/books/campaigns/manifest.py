@@ -14,6 +14,7 @@ All rows are read before anything starts; every mistake is named with its line.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from faceflow.errors import JobError
+from faceflow.given_files import open_given
 from faceflow.infrastructure.books.campaigns.rows import Row, Rows
 from faceflow.locations import in_store
 
@@ -47,7 +49,7 @@ def read_manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> Rows
             "Name it .csv or .jsonl, as what it is.",
         )
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_given(path), encoding="utf-8-sig", newline="") as file:
             lines = _csv_lines(file) if ending == ".csv" else _json_lines(file)
             return rows_of(str(path), lines, path.absolute().parent, defaults or {})
     except (OSError, UnicodeDecodeError) as error:

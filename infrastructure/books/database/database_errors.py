@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, TimeoutError
 
-from faceflow.errors import DatabaseError, FaceflowError
+from faceflow.errors import DatabaseError, DatabaseSetupError, FaceflowError
 from faceflow.infrastructure.books.database.address import DatabaseAddress
 
 # SQLSTATE classes: connection lost or refused, shutting down; locks that did not come; deadlock, serialisation.
@@ -21,6 +21,7 @@ def explained(address: DatabaseAddress) -> Iterator[None]:
 
     Raises:
         DatabaseError: `database.busy`, `database.unreachable`, `database.failed`.
+        DatabaseSetupError: `database.damaged`, `database.read_only`.
     """
     try:
         yield
@@ -48,6 +49,19 @@ def _explain(error: SQLAlchemyError, address: DatabaseAddress) -> FaceflowError:
             f"The {address} cannot be reached, or does not let us in.",
             "Check that it runs, that FACEFLOW_DATABASE__URL is right, and that this user may use it.",
             sqlstate=state,
+        )
+    if "file is not a database" in words or "malformed" in words:
+        return DatabaseSetupError(
+            "database.damaged",
+            f"The {address} is damaged, or no database at all: {cause}.",
+            "Put a backup in its place, or move the file away to begin with an empty one; budgets and records of "
+            "earlier runs are then gone.",
+        )
+    if "readonly database" in words:
+        return DatabaseSetupError(
+            "database.read_only",
+            f"The {address} may not be written.",
+            "Change the permissions of the file and its folder, or set FACEFLOW_DATABASE__URL to another database.",
         )
     told = str(cause) if address.is_sqlite else f"{type(cause or error).__name__} {state}".rstrip()
     return DatabaseError(

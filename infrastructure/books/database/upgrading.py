@@ -86,8 +86,8 @@ def upgrade(engine: Engine, address: DatabaseAddress, timeout_s: float) -> Schem
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    version: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
-    return version
+    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return None if version is None else str(version)
 
 
 def _state(version: str | None) -> SchemaState:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faceflow.errors import RegistrySetupError
+from faceflow.given_files import read_given
 from faceflow.settings import Settings
 
 
@@ -33,7 +34,9 @@ def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[
     named = settings.images.credentials
     if named is not None:
         try:
-            content = named.read_text()
+            content = read_given(named)
+        except UnicodeDecodeError:
+            content = ""  # no JSON, which is told below
         except OSError as error:
             raise RegistrySetupError(
                 "registry.credentials_invalid",
@@ -47,7 +50,7 @@ def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[
 def _check(content: str, what: str) -> None:
     try:
         good = isinstance(json.loads(content)["auths"], dict)
-    except (ValueError, TypeError, KeyError):  # what is in it is not repeated: it is secret
+    except (ValueError, TypeError, KeyError, RecursionError):  # what is in it is not repeated: it is secret
         good = False
     if not good:
         raise RegistrySetupError(

@@ -7,7 +7,6 @@ keeper, `up.lock` by the one `faceflow up`; `server.json` says where the server 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from pathlib import Path
@@ -65,8 +64,8 @@ class ServerFiles:
     def read(self) -> ServerRecord | None:
         """The record of a server whose keeper is alive, else None."""
         try:
-            record = ServerRecord.model_validate_json(self.record.read_text())
-        except (OSError, ValidationError, json.JSONDecodeError):
+            record = ServerRecord.model_validate_json(self.record.read_bytes())
+        except (OSError, ValidationError):
             return None
         return record if process_started_ticks(record.keeper_pid) == record.keeper_started_ticks else None
 

@@ -34,6 +34,14 @@ def read_trace(text: str, origin: str) -> list[Unit]:
         PolicyError: `policy.trace_invalid`, naming the line.
     """
     reader = csv.DictReader(io.StringIO(text))
+    try:
+        units = _units(reader, origin)
+    except csv.Error as error:
+        raise _invalid(origin, reader.line_num, f"not CSV: {error}") from error
+    return sorted(units, key=lambda unit: (unit.decided_at, unit.first))
+
+
+def _units(reader: csv.DictReader[str], origin: str) -> list[Unit]:
     unknown = sorted(set(reader.fieldnames or ()) - set(COLUMNS))
     if unknown or "arrival_s" not in (reader.fieldnames or ()):
         raise _invalid(
@@ -50,7 +58,7 @@ def read_trace(text: str, origin: str) -> list[Unit]:
             raise _invalid(origin, reader.line_num, reason) from error
         units.append(unit)
         first += len(unit.arrivals)
-    return sorted(units, key=lambda unit: (unit.decided_at, unit.first))
+    return units
 
 
 def class_names(units: Sequence[Unit]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faceflow.errors import FaceflowError
+from faceflow.given_files import open_given
 from faceflow.infrastructure.routing.document import MAX_BYTES
 from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
 from faceflow.publish import publishing
@@ -86,7 +87,7 @@ class FileSource:
 
     def _read(self) -> RulesText:
         try:
-            with self._path.open("rb") as file:
+            with open_given(self._path) as file:
                 content = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             raise RuleSourceError("there is no such file", absent=True) from None
