@@ -21,7 +21,7 @@ def test_every_flow_is_on_every_pool_and_can_be_imported() -> None:
     assert len(pools) == 7
     by_pool = {pool: {one["entrypoint"] for one in deployments if one["name"] == pool} for pool in pools}
     names = ("swap_video", "swap_shard", "render_batch", "preload_models")
-    work = {f"flows.{name}.{name}" for name in names}
+    work = {f"faceflow.flows.{name}.{name}" for name in names}
     assert by_pool == dict.fromkeys(pools, work)
     for deployment in deployments:
         module, _, name = deployment["entrypoint"].rpartition(".")
