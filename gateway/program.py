@@ -8,8 +8,16 @@ away too, unless the libraries of faceflow were installed there.
     faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> gateway.cli.main
 """
 
+from __future__ import annotations
+
+import json
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from faceflow.errors import FaceflowError
 
 
 def run() -> None:
@@ -29,9 +37,43 @@ def run() -> None:
     taken = inherited(os.environ)
     os.environ.clear()
     os.environ.update(taken)
-    from faceflow.gateway.cli.main import run as run_command
+    loaded()()
 
-    run_command()
+
+def loaded() -> Callable[[], None]:
+    """The program, imported. What ends the imports, which take seconds, is told in a line and not as a traceback."""
+    from faceflow.errors import FaultError, ResourceError, stopped
+
+    try:
+        from faceflow.gateway.cli.main import run as run_command
+    except KeyboardInterrupt:
+        _end(stopped())
+    except MemoryError:
+        _end(
+            ResourceError(
+                "fault.out_of_memory",
+                "The machine has no memory left to start faceflow.",
+                "Close other programs or raise the limit of memory (`ulimit -v`), and run the same command again.",
+            )
+        )
+    except ImportError as error:
+        _end(
+            FaultError(
+                "fault.installation",
+                f"A part of the installation cannot be loaded: {error}.",
+                "Install faceflow anew (in a checkout: make develop).",
+            )
+        )
+    return run_command
+
+
+def _end(reason: FaceflowError) -> NoReturn:
+    """Ends the program as `gateway.cli.screen` would tell it, without anything that has yet to be imported."""
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps(reason.to_dict()) + "\n")
+    else:
+        sys.stderr.write(f"error {reason.code}\n  {reason.message}\n  {reason.resolution}\n")
+    sys.exit(reason.exit_code)
 
 
 def _python_first() -> None:
