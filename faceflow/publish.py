@@ -135,7 +135,7 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
             f"There is no room left to write {shown}.",
             "Free some space on that disk, or choose another one, and give the same command again.",
         )
-    if error.errno in _NOT_ALLOWED or (error.errno in _NO_FOLDER and destination.parent.is_dir()):
+    if error.errno in _NOT_ALLOWED or (error.errno == errno.ENOENT and destination.parent.is_dir()):
         return OutputError(
             "output.not_writable",
             f"Writing {shown} is not allowed: {_why(error)}.",
@@ -169,7 +169,7 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
 
 def _why(error: OSError) -> str:
     # What has files but takes none, as /proc and /sys, says that there is no such file.
-    return "its file system takes no files" if error.errno in _NO_FOLDER else str(error.strerror or error)
+    return "its file system takes no files" if error.errno == errno.ENOENT else str(error.strerror or error)
 
 
 def _name_key(destination: Path) -> str:

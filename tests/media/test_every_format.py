@@ -48,7 +48,7 @@ def normalised(frame: av.VideoFrame, video: VideoInfo) -> np.ndarray:
     """What swap sees of a frame that went through the entrance: uint8 (H, W, 3), RGB."""
     media = MediaInfo(container="mov", size_bytes=1, duration_s=1, video=video)
     target = _described(media, frame.width, frame.height, mezzanine_format(video.pixel_format, sideways=False))
-    filters = _Filters(media, target)
+    filters = _Filters(video.interlaced, media, target)
     frame.pts, frame.time_base = 0, Fraction(1)
     (native,) = [*filters.push(frame), *filters.push(None)]
     assert native.format.name in NATIVE_FORMATS

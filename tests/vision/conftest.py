@@ -15,6 +15,7 @@ from faceflow.media.index import index_frames
 from faceflow.media.model import ColourTags, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
+from faceflow.publish import sha256_of
 from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, Plan, TargetKind, ValidatedJob
@@ -114,11 +115,11 @@ class Prepared:
             sources=(Source(portraits=(str(portrait),)),), target=str(video), output=str(directory / "o.mp4"), **options
         )
         self.validated = ValidatedJob(
-            job_id="test", kind=TargetKind.VIDEO, target=video, target_sha256="", media=media, index=kept,
+            job_id="test", kind=TargetKind.VIDEO, target=video, target_sha256=sha256_of(video), media=media, index=kept,
             frames=self.index.frames, sources=(("source", (portrait,)),), people=(), cuts=cuts,
             consent=Consent(subject="test", scope="test", declared_by="test"),
         )  # fmt: skip
-        self.mezzanine = Mezzanine(video=video, video_sha256="", index=kept, media=media)
+        self.mezzanine = Mezzanine(video=video, video_sha256=sha256_of(video), index=kept, media=media)
         self.context = context
         self.plan = Plan(segments=(), people=(), cuts=tuple(cuts))
 
