@@ -61,7 +61,8 @@ def loaded() -> Callable[[], None]:
             FaultError(
                 "fault.installation",
                 f"A part of the installation cannot be loaded: {error}.",
-                "Install faceflow again (in a checkout: make setup). Where memory is limited (`ulimit -v`), raise the limit first.",
+                "Install faceflow again (in a checkout: make setup). Where memory is limited (`ulimit -v`), raise that "
+                "limit first.",
             )
         )
     return run_command
