@@ -256,7 +256,7 @@ class CancelledError(FaultError):
 
 def stopped() -> CancelledError:
     """`fault.cancelled`, for every way in which a run is told to stop."""
-    return CancelledError("fault.cancelled", "The run was stopped.", "Give the same command again to go on from here.")
+    return CancelledError("fault.cancelled", "The run was stopped.", "Run the same command again to go on from here.")
 
 
 def no_longer_followed() -> CancelledError:
@@ -264,5 +264,5 @@ def no_longer_followed() -> CancelledError:
     return CancelledError(
         "fault.not_followed",
         "The job goes on where it is; this command no longer follows it.",
-        "Give the same command again to follow it. To end the job, cancel its run in the Prefect UI.",
+        "Run the same command again to follow it. To end the job, cancel its run in the Prefect UI.",
     )

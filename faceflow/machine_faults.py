@@ -19,7 +19,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
             "fault.out_of_memory",
             "The machine has no memory left for this job.",
             "Close other programs, raise the limit of memory (`ulimit -v`) or set "
-            "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT=1, and give the same command again.",
+            "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT=1, and run the same command again.",
         ),
     ),
     (
@@ -27,7 +27,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         lambda _file, _reason: ResourceError(
             "fault.too_many_processes",
             "No more processes or threads may be started.",
-            "Close other programs or raise the limit of processes (`ulimit -u`), and give the same command again.",
+            "Close other programs or raise the limit of processes (`ulimit -u`), and run the same command again.",
         ),
     ),
     (
@@ -35,7 +35,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         lambda file, _reason: ResourceError(
             "fault.disk_full",
             f"No space is left on the device that holds {file}.",
-            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
+            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and run the same command again.",
         ),
     ),
     (
@@ -44,7 +44,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
             "fault.file_too_large",
             f"A file may not grow any further: {file}.",
             "Raise the limit of file sizes (`ulimit -f`), or choose a disk that takes larger files, "
-            "and give the same command again.",
+            "and run the same command again.",
         ),
     ),
     (
@@ -52,7 +52,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         lambda _file, _reason: ResourceError(
             "fault.too_many_files",
             "No more files may be opened at once.",
-            "Raise the limit of open files (`ulimit -n 4096`), and give the same command again.",
+            "Raise the limit of open files (`ulimit -n 4096`), and run the same command again.",
         ),
     ),
     (
@@ -77,7 +77,7 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         lambda file, _reason: ResourceError(
             "fault.file_gone",
             f"A file is not where it was: {file}.",
-            "Leave the inputs and the folders of faceflow alone while it runs, and give the same command again.",
+            "Leave the inputs and the folders of faceflow alone while it runs, and run the same command again.",
         ),
     ),
 )
@@ -103,5 +103,5 @@ def _refused(file: str, reason: str) -> ResourceError:
     return ResourceError(
         "fault.system",
         f"The operating system refused {file}: {reason}.",
-        "Check the disk and the limits of this process (`faceflow doctor`), and give the same command again.",
+        "Check the disk and the limits of this process (`faceflow doctor`), and run the same command again.",
     )

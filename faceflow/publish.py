@@ -133,7 +133,7 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
         return ResourceError(
             "fault.disk_full",
             f"There is no room left to write {shown}.",
-            "Free some space on that disk, or choose another one, and give the same command again.",
+            "Free some space on that disk, or choose another one, and run the same command again.",
         )
     if error.errno in _NOT_ALLOWED or (error.errno == errno.ENOENT and destination.parent.is_dir()):
         return OutputError(

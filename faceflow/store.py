@@ -249,7 +249,7 @@ class FolderStore:
             raise ResourceError(
                 "fault.disk_full",
                 f"There is no room for {destination.name!r} ({size_bytes} bytes) in {self.name}.",
-                "Free some space on that disk, or choose another one, and give the same command again.",
+                "Free some space on that disk, or choose another one, and run the same command again.",
                 needed_bytes=size_bytes + self._keep_free_bytes,
             )
 

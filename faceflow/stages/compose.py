@@ -107,5 +107,5 @@ class _Waiting:
         return FaultError(
             "fault.faces_file_corrupt",
             f"The faces file holds a face of frame {number}, which is not a frame of its segment.",
-            "Give the same command again; the segment is made anew.",
+            "Run the same command again; the segment is made anew.",
         )

@@ -98,7 +98,7 @@ def _require_room(directory: Path, settings: Settings) -> None:
         raise ResourceError(
             "fault.disk_full",
             f"Only {free // 2**20} MiB are free where the work is done ({directory}).",
-            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and give the same command again.",
+            "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and run the same command again.",
             free_bytes=free,
         )
 

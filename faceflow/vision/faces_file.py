@@ -182,7 +182,7 @@ class FacesReader:
             raise FaultError(
                 "fault.faces_file_missing",
                 f"The faces file {str(path)!r} cannot be opened: {error.strerror}.",
-                "Give the same command again; what is missing is made anew.",
+                "Run the same command again; what is missing is made anew.",
             ) from error
         try:
             self.description = self._read_header()
@@ -266,13 +266,13 @@ class FacesReader:
             raise FaultError(
                 "fault.faces_file_missing",
                 f"The faces file {str(self._path)!r} cannot be read: {error.strerror}.",
-                "Give the same command again; what is missing is made anew.",
+                "Run the same command again; what is missing is made anew.",
             ) from error
         if len(data) != count:
             raise FaultError(
                 "fault.faces_file_truncated",
                 f"The faces file {str(self._path)!r} ends too early.",
-                "Give the same command again; the segment is made anew.",
+                "Run the same command again; the segment is made anew.",
             )
         return data
 
@@ -280,5 +280,5 @@ class FacesReader:
         return FaultError(
             "fault.faces_file_corrupt",
             f"The faces file {str(self._path)!r} is damaged or of another version.",
-            "Give the same command again; the segment is made anew.",
+            "Run the same command again; the segment is made anew.",
         )

@@ -191,7 +191,7 @@ def check(entry: ModelEntry, file: ModelFile, path: Path, known: FileRecord | No
             raise ModelFileError(
                 "model.not_onnx",
                 f"The file for the model {entry.name!r} from {source} is no usable network: {fault}.",
-                "Look at what that address gives, then give the same command again or import the file by hand.",
+                "Look at what that address gives, then run the same command again or import the file by hand.",
                 model=entry.name,
                 source=source,
             )

@@ -61,7 +61,7 @@ def fault_of_server(error: BaseException) -> FaceflowError | None:
     return ServerError(
         "server.lost",
         f"The Prefect server did not answer during the run: {type(error).__name__}: {error}",
-        "See that the server runs (`faceflow doctor`), and give the same command again to go on from here.",
+        "See that the server runs (`faceflow doctor`), and run the same command again to go on from here.",
     )
 
 

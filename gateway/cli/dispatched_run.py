@@ -133,7 +133,7 @@ async def _dispatched(
     raise ServerError(
         "server.dispatcher_silent",
         f"The dispatcher has not answered for {DECIDE_S:.0f} s; its run is {run.id}.",
-        "See that a worker of its pool runs (`faceflow up`), and give the same command again.",
+        "See that a worker of its pool runs (`faceflow up`), and run the same command again.",
         flow_run_id=str(run.id),
     )
 
@@ -152,7 +152,7 @@ def require_on_its_way(said: Dispatching) -> None:
             "job.waits_for_approval",
             "The job costs more than its budget holds.",
             "Approve it in the Prefect UI (the run of `dispatch` is suspended and shows a form), or raise the budget "
-            "with `faceflow budget set`; then give the same command again.",
+            "with `faceflow budget set`; then run the same command again.",
         )
     if said.state in {RequestState.HELD, RequestState.NEW}:
         reason = said.decision.reason if said.decision is not None else "it is not decided yet"
@@ -212,7 +212,7 @@ async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) 
     raise ServerError(
         "server.unreachable",
         f"The Prefect server has not answered for {SILENCE_S:.0f} s while the job was being followed.",
-        "Give the same command again when the server is back: it attaches to the job or finds it finished.",
+        "Run the same command again when the server is back: it attaches to the job or finds it finished.",
     )
 
 

@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 def replicate(image: Image = "", pools: Pools = None, as_json: AsJson = False) -> None:
     """Copies the image by its digest to every registry and verifies it at both ends.
 
-    The same command given again goes on where an interrupted copy stopped: layers that have arrived are not sent again.
+    The same command run again goes on where an interrupted copy stopped: layers that have arrived are not sent again.
     """
     _with_each(image, pools or [], as_json, partial(bring, timeout_s=current_settings().images.timeout_s))
 

@@ -60,7 +60,7 @@ def pull_models(
 ) -> None:
     """Fetches models, and what they need, into the models folder.
 
-    The same command given again goes on where an interrupted pull stopped; what is there is only verified.
+    The same command run again goes on where an interrupted pull stopped; what is there is only verified.
     """
     from faceflow.infrastructure.models.pools import models_of_pool
     from faceflow.infrastructure.models.pull import pull

@@ -122,7 +122,7 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
     raise ServerError(
         "server.unreachable",
         f"The Prefect server has not answered for {SILENCE_S:.0f} s while run {run_id} was being followed.",
-        "Give the same command again when the server is back: it attaches to the job or finds it finished.",
+        "Run the same command again when the server is back: it attaches to the job or finds it finished.",
         flow_run_id=str(run_id),
     )
 
@@ -132,7 +132,7 @@ def worker_missing(pool: str) -> ServerError:
     return ServerError(
         "server.worker_missing",
         f"No worker of pool {pool!r} is running here.",
-        "Start it with `faceflow up`, then give the same command again.",
+        "Start it with `faceflow up`, then run the same command again.",
     )
 
 
@@ -153,6 +153,6 @@ async def result_of(client: PrefectClient, run: FlowRun) -> JobRecord:
     raise FaultError(
         "fault.run_lost",
         f"The run ended as {state} without a result.",
-        "Give the same command again: finished segments are not done again.",
+        "Run the same command again: finished segments are not done again.",
         flow_run_id=str(run.id),
     )

@@ -171,7 +171,7 @@ def _unobtained(wanted: Wanted, reasons: list[str], *, passing: bool) -> Faceflo
         return DownloadError(
             "model.unreachable",
             f"The file {wanted.name!r} did not come. {'. '.join(reasons)}.",
-            "Check the network and FACEFLOW_MODELS__MIRROR, then give the same command again: it goes on where it "
+            "Check the network and FACEFLOW_MODELS__MIRROR, then run the same command again: it goes on where it "
             "was. Or bring the file by hand: `faceflow models import`.",
             file=wanted.name,
             reasons=reasons,
@@ -193,6 +193,6 @@ def require_room(folder: Path, needed_bytes: int, keep_free_bytes: int) -> None:
             "fault.disk_full",
             f"The models need {needed_bytes / 1e6:.0f} MB, and {str(folder)!r} has {free / 1e6:.0f} MB free, of which "
             f"{keep_free_bytes / 1e6:.0f} MB must stay.",
-            "Free some space, or set FACEFLOW_MODELS__FOLDER to a larger disk, and give the same command again.",
+            "Free some space, or set FACEFLOW_MODELS__FOLDER to a larger disk, and run the same command again.",
             needed_bytes=needed_bytes,
         )

@@ -270,7 +270,7 @@ class ObjectStore:
             raise ResourceError(
                 "fault.disk_full",
                 f"There is no room for {local.name!r} ({size_bytes} bytes) in {str(folder)!r}.",
-                "Free some space on that disk, or choose another one, and give the same command again.",
+                "Free some space on that disk, or choose another one, and run the same command again.",
                 needed_bytes=size_bytes + self._keep_free_bytes,
             )
 

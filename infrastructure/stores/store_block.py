@@ -83,7 +83,7 @@ def connection_of(name: str) -> StoreConnection | None:
         raise StoreError(
             "store.block_unreadable",
             f"The Prefect block {SLUG}/{name} cannot be read: {type(error).__name__}.",
-            "See that the Prefect server runs, and give the same command again.",
+            "See that the Prefect server runs, and run the same command again.",
         ) from None
 
 

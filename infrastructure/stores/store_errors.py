@@ -87,7 +87,7 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     "credentials_expired": lambda failed: StoreSetupError(
         "store.credentials_expired",
         f"{failed}: the credentials have expired.",
-        "Renew them (or use a role, which renews itself) and give the same command again.",
+        "Renew them (or use a role, which renews itself) and run the same command again.",
     ),
     "credentials_invalid": lambda failed: StoreSetupError(
         "store.credentials_invalid",
@@ -148,22 +148,22 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     "changed": lambda failed: StoreError(
         "store.changed",
         f"{failed}: the object changed meanwhile.",
-        "Give the same command again; nobody else may write there.",
+        "Run the same command again; nobody else may write there.",
     ),
     "damaged": lambda failed: StoreError(
         "store.damaged",
         f"{failed}: bytes arrived damaged.",
-        "Give the same command again; if it stays, check the network.",
+        "Run the same command again; if it stays, check the network.",
     ),
     "busy": lambda failed: StoreError(
         "store.busy",
         f"{failed}: it is overloaded or failing.",
-        "Give the same command again later: it goes on where it was.",
+        "Run the same command again later: it goes on where it was.",
     ),
     "unreachable": lambda failed: StoreError(
         "store.unreachable",
         f"{failed}: it cannot be reached or does not answer in time.",
-        "Check the store's endpoint and the network, and give the same command again: it goes on where it was.",
+        "Check the store's endpoint and the network, and run the same command again: it goes on where it was.",
     ),
     "refused": lambda failed: StoreError(
         "store.refused",

@@ -195,7 +195,7 @@ def _take_shared(lease: IO[bytes], timeout_s: float) -> None:
             raise ServerError(
                 "server.start_timeout",
                 "The previous local Prefect server did not end in time.",
-                "Wait a moment and give the same command again; `faceflow doctor` shows the server's state.",
+                "Wait a moment and run the same command again; `faceflow doctor` shows the server's state.",
             )
         time.sleep(POLL_S)
 
