@@ -49,7 +49,7 @@ def reason_of(error: BaseException) -> FaceflowError:
     events().error("job.unexpected", exc_info=reason)
     return FaultError(
         "fault.unexpected",
-        f"Something failed that should not: {type(reason).__name__}: {reason}",
+        f"Unexpected internal error: {type(reason).__name__}: {reason}",
         "Please report it with the log; FACEFLOW_LOG__FORMAT=json shows where it happened.",
     )
 

@@ -143,7 +143,7 @@ def _fault(error: Exception) -> FaceflowError:
     events().error("program.unexpected", exc_info=error)
     return FaultError(
         "fault.unexpected",
-        f"Something failed that should not: {type(error).__name__}: {error}",
+        f"Unexpected internal error: {type(error).__name__}: {error}",
         "Please report it together with the lines above.",
     )
 

@@ -113,7 +113,7 @@ def unanswered(named: str, found: Probed) -> ServerError:
     if found.answer is Answer.REFUSED:
         return ServerError(
             "server.refused",
-            f"PREFECT_API_URL names {address}, which does not let us in: {found.words}.",
+            f"PREFECT_API_URL names {address}, which refused the login: {found.words}.",
             "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as that server asks, or unset PREFECT_API_URL to use the "
             "local one.",
             api_url=address,
