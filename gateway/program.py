@@ -8,15 +8,15 @@ away too, unless the libraries of faceflow were installed there.
     faceflow ... -> run() -> (Python anew, without foreign variables) -> environment put in order -> gateway.cli.main
 """
 
-from __future__ import annotations
-
-import json
+# Nothing is imported up here but what Python has loaded by itself: folders in PYTHONPATH may hold modules of any name.
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
     from faceflow.errors import FaceflowError
 
 
@@ -40,7 +40,7 @@ def run() -> None:
     loaded()()
 
 
-def loaded() -> Callable[[], None]:
+def loaded() -> "Callable[[], None]":
     """The program, imported. What ends the imports, which take seconds, is told in a line and not as a traceback."""
     from faceflow.errors import FaultError, ResourceError, stopped
 
@@ -68,8 +68,10 @@ def loaded() -> Callable[[], None]:
     return run_command
 
 
-def _end(reason: FaceflowError) -> NoReturn:
+def _end(reason: "FaceflowError") -> "NoReturn":
     """Ends the program as `gateway.cli.screen` would tell it, without anything that has yet to be imported."""
+    import json
+
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps(reason.to_dict()) + "\n")
     else:

@@ -5,16 +5,30 @@ And a folder to work in that has files of another project of Prefect's in it, br
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 NOBODY = "http://127.0.0.1:9"
-MODULES = ("typing", "enum", "json", "logging", "httpx", "pydantic", "prefect/__init__", "sqlalchemy/__init__")
+LIBRARIES = ("httpx", "pydantic", "prefect/__init__", "sqlalchemy/__init__")
 FOLDERS = ("flows", "tasks", "infrastructure")
+
+
+@cache
+def module_names() -> tuple[str, ...]:
+    """Every module of Python's own but those that Python loads before any program: no program survives these."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", "import sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    known = sys.stdlib_module_names - set(loaded.stdout.split())
+    return tuple(name for name in sorted(known) if name != "__main__" and find_spec(name))
 
 
 def hostile_folder(folder: Path) -> Path:
     """Fills `folder`; a path whose modules must not be imported is its `path`."""
-    for name in [*(f"path/{module}" for module in MODULES), *(f"{name}/__init__" for name in FOLDERS), "prefect"]:
+    modules = [f"path/{module}" for module in (*module_names(), *LIBRARIES)]
+    for name in [*modules, *(f"{name}/__init__" for name in FOLDERS), "prefect"]:
         file = folder / f"{name}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"raise SystemExit('{name} of the hostile folder was imported')\n")

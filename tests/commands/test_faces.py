@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks.staged import MAN, WOMAN, Placed, still, write_clip
+from faceflow.gateway.cli.faces import faces
 from tests.conftest import ROOT, Program, answers
 from tests.faces import ASTRONAUT, CARPHONE, SIX_PEOPLE, ffmpeg, portrait
 
@@ -80,18 +84,25 @@ def test_without_a_name_the_sheet_lies_where_the_command_was_given(offline_progr
     assert (tmp_path / "astronaut.faces.jpg").is_file()
 
 
-def test_people_are_listed_where_the_sheet_cannot_be_made(offline_program: Program, tmp_path: Path) -> None:
-    (tmp_path / "sheet.png").mkdir()
-    (answer,) = answers(offline_program, [["faces", ASTRONAUT, "-o", tmp_path / "sheet.png"]])
-    code, said = answer
-    assert (code, said["sheet"], len(said["people"])) == (0, None, 1)
-    assert [note.rsplit(" ", 1)[1] for note in said["notes"]] == ["[output.is_directory]"]
+def test_people_are_listed_where_the_sheet_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("faceflow.gateway.cli.faces.write_people_sheet", full)
+    faces(str(ASTRONAUT), output=str(tmp_path / "sheet.png"), as_json=True)
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["sheet"], len(said["people"])) == (None, 1)
+    assert [note.split(":")[0] for note in said["notes"]] == ["The sheet could not be made"]
+    assert said["notes"][0].endswith("[fault.disk_full]")
 
 
 def test_bad_input_ends_in_its_own_error(offline_program: Program, tmp_path: Path) -> None:
     (tmp_path / "letter.mp4").write_text("Dear reader,\n" * 100)
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:d=1:r=10", "-pix_fmt", "yuv420p", tmp_path / "t.mp4")
-    own = portrait(tmp_path)
+    own, folder = portrait(tmp_path), tmp_path / "sheet.png"
+    folder.mkdir()
     wrong: dict[str, list[Path | str]] = {
         "media.missing": [tmp_path / "nowhere.mp4"],
         "media.not_media": [tmp_path / "letter.mp4"],
@@ -99,6 +110,7 @@ def test_bad_input_ends_in_its_own_error(offline_program: Program, tmp_path: Pat
         "output.ending_unknown": [ASTRONAUT, "-o", tmp_path / "sheet.mp4"],
         "output.folder_missing": [ASTRONAUT, "-o", tmp_path / "deep" / "sheet.jpg"],
         "output.is_input": [own, "-o", own],
+        "output.is_directory": [ASTRONAUT, "-o", folder],
         "job.usage": [],
     }
     before = sorted(tmp_path.iterdir())

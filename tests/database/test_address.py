@@ -105,9 +105,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "faceflow.db").write_bytes(b"not a database at all, but long enough to be looked at" * 40)
-    with pytest.raises(DatabaseError) as raised:
+    with pytest.raises(DatabaseSetupError) as raised:
         Database.open(Settings(paths=PathSettings(state=tmp_path / "state", scratch=tmp_path)))
-    assert raised.value.code == "database.failed"
+    assert (raised.value.code, raised.value.retryable) == ("database.damaged", False)
     assert "not a database" in raised.value.message
 
 
