@@ -40,18 +40,15 @@ from faceflow.infrastructure.stores.resolve import check_output
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.settings import Settings
+from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
-from faceflow.stages.model import Mezzanine, Output, Plan, ValidatedJob
+from faceflow.stages.model import Delivery, Output
 from faceflow.stages.notes import notes_of
 from faceflow.stages.place import carries_place
 from faceflow.stages.sheet import before_after_jpeg
 from faceflow.tasks.context import RunContext, running
-from faceflow.tasks.merge import join
-from faceflow.tasks.segment import segment_plan
-from faceflow.tasks.stage_task import call, kept_result, version_digest
-from faceflow.tasks.transcode import transcode
-from faceflow.tasks.upload import upload
-from faceflow.tasks.validate import validate
+from faceflow.tasks.stage_task import version_digest
+from faceflow.tasks.steps import all_done, kept
 from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_pool_zone
@@ -165,9 +162,11 @@ async def _run(
         else:
             by_number = await work.parts(prepared.plan.segments)
         parts = tuple(by_number[segment.number] for segment in prepared.plan.segments)
-        output: Output = await call(join, identity, job=job, validated=validated, mezzanine=mezzanine, parts=parts)
+        known = await all_done(order.JOINING, identity, {"job": job, **dict(prepared), "parts": parts})
         await claim_delivery(dispatched, settings.pool.name)
-        delivery = await call(upload, identity, job=job, output=output)
+        known = await all_done(order.DELIVERY, identity, known)
+        output: Output = known["output"]
+        delivery: Delivery = known["delivery"]
         record = JobRecord(
             job_id=identity.job_id,
             project=identity.project,
@@ -176,7 +175,7 @@ async def _run(
             faces=output.faces,
             engine=engine,
             seconds=round(time.monotonic() - begun, 3),
-            stages=_by_stage(progress.seconds),
+            stages=order.by_stage(progress.seconds),
             notes=notes_of(validated, mezzanine, output, delivery.notes),
             carries_place=carries_place(job, settings.trust),
         )
@@ -202,23 +201,14 @@ async def _told(record: JobRecord, after: Aftermath, dispatched: Dispatched | No
 
 async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchange: Exchange | None) -> PreparedJob:
     """What segments need to know: as an earlier run on another machine published it, or found out here."""
-    if exchange is not None and await kept_result(segment_plan, identity) is None:
+    if exchange is not None and await kept(order.PREPARATION[-1], identity) is None:
         found = await asyncio.to_thread(exchange.fetch_prepared, job, run.directory)
         if found is not None:
             require_consent(job, run.settings.trust)
             events().info("job.found_prepared", frames=found.validated.frames)
             return found
-    validated: ValidatedJob = await call(validate, identity, job=job)
-    mezzanine: Mezzanine = await call(transcode, identity, job=job, validated=validated)
-    plan: Plan = await call(segment_plan, identity, job=job, validated=validated, mezzanine=mezzanine)
-    prepared = PreparedJob(validated=validated, mezzanine=mezzanine, plan=plan)
+    known = await all_done(order.PREPARATION, identity, {"job": job})
+    prepared = PreparedJob(**{name: known[name] for name in PreparedJob.model_fields})
     if exchange is not None:
         await asyncio.to_thread(exchange.publish_prepared, prepared)
     return prepared
-
-
-def _by_stage(seconds: dict[str, float]) -> dict[str, float]:
-    stages = dict.fromkeys(("validate", "transcode", "segment", "swap", "restore", "merge", "upload"), 0.0)
-    for task, spent_s in seconds.items():
-        stages["merge" if task in ("compose", "join") else task] += spent_s
-    return {stage: round(spent_s, 3) for stage, spent_s in stages.items()}

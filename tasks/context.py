@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
 from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
 from faceflow.settings import Settings
+from faceflow.stages.order import Step
 from faceflow.vision.registry import engine_versions
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Watcher(Protocol):
@@ -68,19 +66,25 @@ class RunContext:
 
         return Progress(advanced, self.stop)
 
-    async def work(self, stage: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a plain stage function in a thread, with its time told and its events logged."""
+    async def work(self, step: Step, **known: Any) -> Any:
+        """Does a step in a thread, with its time told and its events logged.
+
+        Args:
+            step: which one.
+            known: what it takes; settings, folder and progress are those of the run.
+        """
         log = events()
-        log.debug("stage.started", stage=stage)
+        log.debug("stage.started", stage=step.name)
         begun = time.monotonic()
-        bound = partial(copy_context().run, function, *args, **kwargs)
+        of_run = {"settings": self.settings, "directory": self.directory, "progress": self.progress(step.name)}
+        bound = partial(copy_context().run, step.run, {**of_run, **known})
         try:
             result = await asyncio.get_running_loop().run_in_executor(self.threads, bound)
         finally:
             give_memory_back()
         seconds = time.monotonic() - begun
-        self.watcher.finished(stage, seconds)
-        log.info("stage.finished", stage=stage, seconds=round(seconds, 3))
+        self.watcher.finished(step.name, seconds)
+        log.info("stage.finished", stage=step.name, seconds=round(seconds, 3))
         return result
 
 

@@ -6,14 +6,14 @@ from faceflow.job import SwapJob
 from faceflow.media.model import Segment
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import FacesArtifact
-from faceflow.stages.restore import run_restore
+from faceflow.stages.order import RESTORE
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 
 
-@stage_task("restore", "Improves the swapped faces of one segment.")
+@stage_task(RESTORE.name, "Improves the swapped faces of one segment.")
 async def restore(identity: JobIdentity, job: SwapJob, faces: FacesArtifact, segment: Segment) -> FacesArtifact:
     """See `faceflow.stages.restore`."""
     _ = identity, segment  # name the result
-    run = current_run()
-    return await run.work("restore", run_restore, job, faces, run.settings, run.directory, run.progress("restore"))
+    done: FacesArtifact = await current_run().work(RESTORE, job=job, faces=faces)
+    return done

@@ -5,14 +5,14 @@ from __future__ import annotations
 from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, Plan, ValidatedJob
-from faceflow.stages.segment import run_segment
+from faceflow.stages.order import SEGMENTATION
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 
 
-@stage_task("segment", "Plans frame-exact segments of the mezzanine.")
+@stage_task(SEGMENTATION.name, "Plans frame-exact segments of the mezzanine.")
 async def segment_plan(identity: JobIdentity, job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine) -> Plan:
     """See `faceflow.stages.segment`."""
     _ = identity
-    run = current_run()
-    return await run.work("segment", run_segment, job, validated, mezzanine, run.settings)
+    done: Plan = await current_run().work(SEGMENTATION, job=job, validated=validated, mezzanine=mezzanine)
+    return done

@@ -5,16 +5,14 @@ from __future__ import annotations
 from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, ValidatedJob
-from faceflow.stages.transcode import run_transcode
+from faceflow.stages.order import TRANSCODE
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 
 
-@stage_task("transcode", "Normalises the target: size, interlacing, pixel format. Skipped when it already fits.")
+@stage_task(TRANSCODE.name, "Normalises the target: size, interlacing, pixel format. Skipped when it already fits.")
 async def transcode(identity: JobIdentity, job: SwapJob, validated: ValidatedJob) -> Mezzanine:
     """See `faceflow.stages.transcode`."""
     _ = identity  # names the result
-    run = current_run()
-    return await run.work(
-        "transcode", run_transcode, job, validated, run.settings, run.directory, run.progress("transcode")
-    )
+    done: Mezzanine = await current_run().work(TRANSCODE, job=job, validated=validated)
+    return done

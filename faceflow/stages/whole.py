@@ -8,29 +8,19 @@ only the encoded parts stay until they are joined.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any
 
 from faceflow.job import SwapJob
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import Settings
-from faceflow.stages.compose import run_compose
+from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.join import run_join
-from faceflow.stages.model import Delivery, Output, ValidatedJob
+from faceflow.stages.model import Delivery, FacesArtifact, Output, ValidatedJob
 from faceflow.stages.notes import notes_of
-from faceflow.stages.restore import run_restore
-from faceflow.stages.segment import run_segment
-from faceflow.stages.swap import run_swap
-from faceflow.stages.transcode import run_transcode
-from faceflow.stages.upload import run_upload
-from faceflow.stages.validate import run_validate
 from faceflow.store import Store
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +41,16 @@ class Finished:
 
 @dataclass(slots=True)
 class _Watch:
-    """Adds up what stages take."""
+    """Runs steps and adds up what they take."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def timed(self, stage: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def done(self, step: order.Step, known: Mapping[str, Any]) -> Any:
         begun = time.monotonic()
         try:
-            return function(*args, **kwargs)
+            return step.run(known)
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
+            self.seconds[step.name] = self.seconds.get(step.name, 0.0) + time.monotonic() - begun
 
 
 def run_whole_job(
@@ -87,18 +77,31 @@ def run_whole_job(
         FaceflowError: as the stages.
     """
     watch = _Watch()
-    validated = watch.timed("validate", run_validate, identity, job, settings, directory, progress)
-    mezzanine = watch.timed("transcode", run_transcode, job, validated, settings, directory, progress)
-    plan = watch.timed("segment", run_segment, job, validated, mezzanine, settings)
+    known: dict[str, Any] = {
+        "identity": identity,
+        "job": job,
+        "settings": settings,
+        "directory": directory,
+        "store": store,
+        "key": key,
+        "progress": progress,
+    }
+    for step in order.PREPARATION:
+        known[step.gives] = watch.done(step, known)
     parts = []
-    for segment in plan.segments:
-        media = (job, validated, mezzanine)
-        swapped = watch.timed("swap", run_swap, *media, plan, segment, settings, directory, progress)
-        restored = watch.timed("restore", run_restore, job, swapped, settings, directory, progress)
-        parts.append(watch.timed("merge", run_compose, *media, restored, settings, directory, progress))
-        for faces in (swapped, restored):
-            faces.file.path.unlink(missing_ok=True)
-    output = watch.timed("merge", run_join, job, validated, mezzanine, parts, settings, directory, progress)
-    delivery = watch.timed("upload", run_upload, job, output, store, key)
-    rounded = {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()}
-    return Finished(validated, output, delivery, rounded, notes_of(validated, mezzanine, output, delivery.notes))
+    for segment in known["plan"].segments:
+        of_segment = {**known, "segment": segment}
+        spent_files = set()
+        for step in order.SEGMENT:
+            made = of_segment[step.gives] = watch.done(step, of_segment)
+            if isinstance(made, FacesArtifact):
+                spent_files.add(made.file.path)
+        parts.append(made)
+        for path in spent_files:
+            path.unlink(missing_ok=True)
+    known["parts"] = parts
+    for step in (*order.JOINING, *order.DELIVERY):
+        known[step.gives] = watch.done(step, known)
+    validated, output, delivery = known["validated"], known["output"], known["delivery"]
+    notes = notes_of(validated, known["mezzanine"], output, delivery.notes)
+    return Finished(validated, output, delivery, order.by_stage(watch.seconds), notes)

@@ -23,13 +23,11 @@ from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.media.model import Segment
 from faceflow.settings import Settings
+from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Part
+from faceflow.stages.model import FacesArtifact, Part
 from faceflow.tasks.context import RunContext
-from faceflow.tasks.merge import compose
-from faceflow.tasks.restore import restore
-from faceflow.tasks.stage_task import call, kept_result
-from faceflow.tasks.swap import swap
+from faceflow.tasks.steps import done, kept
 from faceflow.vision.registry import resolve_engine
 
 POLL_S = 0.5
@@ -134,9 +132,11 @@ class SegmentWork:
         """The part that an earlier run or another worker made; None where the segment has to be worked on."""
         number = segment.number
         part: Part
-        if isinstance(await kept_result(compose, self.identity, number), Part):
+        last = order.SEGMENT[-1]
+        if isinstance(await kept(last, self.identity, number), Part):
             # The task's kept result comes back; the faces it was made of are gone and not needed.
-            part = await call(compose, self.identity, number, faces=None, **self._composed(segment))
+            gone = dict.fromkeys(step.gives for step in order.SEGMENT)
+            part = await done(last, self.identity, gone | self._known(segment), number)
             await self._publish(part)
         elif self.exchange is not None:
             found = await asyncio.to_thread(self.exchange.fetch_part, segment, self.run.directory)
@@ -153,35 +153,32 @@ class SegmentWork:
         """Says that a segment was done elsewhere; twice is once."""
         if segment.number not in self.counted:
             self.counted.add(segment.number)
-            for stage in ("swap", "restore", "compose"):
-                self.progress.resumed(stage, segment.frames)
+            for step in order.SEGMENT:
+                self.progress.resumed(step.name, segment.frames)
 
     async def _made(self, segment: Segment) -> Part:
-        number, common, begun = segment.number, {"job": self.job, "segment": segment}, time.monotonic()
+        number, begun = segment.number, time.monotonic()
         structlog.contextvars.bind_contextvars(segment=number)
-        media = {"validated": self.prepared.validated, "mezzanine": self.prepared.mezzanine}
-        for stage, task in (("swap", swap), ("restore", restore)):
-            if await kept_result(task, self.identity, number) is not None:
-                self.progress.resumed(stage, segment.frames)
-        swapped = await call(swap, self.identity, number, plan=self.prepared.plan, **common, **media)
-        restored = await call(restore, self.identity, number, faces=swapped, **common)
-        part: Part = await call(compose, self.identity, number, faces=restored, **self._composed(segment))
-        for faces in (swapped, restored):
-            faces.file.path.unlink(missing_ok=True)
+        for step in order.SEGMENT[:-1]:
+            if await kept(step, self.identity, number) is not None:
+                self.progress.resumed(step.name, segment.frames)
+        known, spent_files = self._known(segment), set()
+        for step in order.SEGMENT:
+            made = known[step.gives] = await done(step, self.identity, known, number)
+            if isinstance(made, FacesArtifact):
+                spent_files.add(made.file.path)
+        part: Part = made
+        for path in spent_files:
+            path.unlink(missing_ok=True)
         await self._publish(part)
         self.tally.frames += segment.frames
         spent_s = time.monotonic() - begun
         self.tally.slowest_s_a_frame = max(self.tally.slowest_s_a_frame, spent_s / segment.frames)
         return part
 
-    def _composed(self, segment: Segment) -> dict[str, Any]:
-        prepared = self.prepared
-        return {
-            "job": self.job,
-            "segment": segment,
-            "validated": prepared.validated,
-            "mezzanine": prepared.mezzanine,
-        }
+    def _known(self, segment: Segment) -> dict[str, Any]:
+        """What the steps of a segment take before the first of them."""
+        return {"job": self.job, "segment": segment, **dict(self.prepared)}
 
     async def _publish(self, part: Part) -> None:
         if self.exchange is not None:

@@ -1,7 +1,7 @@
 """How far a run is: counted from worker threads, shown in the Prefect UI and to whoever watches in this process.
 
-Work is counted in frames of each stage, weighted by what a frame costs there, so that the bar moves evenly. The
-run's progress artifact is updated at most once a second, from the flow, never from a worker thread.
+Work is counted in frames of each step, weighted by what a frame costs there (`faceflow.stages.order`), so that the bar
+moves evenly. The run's progress artifact is updated at most once a second, from the flow, never from a worker thread.
 """
 
 from __future__ import annotations
@@ -21,15 +21,9 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.exceptions import PrefectException
 
 from faceflow.log import events
+from faceflow.stages import order
 
 UPDATE_S = 1.0
-
-# Cost of a frame in each stage relative to the others, from benchmarks of the embedded engine; only the bar's
-# evenness depends on it.
-WEIGHTS = {"validate": 1.0, "transcode": 3.0, "swap": 4.0, "restore": 1.0, "compose": 3.0}
-ALWAYS = ("validate", "swap", "restore", "compose")
-PREPARING = {"validate", "transcode"}
-"""Done for the whole target before its segments are begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +68,13 @@ class RunProgress:
         self._lock = threading.Lock()
         self._done: dict[str, float] = defaultdict(float)
         self._seconds: dict[str, float] = defaultdict(float)
-        self._stage = "validate"
+        self._costs = {step.name: step.cost for step in order.steps() if step.cost}
+        self._preparing = {step.name for step in order.PREPARATION} & self._costs.keys()
+        self._always = tuple(step.name for step in order.steps() if step.cost and not step.where_needed)
+        self._where_needed = tuple(step.name for step in order.steps() if step.cost and step.where_needed)
+        self._first = self._stage = order.steps()[0].name
         self._frames = 0
-        self._stages: tuple[str, ...] = ALWAYS
+        self._stages = self._always
         self._resumed = 0.0
         self._complete = False
         self._begun = time.monotonic()
@@ -84,7 +82,7 @@ class RunProgress:
     def expect(self, frames: int, *, transcoding: bool) -> None:
         """Says how many frames the target has, now that all are prepared, and whether they were transcoded for it."""
         with self._lock:
-            self._stages = (*ALWAYS, "transcode") if transcoding else ALWAYS
+            self._stages = (*self._always, *self._where_needed) if transcoding else self._always
             self._prepared(frames)
 
     def expect_more(self, frames: int) -> None:
@@ -95,10 +93,10 @@ class RunProgress:
     def _prepared(self, frames: int) -> None:
         """What an earlier run or another machine has prepared was not counted here."""
         self._frames = frames
-        for stage in set(self._stages) & PREPARING:
+        for stage in set(self._stages) & self._preparing:
             elsewhere = max(frames - self._done[stage], 0.0)
             self._done[stage] += elsewhere
-            self._resumed += elsewhere * WEIGHTS[stage]
+            self._resumed += elsewhere * self._costs[stage]
 
     def complete(self) -> None:
         """Everything is done, by whomever."""
@@ -109,7 +107,7 @@ class RunProgress:
         """`frames` of `stage` had been done by an earlier run."""
         with self._lock:
             self._done[stage] += frames
-            self._resumed += frames * WEIGHTS.get(stage, 0.0)
+            self._resumed += frames * self._costs.get(stage, 0.0)
 
     def advanced(self, stage: str, frames: int) -> None:
         """See `faceflow.tasks.context.Watcher`."""
@@ -132,8 +130,8 @@ class RunProgress:
     def snapshot(self) -> Snapshot:
         """How far the run is now."""
         with self._lock:
-            total = sum(WEIGHTS[stage] for stage in self._stages) * self._frames
-            done = sum(WEIGHTS.get(stage, 0.0) * count for stage, count in self._done.items())
+            total = sum(self._costs[stage] for stage in self._stages) * self._frames
+            done = sum(self._costs.get(stage, 0.0) * count for stage, count in self._done.items())
             fraction = 1.0 if self._complete else min(done / total, 1.0) if total else 0.0
             fresh = done - self._resumed
             elapsed_s = time.monotonic() - self._begun
@@ -142,7 +140,7 @@ class RunProgress:
                 stage=self._stage,
                 fraction=fraction,
                 frames=self._frames,
-                frames_done=fraction * self._frames if total else self._done["validate"],
+                frames_done=fraction * self._frames if total else self._done[self._first],
                 frames_a_second=rate / total * self._frames if rate and total else None,
                 left_s=(1.0 - fraction) * total / rate if rate and total else None,
             )
