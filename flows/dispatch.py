@@ -33,7 +33,7 @@ from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.settings import Settings
 
-_WAITS_IN = "somebody may approve it in flow run "
+_WAITS_IN = "it can be approved in flow run "
 _OPEN = {RequestState.NEW, RequestState.HELD, RequestState.APPROVAL}
 _AGAIN = {RequestState.FAILED, RequestState.CANCELLED, RequestState.REFUSED}
 
@@ -47,13 +47,19 @@ _AGAIN = {RequestState.FAILED, RequestState.CANCELLED, RequestState.REFUSED}
 async def dispatch(
     job: SwapJob,
     known: Annotated[
-        KnownMedia, Field(title="Known", description="What is known of the target; the dispatcher opens no media.")
+        KnownMedia, Field(title="Known", description="Facts about the target; the dispatcher does not open media.")
     ] = KnownMedia(),  # noqa: B008 - it is frozen
     name: Annotated[
-        str, Field(title="Request", max_length=100, description="Name of the request; the same one is the same job.")
+        str,
+        Field(
+            title="Request",
+            max_length=100,
+            description="Name of the request; requests with the same name are the same job.",
+        ),
     ] = "",
     again: Annotated[
-        bool, Field(title="Again", description="Start a job once more that is finished, failed, cancelled or refused.")
+        bool,
+        Field(title="Again", description="Start the job again even if it is finished, failed, cancelled or refused."),
     ] = False,
 ) -> Dispatching:
     """Decides about a job and starts it where it was sent.

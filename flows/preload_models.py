@@ -27,7 +27,7 @@ MODELS_KEY = "preloaded-models"
 
 @flow(
     name="preload-models",
-    description="Fetches and verifies the models that a pool needs, before its first job.",
+    description="Downloads and verifies the models that a pool needs, before its first job.",
     persist_result=False,
 )
 async def preload_models(
@@ -83,7 +83,7 @@ async def _show(names: list[str], results: list[InstalledModel | BaseException])
     rows = []
     for name, result in zip(names, results, strict=True):
         if isinstance(result, InstalledModel):
-            state = "fetched" if result.fetched else "was there, verified"
+            state = "fetched" if result.fetched else "already there, verified"
             rows.append({"model": name, "state": state, "bytes": result.size_bytes, "SHA-256": result.sha256})
         else:
             rows.append({"model": name, "state": f"failed: {result}", "bytes": None, "SHA-256": None})

@@ -38,13 +38,13 @@ _LOOK_BACK_S = 86_400.0
 """How far back lost runs of `dispatch` are looked for."""
 _PASSES = 5
 """How often one run goes through all jobs while further runs are lost; then the schedule goes on."""
-_ENDED = "It was asked to end, and nothing was heard of it any more."
-_LOST = "Its heartbeat was not heard any more: the machine or the process is gone."
+_ENDED = "It was told to stop and has sent no heartbeat since."
+_LOST = "Heartbeat lost: the machine or the process is gone."
 
 
 @flow(
     name="reconcile",
-    description="Books what became of dispatched runs, settles budgets, and starts lost jobs again.",
+    description="Records how dispatched runs ended, settles budgets, and restarts lost jobs.",
     persist_result=False,
 )
 async def reconcile() -> int:
@@ -55,7 +55,7 @@ async def reconcile() -> int:
 
 @flow(
     name="retry-held",
-    description="Decides held jobs again: signals, rules or budgets may have changed.",
+    description="Re-evaluates held jobs, since signals, rules or budgets may have changed.",
     persist_result=False,
 )
 async def retry_held() -> int:
@@ -66,7 +66,7 @@ async def retry_held() -> int:
 
 @flow(
     name="refresh-signals",
-    description="Asks every source of signals and prices, so that decisions find them fresh.",
+    description="Queries every source of signals and prices, so that decisions use fresh values.",
     persist_result=False,
 )
 async def refresh_signals() -> int:
@@ -86,7 +86,7 @@ async def _looking_after(states: Sequence[RequestState], *, mark_lost: bool) -> 
             {"job": one.job_id, "state": str(one.state), "attempt": one.attempt, "reason": one.reason}
             for one in changed
         ]
-        await acreate_table_artifact(table=rows, key=CHANGED_KEY, description="Jobs that came further")
+        await acreate_table_artifact(table=rows, key=CHANGED_KEY, description="Jobs that moved on")
     return len(changed)
 
 

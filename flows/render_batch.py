@@ -31,14 +31,14 @@ from faceflow.settings import Settings
 from faceflow.zones import require_pool_zone
 
 Jobs = Annotated[
-    dict[str, SwapJob], Field(title="Jobs", description="The jobs by their names in the campaign.", min_length=1)
+    dict[str, SwapJob], Field(title="Jobs", description="The jobs, keyed by their names in the campaign.", min_length=1)
 ]
 
 
 @flow(
     name="render-batch",
     flow_run_name="{batch}",
-    description="Short jobs of a campaign, one after the other in one process.",
+    description="Runs short jobs of a campaign one after another in one process.",
     persist_result=False,
 )
 async def render_batch(

@@ -43,23 +43,32 @@ WHEEL_S = 30.0
 @flow(
     name="render-campaign",
     flow_run_name="campaign {campaign}",
-    description="Runs the jobs of a campaign in micro-batches, wherever the routing rules send them.",
+    description="Runs a campaign's jobs in micro-batches, wherever the routing rules send them.",
     persist_result=False,
 )
 async def render_campaign(
     campaign: Annotated[str, Field(title="Campaign", min_length=1, max_length=100, description="Its name.")],
     manifest: Annotated[
         str,
-        Field(title="Manifest", description="CSV or JSON-lines file; without one: portraits, or a known campaign."),
+        Field(
+            title="Manifest",
+            description="CSV or JSON Lines file; leave it empty to use portraits or an existing campaign.",
+        ),
     ] = "",
     portraits: Annotated[
         str,
         Field(title="Portraits", description="Instead of a manifest: a folder, or a prefix in a store (s3://a/b), ..."),
     ] = "",
-    target: Annotated[str, Field(title="Target", description="... whose portraits each go into this video, ...")] = "",
-    output: Annotated[str, Field(title="Output", description="... the results in this folder or prefix.")] = "",
-    defaults: Annotated[dict[str, Any], Field(title="Defaults", description="What all rows share, as a row.")] = {},  # noqa: B006 - Prefect copies it
-    again: Annotated[bool, Field(title="Failed ones again", description="Try failed jobs once more.")] = False,
+    target: Annotated[
+        str, Field(title="Target", description="... whose portraits are each put into this video, ...")
+    ] = "",
+    output: Annotated[
+        str, Field(title="Output", description="... and the results written to this folder or prefix.")
+    ] = "",
+    defaults: Annotated[
+        dict[str, Any], Field(title="Defaults", description="Values that all rows share, written like a row.")
+    ] = {},  # noqa: B006 - Prefect copies it
+    again: Annotated[bool, Field(title="Retry failed jobs", description="Retry the jobs that failed.")] = False,
 ) -> CampaignReport:
     """Drives a campaign to its end, or as far as it comes.
 

@@ -27,7 +27,9 @@ REPLICAS_KEY = "image-replicas"
 
 @flow(
     name="replicate-images",
-    description="Copies the image by its digest to the registry near each work pool, and says who is behind.",
+    description=(
+        "Copies the image by its digest to the registry near each work pool, and lists the registries that are behind."
+    ),
     persist_result=False,
 )
 async def replicate_images(

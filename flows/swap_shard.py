@@ -43,8 +43,8 @@ from faceflow.zones import require_pool_zone
 )
 async def swap_shard(
     job: SwapJob,
-    job_id: Annotated[str, Field(title="Job id", description="As the coordinator found it.")],
-    segments: Annotated[list[int], Field(title="Segments", description="Numbers in the coordinator's plan.")],
+    job_id: Annotated[str, Field(title="Job id", description="As determined by the coordinator.")],
+    segments: Annotated[list[int], Field(title="Segments", description="Segment numbers in the coordinator's plan.")],
 ) -> int:
     """Makes and publishes the parts of these segments, then helps with others; gives how many there are.
 
@@ -70,8 +70,8 @@ async def _swap_shard(request: SwapJob, job_id: str, numbers: list[int], setting
     if identity.job_id != job_id:
         raise JobError(
             "job.inputs_changed",
-            f"The inputs of job {job_id} are others here: they make job {identity.job_id}.",
-            "See that all workers of the zone read the same files under the same paths.",
+            f"The inputs of job {job_id} differ on this machine: here they make job {identity.job_id}.",
+            "Make sure that all workers of the zone read the same files under the same paths.",
         )
     structlog.contextvars.bind_contextvars(task_id=job_id, model=request.swap.engine)
     job = await asyncio.to_thread(with_engine, request, settings)

@@ -53,7 +53,7 @@ from faceflow.trust.consent import require_consent
 from faceflow.vision.registry import require_engines
 from faceflow.zones import require_pool_zone
 
-_NOT_KEPT = "The job's record could not be kept, so the same command would do the job again"
+_NOT_KEPT = "The job's record could not be saved, so the same command would repeat the job"
 
 
 def _run_name() -> str:
@@ -65,7 +65,7 @@ def _run_name() -> str:
 @flow(
     name="swap-video",
     flow_run_name=_run_name,
-    description="Swaps a face in one video or picture, every frame and timestamp kept.",
+    description="Swaps faces in one video or picture, keeping every frame and timestamp.",
     persist_result=False,
 )
 async def swap_video(
@@ -123,7 +123,7 @@ async def _swap_video(job: SwapJob, asked: SwapJob, settings: Settings, dispatch
         await asyncio.to_thread(place.clear)
         told = await _told(record, after, dispatched, settings)
         if told.notes != record.notes:
-            await after.attempt("The notes on this job could not be kept", asyncio.to_thread(place.write_record, told))
+            await after.attempt("The notes on this job could not be saved", asyncio.to_thread(place.write_record, told))
         events().info("job.finished", output=job.output, frames=told.frames, seconds=told.seconds)
         return told
 
@@ -185,7 +185,7 @@ async def _run(
         sheet = await after.attempt("The before/after picture could not be made", drawn)
         if exchange is not None:
             cleared = asyncio.to_thread(exchange.clear)
-            await after.attempt("What was shared with other workers could not be removed", cleared)
+            await after.attempt("The files shared with other workers could not be removed", cleared)
     if sheet is not None:
         await after.attempt("The before/after picture could not be shown in the Prefect UI", show_pictures(sheet))
     return record, after

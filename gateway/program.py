@@ -61,7 +61,7 @@ def loaded() -> "Callable[[], None]":
             FaultError(
                 "fault.installation",
                 f"A part of the installation cannot be loaded: {error}.",
-                "Install faceflow again (in a checkout: make setup). Where memory is limited (`ulimit -v`), raise that "
+                "Reinstall faceflow (in a checkout: make setup). If memory is limited (`ulimit -v`), raise that "
                 "limit first.",
             )
         )

@@ -35,7 +35,7 @@ class InstalledModel(FrozenModel):
 @task(
     name="pull-model",
     task_run_name="pull {name}",
-    description="Fetches one model into the models folder, or verifies what is there.",
+    description="Downloads one model into the models folder, or verifies the one that is there.",
     retries=RETRIES,
     retry_delay_seconds=list(RETRY_DELAY_S),
     retry_condition_fn=is_retryable,

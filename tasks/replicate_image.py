@@ -22,7 +22,7 @@ from faceflow.tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
 
 @task(
     name="find-image",
-    description="Turns the image's tag into the version that it means now.",
+    description="Resolves the image's tag to the digest it currently points to.",
     retries=RETRIES,
     retry_delay_seconds=list(RETRY_DELAY_S),
     retry_condition_fn=is_retryable,
@@ -80,7 +80,7 @@ async def _secret(block: str) -> str | None:
         raise RegistrySetupError(
             "registry.credentials_invalid",
             f"There is no Secret block {block!r} with the logins of the registries.",
-            "Make it in the UI under Blocks, or correct FACEFLOW_IMAGES__CREDENTIALS_BLOCK.",
+            "Create it in the UI under Blocks, or correct FACEFLOW_IMAGES__CREDENTIALS_BLOCK.",
         ) from error
     value: object = loaded.get()
     return value if isinstance(value, str) else json.dumps(value)  # a block that was filled with JSON gives it parsed

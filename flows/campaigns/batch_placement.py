@@ -123,7 +123,7 @@ async def _start(
     if missing:
         return Placed(held=f"the server has no deployment {BATCH_FLOW}/{' or '.join(missing)}")
     if not await asyncio.to_thread(_reserved, control, facts, decision):
-        return Placed(held="others took the money meanwhile")
+        return Placed(held="other jobs have used the budget in the meantime")
     ordered = [job for _, mine in shares for job in mine]
     pools = [place.pool for place, mine in shares for _ in mine]
     if not await asyncio.to_thread(place_jobs, control.database, campaign, ordered, facts.id, pools):
@@ -149,7 +149,7 @@ def _reserved(control: Control, facts: JobFacts, decision: Decision) -> bool:
         if error.code == "budget.exhausted":
             return False
         # A driver died between reserving and writing down, and by now the price is another one.
-        control.budgets.release(facts.id, facts.attempt, "it is decided anew")
+        control.budgets.release(facts.id, facts.attempt, "it will be decided again")
         reserve()
     return True
 

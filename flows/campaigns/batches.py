@@ -107,7 +107,7 @@ async def _endings(control: Control, jobs: Sequence[CampaignJob], found: FlowRun
 def _unfinished(name: str, told: Told, jobs: int) -> Ending:
     """A job that its batch did not finish: in work when the batch was lost, or not begun."""
     in_work = name in told.in_work
-    what = "while it was in work" if in_work else "before it began"
+    what = "while it was running" if in_work else "before it began"
     return Ending(
         name=name,
         state=JobState.WAITING,

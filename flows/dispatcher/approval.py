@@ -20,12 +20,16 @@ from faceflow.job import FrozenModel
 class Spending(RunInput):
     """The form. Its description says what for."""
 
-    approve: bool = Field(default=False, title="Approve", description="Whether the job may cost more than the budget.")
+    approve: bool = Field(default=False, title="Approve", description="Approve the cost above the budget.")
     extra_usd: Decimal = Field(
-        default=Decimal(0), ge=0, le=Decimal(10) ** 9, title="Extra (USD)", description="How much more it may cost."
+        default=Decimal(0),
+        ge=0,
+        le=Decimal(10) ** 9,
+        title="Extra (USD)",
+        description="The additional amount that the job may cost.",
     )
-    name: str = Field(default="", max_length=200, title="Your name", description="Kept with the approval.")
-    why: str = Field(default="", max_length=1000, title="Why", description="Kept with the approval.")
+    name: str = Field(default="", max_length=200, title="Your name", description="Recorded with the approval.")
+    why: str = Field(default="", max_length=1000, title="Why", description="Recorded with the approval.")
 
 
 class Shortfall(FrozenModel):

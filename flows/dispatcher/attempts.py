@@ -70,7 +70,7 @@ async def _ended(control: Control, request: Request, runs: list[Run]) -> Request
         reason = "its runs were cancelled" if cancelled else await _why_failed(control, runs)
         return await _changed(control, request, RequestState.CANCELLED if cancelled else RequestState.FAILED, reason)
     if request.attempt >= control.settings.routing.attempts:
-        reason = f"{request.attempt} attempts were lost; the last: {await _why_failed(control, runs)}"
+        reason = f"{request.attempt} attempts were lost; the last one: {await _why_failed(control, runs)}"
         return await _changed(control, request, RequestState.FAILED, reason)
     events().warning("job.lost", task_id=request.job_id, attempt=request.attempt, pools=[run.pool for run in runs])
     return await place_next(control, request, await _progress(control, request, runs))

@@ -106,5 +106,5 @@ def configured_pools(settings: Settings) -> Pools:
 def policy_without_rules(pools: Pools) -> Policy:
     """What holds where nobody gave rules: the first pool of the list that is free and that the media may enter."""
     names = tuple(pool.name for pool in pools.pools)
-    why = "No rules are given, so the first pool of the list is taken that is free and that the media may enter."
+    why = "No rules are configured, so the job runs on the first free pool in the list that its media may enter."
     return Policy(version=1, rules=(Rule(name="no rules", why=why, place=Place(prefer=names, max_wait_s=60.0)),))

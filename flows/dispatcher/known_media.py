@@ -17,7 +17,7 @@ class KnownMedia(FrozenModel):
     model_config = ConfigDict(frozen=True, extra="forbid", title="What is known")
 
     labels: dict[str, str] = Field(
-        default={}, title="Labels", description="Names and values that rules may ask for, such as kind: campaign."
+        default={}, title="Labels", description="Names and values that rules can match, such as kind: campaign."
     )
     frames: int = Field(default=0, ge=0, le=10**8, title="Frames", description="0: not known.")
     duration_s: float = Field(default=0.0, ge=0, le=10**7, title="Duration (seconds)", description="0: not known.")

@@ -19,12 +19,12 @@ _LOOK_BACK = timedelta(days=1)
 _CLOUD_SAYS = timedelta(minutes=2)
 """After this long the cloud will say nothing more of a task or pod that ended."""
 _IN_WORDS = {
-    "SpotInterruption": "Spot took its machine back",
+    "SpotInterruption": "its spot machine was reclaimed",
     "EssentialContainerExited": "its process ended",
     "TaskFailedToStart": "its task could not start",
     "TerminationNotice": "its machine was terminated",
-    "UserInitiated": "somebody stopped its task",
-    "OOMKilled": "it needed more memory than its limit",
+    "UserInitiated": "a user stopped its task",
+    "OOMKilled": "it exceeded its memory limit",
     "NodeLost": "its node is gone",
     "Evicted": "its node evicted it",
 }

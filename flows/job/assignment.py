@@ -15,9 +15,11 @@ class WorkPlace(FrozenModel):
 
     pool: str = Field(title="Work pool")
     share: float = Field(default=1.0, gt=0, le=1, title="Share", description="Part of the work, 0 to 1.")
-    gpu: str = Field(default="cpu", title="GPU type", description="As in the list of pools; for the estimate of work.")
+    gpu: str = Field(
+        default="cpu", title="GPU type", description="As in the list of pools; used for the work estimate."
+    )
     shards: int = Field(
-        default=1, ge=1, le=1000, title="Shards", description="Runs at most that share the pool's part among them."
+        default=1, ge=1, le=1000, title="Shards", description="The most runs that share this pool's part."
     )
 
 
@@ -26,9 +28,9 @@ class Dispatched(FrozenModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Dispatched")
 
-    request_id: str = Field(title="Request", description="The job's name at the dispatcher.")
+    request_id: str = Field(title="Request", description="The dispatcher's name for the job.")
     attempt: int = Field(default=1, ge=1, title="Attempt")
-    way: Way = Field(default=Way.ONE, title="Way", description="How several places share the job.")
+    way: Way = Field(default=Way.ONE, title="Way", description="How the pools share the job.")
     places: tuple[WorkPlace, ...] = Field(min_length=1, title="Places")
 
     @property

@@ -83,7 +83,7 @@ async def _claimed(job: SwapJob, settings: Settings) -> JobRecord:
             give_memory_back()
         after = Aftermath()
         await after.attempt(
-            "The job's record could not be kept, so the same job would be done again",
+            "The job's record could not be saved, so requesting the same job again would repeat the work",
             asyncio.to_thread(place.write_record, record),
         )
         record = after.noted(record)

@@ -22,7 +22,7 @@ from faceflow.flows.job.assignment import Dispatched
 from faceflow.flows.run.queries import cancel_run, has_completed, runs_with_keys
 from faceflow.log import events
 
-STOPPED = "Another pool was faster: its result counts."
+STOPPED = "Another pool finished first; its result is used."
 POLL_S = 1.0
 
 
@@ -84,7 +84,7 @@ def _require_open(rivals: list[FlowRun]) -> None:
             raise CancelledError(
                 "fault.race_lost",
                 f"Run {run.id} on another pool delivered the result first.",
-                "Nothing has to be done: the job is finished.",
+                "No action is needed: the job is finished.",
                 flow_run_id=str(run.id),
             )
 

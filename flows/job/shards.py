@@ -85,7 +85,7 @@ async def _share(
     except BaseException:
         for one in started:
             with suppress(httpx.HTTPError, PrefectException):  # the reason is what has to be told
-                await cancel_run(client, one.run, "The job that this shard belongs to has ended.")
+                await cancel_run(client, one.run, "The job of this shard has ended.")
         raise
     return parts
 
@@ -129,7 +129,7 @@ async def _collect(client: PrefectClient, work: SegmentWork, started: list[_Star
                 await asyncio.sleep(POLL_S)
             return {}
         one = idle
-        await cancel_run(client, one.run, "The coordinator had nothing left to do and took the shard back.")
+        await cancel_run(client, one.run, "The coordinator ran out of work and took this shard back.")
     started.remove(one)
     if not has_completed(one.run):
         state = one.run.state_name or "unknown"

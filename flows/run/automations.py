@@ -17,7 +17,9 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from faceflow.flows.run.queries import HEARTBEAT
 
-NEVER_BEGUN = "It was taken by a worker and never began: no machine came for it, or its image cannot be pulled."
+NEVER_BEGUN = (
+    "A worker took the run, but it never started: no machine became available, or its image could not be pulled."
+)
 RELEASED_EVENT = "faceflow.image.released"
 _ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")}
 # A run whose machine was taken away with notice waits in its queue for another one, and says nothing meanwhile.
@@ -36,7 +38,7 @@ def lost_runs(dispatcher: str, flows: list[str], reconcile: UUID) -> AutomationC
     """
     return AutomationCore(
         name=f"faceflow {dispatcher}: lost and failed runs are looked after",
-        description="A job whose run is lost comes back as its next attempt, where the rules send it then.",
+        description="A job whose run is lost is started again as its next attempt, wherever the rules send it.",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
             match=_RUNS,
@@ -57,7 +59,9 @@ def silent_runs_are_lost(dispatcher: str, flows: list[str], silence: timedelta, 
     """
     return AutomationCore(
         name=f"faceflow {dispatcher}: silent runs are lost",
-        description="The machine or the process of such a run is gone; the server would show it as running for ever.",
+        description=(
+            "The machine or process of such a run is gone; without this, the server would show it as running forever."
+        ),
         trigger=EventTrigger(
             after={HEARTBEAT},
             expect={HEARTBEAT, *_GIVEN_BACK, *_ENDED},
@@ -95,7 +99,10 @@ def runs_that_do_not_start(dispatcher: str, flows: list[str], patience: timedelt
     """Marks a run as crashed that a worker has taken and that has neither started nor ended after `patience`."""
     return AutomationCore(
         name=f"faceflow {dispatcher}: runs that do not start are lost",
-        description="No machine came for it, or its image cannot be pulled; its job comes back as its next attempt.",
+        description=(
+            "No machine became available, or the image could not be pulled; the job is started again as its next "
+            "attempt."
+        ),
         trigger=EventTrigger(
             after={"prefect.flow-run.Pending"},
             expect={"prefect.flow-run.Running", *_GIVEN_BACK, *_ENDED},

@@ -60,8 +60,8 @@ def fault_of_server(error: BaseException) -> FaceflowError | None:
         return None
     return ServerError(
         "server.lost",
-        f"The Prefect server did not answer during the run: {type(error).__name__}: {error}",
-        "See that the server runs (`faceflow doctor`), and run the same command again to go on from here.",
+        f"The Prefect server did not respond during the run: {type(error).__name__}: {error}",
+        "Check that the server is running (`faceflow doctor`), then run the same command again to continue from here.",
     )
 
 

@@ -74,7 +74,7 @@ async def require_wanted(run_id: UUID | None = None) -> None:
         if was_given_up(await client.read_flow_run_states(run_id or UUID(str(flow_run.id)))):
             raise CancelledError(
                 "fault.given_up",
-                "This run had been given up before it began: it took too long to start.",
-                "Nothing has to be done: its job was started again. Where machines start slowly, raise "
+                "The dispatcher gave up on this run before it began, because it took too long to start.",
+                "No action is needed: the dispatcher has started the job again. If machines start slowly, raise "
                 "FACEFLOW_ROUTING__START_S.",
             )

@@ -30,7 +30,7 @@ from faceflow.settings import Settings
 
 QUEUES = {Priority.URGENT: 1, Priority.HIGH: 2, Priority.NORMAL: 3, Priority.LOW: 4}
 """Work queues of every pool by the priority of jobs; Prefect takes from queue 1 first."""
-DISPATCHER_DESCRIPTION = "Decides where jobs run, and looks after them. No media is opened here."
+DISPATCHER_DESCRIPTION = "Decides where jobs run, and looks after them. It does not open media."
 DISPATCHES_AT_ONCE = 4
 
 # Of a flow that looks after all jobs, a second run at the same time would find nothing to do.
@@ -63,11 +63,11 @@ def work_flows(paths: str = "") -> tuple[Deployed, ...]:
     """Flows of every pool that does work; `paths` says in a sentence whose paths jobs name."""
     return (
         Deployed(swap_video, f"Swaps a face in one video or picture. {paths}".strip()),
-        Deployed(swap_shard, "Swaps some segments of a job; started by the run that coordinates it."),
-        Deployed(render_batch, "Short jobs of a campaign; started by the run that drives it."),
+        Deployed(swap_shard, "Swaps some of a job's segments; started by the run that coordinates the job."),
+        Deployed(render_batch, "Runs short jobs of a campaign; started by the run that drives the campaign."),
         Deployed(
             preload_models,
-            "Fetches models into the models folder of the machine the worker runs on.",
+            "Downloads models into the models folder of the worker's machine.",
             queue=Priority.HIGH,
             limit=_ONE_AFTER_ANOTHER,
         ),
@@ -83,18 +83,18 @@ def dispatcher_flows(settings: Settings) -> tuple[Deployed, ...]:
         Deployed(dispatch, "Decides where a job runs, and starts it there."),
         Deployed(
             render_campaign,
-            "Runs the jobs of a campaign in micro-batches, wherever the routing rules send them.",
+            "Runs a campaign's jobs in micro-batches, wherever the routing rules send them.",
             limit=_CAMPAIGNS,
         ),
         Deployed(
             reconcile,
-            "Books and settles what ended, and starts lost jobs again.",
+            "Records how runs ended, settles budgets, and restarts lost jobs.",
             every_s=routing.reconcile_s,
             queue=Priority.HIGH,
             limit=_ONE,
         ),
-        Deployed(retry_held, "Decides held jobs again.", every_s=routing.retry_held_s, limit=_ONE),
-        Deployed(refresh_signals, "Asks the sources of signals and prices.", every_s=prices_every_s, limit=_ONE),
+        Deployed(retry_held, "Re-evaluates held jobs.", every_s=routing.retry_held_s, limit=_ONE),
+        Deployed(refresh_signals, "Queries the sources of signals and prices.", every_s=prices_every_s, limit=_ONE),
         Deployed(
             replicate_images,
             "Copies the image to the registry near each pool.",

@@ -50,7 +50,9 @@ async def _retired(client: PrefectClient, name: str, former: str) -> tuple[Chang
             """Whoever registers again later removes it."""
 
         many = "200 or more" if len(runs) == 200 else str(len(runs))
-        reason = f"now {name}; runs that have not ended: {many}; keep its workers until there are none, register again"
+        reason = (
+            f"now {name}; runs that have not ended: {many}; keep its workers until there are none, then register again"
+        )
         return Change("work pool", former, Action.WAIT, reason), wait
 
     async def remove() -> None:
@@ -58,4 +60,6 @@ async def _retired(client: PrefectClient, name: str, former: str) -> tuple[Chang
             await client.delete_deployment(deployment.id)
         await client.delete_work_pool(former)
 
-    return Change("work pool", former, Action.DELETE, f"now {name}; nothing waits or runs there any more"), remove
+    return Change(
+        "work pool", former, Action.DELETE, f"now {name}; no runs are waiting or running there any more"
+    ), remove

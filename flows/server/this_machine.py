@@ -71,7 +71,7 @@ async def register_work_pool(pool: str, concurrency: int) -> str:
         The full name of the deployment for swaps.
     """
     await _create_pool(pool, concurrency, POOL_DESCRIPTION)
-    paths = f"Paths are those of the machine the worker runs on; relative ones count from `{Path.cwd()}`."
+    paths = f"Paths refer to the worker's machine; relative ones start at `{Path.cwd()}`."
     await deploy_on(pool, work_flows(paths))
     return f"{swap_video.name}/{pool}"
 
@@ -110,11 +110,11 @@ async def require_ours(pools: Sequence[str]) -> None:
         if ours and (deployment.job_variables or {}).get("command") not in (COMMAND, *FORMER_COMMANDS):
             raise ServerError(
                 "server.pool_taken",
-                f"The pool {deployment.work_pool_name!r} of this server has a deployment ({deployment.name!r}) that "
-                "`faceflow up` of this installation did not make.",
-                "Serve a company's pools with its own workers (`prefect worker start --pool NAME`), or name those of "
-                "this machine otherwise: FACEFLOW_POOL__NAME, FACEFLOW_ROUTING__DISPATCHER_POOL. Deployments of an "
-                "installation that is gone can be deleted in the Prefect UI.",
+                f"The pool {deployment.work_pool_name!r} of this server has a deployment ({deployment.name!r}) "
+                "that was not created by this installation's `faceflow up`.",
+                "Serve shared pools with their own workers (`prefect worker start --pool NAME`), or give this "
+                "machine's pools other names: FACEFLOW_POOL__NAME, FACEFLOW_ROUTING__DISPATCHER_POOL. "
+                "Deployments of an installation that no longer exists can be deleted in the Prefect UI.",
                 pool=deployment.work_pool_name,
             )
 
@@ -134,11 +134,11 @@ async def require_alone(dispatcher_pool: str, worker: str) -> None:
     if others:
         raise ServerError(
             "server.pool_taken",
-            f"The pool {dispatcher_pool!r} of this server is served by {others[0]!r}, by rules and with books of its "
-            "own.",
-            "Give the jobs to that one; or share its database and rules (FACEFLOW_DATABASE__URL, docs/routing.md), or "
-            "name this machine's pools otherwise (FACEFLOW_POOL__NAME, FACEFLOW_ROUTING__DISPATCHER_POOL). A worker "
-            "that was killed counts for two minutes more.",
+            f"The pool {dispatcher_pool!r} of this server is served by {others[0]!r}, which uses its own rules "
+            "and database.",
+            "Send the jobs to that machine, share its database and rules (FACEFLOW_DATABASE__URL, "
+            "docs/routing.md), or give this machine's pools other names (FACEFLOW_POOL__NAME, "
+            "FACEFLOW_ROUTING__DISPATCHER_POOL). A killed worker still counts as active for two minutes.",
             pool=dispatcher_pool,
         )
 
@@ -203,7 +203,7 @@ async def end_abandoned_runs(pool: str, worker: str, *, only_worker: bool) -> in
         )
         for run in runs:
             if run.labels.get(WORKER_LABEL, worker if only_worker else None) == worker:
-                reason = "The worker ended while the run was in work. Start it again: it goes on where it was."
+                reason = "The worker ended during the run. Start the run again: it continues where it stopped."
                 await client.set_flow_run_state(run.id, Crashed(message=reason), force=True)
                 ended += 1
     return ended

@@ -67,7 +67,7 @@ async def pool_item(client: PrefectClient, wanted: WantedPool) -> Item:
     if found is not None and found.type != wanted.type:
         raise PolicyError(
             "policy.pool_type",
-            f"The server has a pool {wanted.name!r} of type {found.type}, and the list wants type {wanted.type}.",
+            f"The server has a pool {wanted.name!r} of type {found.type}, but the list asks for type {wanted.type}.",
             "Give the pool another name in the list, with the old one under `formerly`; a pool cannot change its type.",
             pool=wanted.name,
         )

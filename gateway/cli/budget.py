@@ -17,9 +17,11 @@ from faceflow.settings import current_settings
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.budgets.reconciling import Reconciled
 
-app = typer.Typer(help="Budgets of projects by calendar month (UTC): set them, see what is left.", no_args_is_help=True)
+app = typer.Typer(
+    help="Set projects' monthly budgets (calendar months, UTC) and see how much is left.", no_args_is_help=True
+)
 
-Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project, as jobs name it.")]
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's name, as in its jobs.")]
 Month = Annotated[str | None, typer.Option("--month", help="A month, as 2026-12.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 BAR = 20
@@ -30,7 +32,7 @@ def set_(
     project: Project,
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="US dollars a month.")],
     month: Annotated[
-        str | None, typer.Option("--month", help="Only in this month (2026-12); otherwise in every month.")
+        str | None, typer.Option("--month", help="Apply to this month only (such as 2026-12); default: every month.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +105,7 @@ def _amount(text: str) -> Decimal:
     except InvalidOperation as error:
         raise BudgetError(
             "budget.amount_invalid",
-            f"{text!r} is not an amount.",
+            f"{text!r} is not a valid amount.",
             "Write US dollars as a number, such as 1500 or 99.50.",
         ) from error
 
@@ -114,7 +116,9 @@ def _show(found: list[Standing], as_json: bool, month: str | None = None) -> Non
         return
     screen = result_console()
     if not found:
-        screen.print("no budgets, and nothing reserved or spent: faceflow budget set PROJECT AMOUNT")
+        screen.print(
+            "no budgets are set and nothing is reserved or spent; to set one: faceflow budget set PROJECT AMOUNT"
+        )
         return
     screen.print(f"{month or found[0].month}, US dollars; spent █, reserved ▒")
     table = Table("project", box=None, padding=(0, 2, 0, 0))

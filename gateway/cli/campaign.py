@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from faceflow.infrastructure.books.campaigns.rows import Rows
     from faceflow.infrastructure.books.campaigns.sources import CampaignSource
 
-app = typer.Typer(help="Campaigns: thousands of short jobs from one list.", no_args_is_help=True)
+app = typer.Typer(help="Run campaigns: thousands of short jobs from one list.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Report = Annotated[
-    Path | None, typer.Option("--report", help="Write how every job stands: a .csv, .json or .jsonl file.")
+    Path | None, typer.Option("--report", help="Write the state of every job to a .csv, .json or .jsonl file.")
 ]
 SHOWN_MISSING = 20
 
@@ -43,30 +43,40 @@ SHOWN_MISSING = 20
 @app.command()
 def run(
     manifest: Annotated[
-        Path | None, typer.Argument(metavar="[MANIFEST]", help="CSV or JSON-lines file, a job a line.")
+        Path | None, typer.Argument(metavar="[MANIFEST]", help="CSV or JSON Lines file with one job per line.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="The campaign's name; by default the manifest's.", show_default=False)
+        str | None,
+        typer.Option("--name", help="The campaign's name; default: the manifest's name.", show_default=False),
     ] = None,
     portraits: Annotated[
         str,
         typer.Option(
             "--portraits",
             metavar="FOLDER|PREFIX",
-            help="Instead of a manifest: portraits in a folder or below a prefix in a store (s3://bucket/prefix), ...",
+            help=(
+                "Instead of a manifest: take the portraits in this folder or under this store prefix "
+                "(s3://bucket/prefix), ..."
+            ),
             show_default=False,
         ),
     ] = "",
-    target: Annotated[str, typer.Option("--target", help="... each put into this video, ...", show_default=False)] = "",
+    target: Annotated[
+        str, typer.Option("--target", help="... put each of them into this video, ...", show_default=False)
+    ] = "",
     output: Annotated[
-        str, typer.Option("-o", "--output", help="... the results in this folder or prefix.", show_default=False)
+        str,
+        typer.Option("-o", "--output", help="... and write the results to this folder or prefix.", show_default=False),
     ] = "",
     defaults: Annotated[
-        Path | None, typer.Option("--defaults", help="What all rows share (YAML or JSON), as a row of the manifest.")
+        Path | None,
+        typer.Option(
+            "--defaults", help="Values that all rows share (YAML or JSON), written like a row of the manifest."
+        ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Try jobs that have failed once more.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Retry the jobs that failed.")] = False,
     check_files: Annotated[
-        bool, typer.Option("--check-files/--no-check-files", help="See first that all inputs lie on this machine.")
+        bool, typer.Option("--check-files/--no-check-files", help="Check first that all inputs exist on this machine.")
     ] = True,
     report: Report = None,
     as_json: AsJson = False,
@@ -101,7 +111,9 @@ def run(
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The campaign; default: the newest.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The campaign's name; default: the newest campaign.")
+    ] = None,
     report: Report = None,
     as_json: AsJson = False,
 ) -> None:
@@ -114,7 +126,7 @@ def status(
         names = campaign_names(database)
         if not names:
             raise JobError(
-                "job.unknown_campaign", "No campaign is known here.", "Start one with `faceflow campaign run MANIFEST`."
+                "job.unknown_campaign", "There is no campaign yet.", "Start one with `faceflow campaign run MANIFEST`."
             )
         chosen = name or names[0]
         require_campaign(database, chosen)
@@ -149,8 +161,8 @@ def _defaults(path: Path | None) -> dict[str, Any]:
         return {"consent": declared}
     document = read_document(read_text(path))
     if document.problems or not isinstance(document.value, dict):
-        what = "; ".join(map(str, document.problems)) or "it is not a mapping"
-        raise JobError("job.manifest_invalid", f"{path}: {what}", "Correct the defaults; nothing was started.")
+        what = "; ".join(map(str, document.problems)) or "the file must hold keys and values"
+        raise JobError("job.manifest_invalid", f"{path}: {what}", "Correct the defaults file. Nothing was started.")
     return {"consent": declared, **document.value}
 
 
@@ -160,10 +172,10 @@ def _require_folder(output: str) -> None:
         there = local_path(output).exists()
         raise OutputError(
             "output.folder_missing",
-            f"{output!r}, for the results, is a file."
+            f"The output {output!r} is a file; campaigns write to a folder."
             if there
-            else f"The folder {output!r} of the results does not exist.",
-            "Create the folder first, or choose another place with -o; nothing was started.",
+            else f"The folder {output!r} for the results does not exist.",
+            "Create the folder, or choose another one with -o. Nothing was started.",
         )
 
 
@@ -183,18 +195,18 @@ def _require_inputs(rows: Rows, source: str) -> None:
             if in_store(location):
                 continue
             if not there.setdefault(location, local_path(location).is_file()):
-                missing.append(f"line {row.line}: {location} is not there")
+                missing.append(f"line {row.line}: {location} does not exist")
         if in_store(job.output):
             continue
         folder = str(local_path(job.output).parent)
         if not there.setdefault(folder, local_path(folder).is_dir()):
-            missing.append(f"line {row.line}: the folder {folder} is not there")
+            missing.append(f"line {row.line}: the folder {folder} does not exist")
     if missing:
         more = f" ... and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
         raise JobError(
             "job.manifest_invalid",
             f"{source}: {'; '.join(missing[:SHOWN_MISSING])}{more}",
-            "Correct these lines, or give --no-check-files where inputs lie elsewhere; nothing was started.",
+            "Correct these lines, or use --no-check-files if the inputs are on other machines. Nothing was started.",
         )
 
 
@@ -238,7 +250,7 @@ def _drive(name: str, settings: Settings, *, again: bool) -> CampaignReport:
 
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[Counts, str], None]]:
-    """How many jobs have ended, have failed, are on their way."""
+    """How many jobs have ended, have failed, are running or queued."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -253,7 +265,7 @@ def _bar(name: str) -> Iterator[Callable[[Counts, str], None]]:
 
         def move(counts: Counts, held: str) -> None:
             nonlocal said
-            parts = [f"{counts.placed} on their way"]
+            parts = [f"{counts.placed} running or queued"]
             parts += [f"[red]{counts.failed} failed[/]"] if counts.failed else []
             parts += [f"[yellow]held: {escape(held)}[/]"] if held else []
             bar.update(row, completed=counts.ended, total=counts.jobs, detail="  ".join(parts))
@@ -270,7 +282,7 @@ def _show(report: CampaignReport, as_json: bool) -> None:
         return
     screen = result_console()
     parts = [f"{report.done} of {report.jobs} done"]
-    for count, what in ((report.failed, "failed"), (report.placed, "on their way"), (report.waiting, "waiting")):
+    for count, what in ((report.failed, "failed"), (report.placed, "running or queued"), (report.waiting, "waiting")):
         parts += [f"{count} {what}"] if count else []
     screen.print(
         escape(f"campaign {report.campaign}: {', '.join(parts)}; {report.late} late; {report.cost_usd:.4f} USD")

@@ -10,7 +10,9 @@ from rich.markup import escape
 from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.settings import current_settings
 
-app = typer.Typer(help="The database of budgets, decisions and runs: its state, its schema.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show the state and upgrade the schema of the database of budgets, decisions and runs.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -45,5 +47,5 @@ def upgrade(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"database": where, "before": before.value, "version": SCHEMA_VERSION})
     else:
-        said = "was current" if before is SchemaState.CURRENT else f"was {before}, is current now"
+        said = "was current" if before is SchemaState.CURRENT else f"was {before}, now current"
         result_console().print(escape(f"{where}: schema {said} ({SCHEMA_VERSION})"))

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from faceflow.infrastructure.books.records.runs import Run
     from faceflow.infrastructure.routing.comparing import Record
 
-app = typer.Typer(help="Decisions that were kept: why a job ran where it ran.", no_args_is_help=True)
+app = typer.Typer(help="Show and export recorded decisions: why each job ran where it did.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 @app.command()
 def show(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="Id of the request (`request_id`), or how it begins.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The request's id (`request_id`) or its first characters.")],
     as_json: AsJson = False,
 ) -> None:
     """Says where a job was sent and why, what ran, and what it cost."""
@@ -64,11 +64,13 @@ def show(
 @app.command()
 def export(
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; otherwise standard output.")
+        Path | None, typer.Option("-o", "--output", help="File to write; default: standard output.")
     ] = None,
-    project: Annotated[str | None, typer.Option("--project", help="Only this project's.")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="From this moment or day (UTC) on.")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Before this moment or day (UTC).")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="Only decisions of this project.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only decisions from this date or time (UTC) on.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Only decisions before this date or time (UTC).")] = None,
 ) -> None:
     """Writes kept decisions as JSON lines, as `faceflow policy replay` and `diff --records` read them."""
     from faceflow.infrastructure.books.database.database import Database
@@ -88,7 +90,7 @@ def export(
             raise OutputError(
                 "output.unwritable",
                 f"{str(output)!r} cannot be written: {error.strerror}.",
-                "Name a file in a folder that exists and may be written.",
+                "Choose a file in an existing folder that you can write to.",
             ) from error
     result_console().print(escape(f"{count} decisions in {output}"))
 
@@ -120,7 +122,9 @@ def _show_runs(runs: list[Run]) -> None:
     screen.print(table)
     if any(run.state is RunState.SUBMITTED for run in runs):
         every_s = current_settings().routing.reconcile_s
-        screen.print(f"submitted: on its way, or ended and not booked yet; that is done every {every_s:.0f} s")
+        screen.print(
+            f"submitted: still running, or finished but not yet recorded; runs are recorded every {every_s:.0f} s"
+        )
 
 
 def _show_money(money: list[Reservation], allowed: list[Approval]) -> None:
@@ -144,6 +148,6 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise JobError(
-            "job.usage", f"{text!r} is not a moment.", "Write 2026-12-24 or 2026-12-24T18:00:00+00:00."
+            "job.usage", f"{text!r} is not a date or time.", "Write 2026-12-24 or 2026-12-24T18:00:00+00:00."
         ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

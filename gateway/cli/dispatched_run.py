@@ -111,7 +111,7 @@ async def _dispatched(
         raise ServerError(
             "server.deployment_missing",
             f"The server has no deployment {name!r}.",
-            "Start the dispatcher with `faceflow up`, or name its pool with FACEFLOW_ROUTING__DISPATCHER_POOL.",
+            "Start the dispatcher with `faceflow up`, or set its pool with FACEFLOW_ROUTING__DISPATCHER_POOL.",
         ) from error
     pool = settings.routing.dispatcher_pool
     if not working() and (await client.read_work_pool(pool)).status is not WorkPoolStatus.READY:
@@ -133,7 +133,7 @@ async def _dispatched(
     raise ServerError(
         "server.dispatcher_silent",
         f"The dispatcher has not answered for {DECIDE_S:.0f} s; its run is {run.id}.",
-        "See that a worker of its pool runs (`faceflow up`), and run the same command again.",
+        "Check that a worker of its pool is running (`faceflow up`), and run the same command again.",
         flow_run_id=str(run.id),
     )
 
@@ -155,14 +155,15 @@ def require_on_its_way(said: Dispatching) -> None:
             "with `faceflow budget set`; then run the same command again.",
         )
     if said.state in {RequestState.HELD, RequestState.NEW}:
-        reason = said.decision.reason if said.decision is not None else "it is not decided yet"
+        reason = said.decision.reason if said.decision is not None else "no decision has been made yet"
         raise WaitingError(
             "job.held",
             f"The job is held: {reason}.",
-            "It is decided again by itself when signals, rules or budgets change; the same command attaches to it.",
+            "It is re-evaluated automatically when signals, rules or budgets change. Run the same command again "
+            "to follow it.",
         )
     if said.state is RequestState.REFUSED:
-        raise JobError("job.refused", said.says.splitlines()[0], "See the rules with `faceflow policy show`.")
+        raise JobError("job.refused", said.says.splitlines()[0], "Run `faceflow policy show` to see the rules.")
 
 
 async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) -> FlowRun:
@@ -211,8 +212,8 @@ async def _follow(client: PrefectClient, said: Dispatching, settings: Settings) 
             await asyncio.sleep(FOLLOW_S)
     raise ServerError(
         "server.unreachable",
-        f"The Prefect server has not answered for {SILENCE_S:.0f} s while the job was being followed.",
-        "Run the same command again when the server is back: it attaches to the job or finds it finished.",
+        f"The Prefect server has not answered for {SILENCE_S:.0f} s while this command was following the job.",
+        "Run the same command again when the server is back: it follows the job again, or shows the finished result.",
     )
 
 

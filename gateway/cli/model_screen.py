@@ -80,7 +80,7 @@ def show_checks(checks: Sequence[Mapping[str, Any]]) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for check in checks:
         if check["good"]:
-            how = "as published" if check["published"] else "as when it was first used"
+            how = "as published" if check["published"] else "same as when it was first used"
             table.add_row("[green]good[/]", escape(check["name"]), f"[dim]{how}[/]")
         else:
             error = check["error"]
@@ -136,7 +136,9 @@ class _Bars:
         self._bars.update(self._row(name), description=name, completed=done_bytes, total=size_bytes)
 
     def waiting(self, name: str) -> None:
-        self._bars.update(self._row(name), description=f"{name} [dim](another process is fetching it)[/]", total=None)
+        self._bars.update(
+            self._row(name), description=f"{name} [dim](another process is downloading it)[/]", total=None
+        )
 
     def finished(self, name: str) -> None:
         self._bars.update(self._row(name), visible=False)
@@ -170,7 +172,7 @@ class _Lines:
             if self._said.get(name) == -1.0:
                 return
             self._said[name] = -1.0
-        self._say(name, "another process is fetching it")
+        self._say(name, "another process is downloading it")
 
     def finished(self, name: str) -> None:
         self._say(name, "verified")

@@ -19,10 +19,14 @@ from faceflow.vision.model_licence import accept, open_licences
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Accept = Annotated[
     bool,
-    typer.Option("--accept-licence", help="Accept, once, the terms of models that may not be used commercially."),
+    typer.Option(
+        "--accept-licence", help="Accept the terms of models that are not licensed for commercial use (needed once)."
+    ),
 ]
 
-models = typer.Typer(name="models", help="Published networks: list, pull, verify, import.", no_args_is_help=True)
+models = typer.Typer(
+    name="models", help="List, download, verify and import the published models.", no_args_is_help=True
+)
 
 
 @models.command("list")
@@ -44,15 +48,16 @@ def list_models(
 @models.command("pull")
 def pull_models(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Models of `faceflow models list`.")
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Names from `faceflow models list`.")
     ] = None,
     all_of: Annotated[
-        list[ModelKind] | None, typer.Option("--all-of", help="All models of this kind, each once (no variants).")
+        list[ModelKind] | None, typer.Option("--all-of", help="All models of this kind, without variants.")
     ] = None,
     for_pool: Annotated[
         str | None,
         typer.Option(
-            "--for-pool", help="The models that this work pool needs, by FACEFLOW_MODELS__POOLS or its list of pools."
+            "--for-pool",
+            help="The models that this work pool needs, according to FACEFLOW_MODELS__POOLS or the list of pools.",
         ),
     ] = None,
     accept_licence: Accept = False,
@@ -70,7 +75,7 @@ def pull_models(
     wanted += [entry.name for kind in all_of or () for entry in known.entries(kind) if not entry.variant_of]
     if not wanted:
         raise JobError(
-            "job.usage", "No model is named.", "faceflow models pull NAME..., or --all-of KIND, or --for-pool POOL"
+            "job.usage", "No model was given.", "faceflow models pull NAME..., or --all-of KIND, or --for-pool POOL"
         )
     if accept_licence:
         _accept(wanted, settings, known)
@@ -84,7 +89,9 @@ def pull_models(
 
 @models.command("verify")
 def verify_models(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all that are here.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Default: all installed models.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Hashes installed models anew. Exit code 1 where one is not what it should be."""
@@ -102,8 +109,10 @@ def verify_models(
 
 @models.command("import")
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model's file, or an archive of several.")],
-    name: Annotated[str | None, typer.Option("--as", help="The model, where the file alone does not tell.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model file, or an archive of several.")],
+    name: Annotated[
+        str | None, typer.Option("--as", help="The model's name, if the file does not identify it.")
+    ] = None,
     accept_licence: Accept = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +130,7 @@ def import_model(
 
 @models.command("path")
 def model_path(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of `faceflow models list`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `faceflow models list`.")],
     as_json: AsJson = False,
 ) -> None:
     """Prints where a model's file lies, after verifying it."""

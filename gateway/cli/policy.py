@@ -26,11 +26,11 @@ from faceflow.infrastructure.routing.schema import policy_schema
 from faceflow.infrastructure.routing.wording import explain as in_words
 from faceflow.infrastructure.sources.policy_files import read_text
 
-app = typer.Typer(help="Routing rules: check, push, explain, compare and replay them.", no_args_is_help=True)
+app = typer.Typer(help="Check, push, explain, compare and replay routing rules.", no_args_is_help=True)
 
 Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
 Rules_ = Annotated[
-    str | None, typer.Option("--rules", help="Rules file, or a source; without it, the source of the settings.")
+    str | None, typer.Option("--rules", help="Rules file or source; default: the source in the settings.")
 ]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 SHOWN = 20
@@ -43,7 +43,7 @@ app.command("signals")(signals)
 
 @app.command()
 def check(
-    rules: Annotated[str, typer.Argument(help="Rules file, or a source.")], pools: Pools_ = None, as_json: Json_ = False
+    rules: Annotated[str, typer.Argument(help="Rules file or source.")], pools: Pools_ = None, as_json: Json_ = False
 ) -> int:
     """Says everything that is wrong with a rules file, by line and field. Exit code 2 where something is."""
     known = pools_from(pools)
@@ -68,21 +68,21 @@ def check(
         for problem in checked.problems:
             screen.print(f"[yellow]note[/] {escape(str(problem))}")
         if known is None:
-            screen.print("[yellow]note[/] whether the pools exist was not checked: give --pools")
+            screen.print("[yellow]note[/] the names of pools were not checked; use --pools to check them")
     return 2 if checked.problems else 0
 
 
 @app.command()
 def explain(
     job: Annotated[
-        Path, typer.Argument(help="Facts of the job (YAML or JSON): id, sensitivity, frames, deadline, ...")
+        Path, typer.Argument(help="Facts about the job (YAML or JSON): id, sensitivity, frames, deadline, ...")
     ],
     rules: Rules_ = None,
     pools: Pools_ = None,
     snapshot: Annotated[
-        Path | None, typer.Option("--snapshot", help="Signals; without it every one is missing.")
+        Path | None, typer.Option("--snapshot", help="Signals (YAML or JSON); without this, all signals are missing.")
     ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Gather the signals of this moment.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Use the current signals.")] = False,
     as_json: Json_ = False,
 ) -> None:
     """Says where a job would go, at what price, by which rule, and why nowhere else."""
@@ -102,7 +102,7 @@ def explain(
 
 def _snapshot(path: Path | None, live: bool, pools: Pools, facts: JobFacts) -> Snapshot:
     if live and path is not None:
-        raise PolicyError("policy.two_snapshots", "Both --snapshot and --live are given.", "Give one of them.")
+        raise PolicyError("policy.two_snapshots", "--snapshot and --live cannot be combined.", "Use one of them.")
     if live:
         return live_snapshot(pools, facts)
     return Snapshot(now=datetime.now(UTC)) if path is None else load_model(Snapshot, read_text(path), str(path))
@@ -110,12 +110,12 @@ def _snapshot(path: Path | None, live: bool, pools: Pools, facts: JobFacts) -> S
 
 @app.command()
 def diff(
-    old: Annotated[str, typer.Argument(help="Rules as they were: a file, or a source.")],
-    new: Annotated[str, typer.Argument(help="Rules as they shall be: a file, or a source.")],
+    old: Annotated[str, typer.Argument(help="The old rules: a file or source.")],
+    new: Annotated[str, typer.Argument(help="The new rules: a file or source.")],
     pools: Pools_ = None,
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Kept decisions (JSON lines): also say which jobs would go elsewhere."),
+        typer.Option("--records", help="Recorded decisions (JSON Lines), to show which jobs would run elsewhere."),
     ] = None,
     as_json: Json_ = False,
 ) -> None:
@@ -134,7 +134,7 @@ def diff(
         return
     screen = result_console()
     screen.print(f"version {before.version} ({before.hash[:12]}) to version {after.version} ({after.hash[:12]})")
-    for difference in differences or ["the rules decide alike"]:
+    for difference in differences or ["both rule sets decide alike"]:
         screen.print(escape(difference))
     if records is not None:
         _show(changed)
@@ -142,7 +142,7 @@ def diff(
 
 @app.command("replay")
 def replay_(
-    records: Annotated[Path, typer.Argument(help="Kept decisions: JSON lines with job, snapshot and decision.")],
+    records: Annotated[Path, typer.Argument(help="Recorded decisions: JSON Lines with job, snapshot and decision.")],
     rules: Rules_ = None,
     pools: Pools_ = None,
     as_json: Json_ = False,
@@ -188,8 +188,8 @@ def _show(results: list[Replayed]) -> None:
     summary = _summary(results)
     screen = result_console()
     screen.print(
-        f"{summary['jobs']} jobs, {summary['elsewhere']} of them elsewhere; "
-        f"{summary['more_usd']} USD more in all ({summary['cost_not_comparable']} not comparable)"
+        f"{summary['jobs']} jobs, {summary['elsewhere']} of which would run elsewhere; {summary['more_usd']} USD "
+        f"more in total ({summary['cost_not_comparable']} not comparable)"
     )
     if not summary["changes"]:
         return
@@ -198,4 +198,4 @@ def _show(results: list[Replayed]) -> None:
         table.add_row(*(escape(str(value)) if value is not None else "not known" for value in change.values()))
     screen.print(table)
     if len(summary["changes"]) > SHOWN:
-        screen.print(f"... and {len(summary['changes']) - SHOWN} more; --json gives them all")
+        screen.print(f"... and {len(summary['changes']) - SHOWN} more; use --json to see all")

@@ -31,8 +31,8 @@ def needed_pools(path: Path | None) -> Pools:
     if pools is None:
         raise PolicyError(
             "policy.pools_missing",
-            "The list of pools is not given.",
-            "Give --pools FILE, or set FACEFLOW_ROUTING__POOLS; deployments/policies/pools.yaml is an example.",
+            "There is no list of pools.",
+            "Use --pools FILE, or set FACEFLOW_ROUTING__POOLS; deployments/policies/pools.yaml is an example.",
         )
     return pools
 
@@ -53,6 +53,6 @@ def records_from(path: Path) -> Iterator[Record]:
             field = ".".join(str(part) for part in first["loc"])
             raise PolicyError(
                 "policy.record_invalid",
-                f"Line {number} of {path} is not a record: {field}: {first['msg']}",
-                "A record is one JSON object with `job`, `snapshot` and, if it is known, `decision`.",
+                f"Line {number} of {path} is not a valid record: {field}: {first['msg']}",
+                "A record is one JSON object with `job`, `snapshot` and, if known, `decision`.",
             ) from error

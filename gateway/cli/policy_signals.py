@@ -136,4 +136,4 @@ def _show(pools: Pools, snapshot: Snapshot, reports: list[SourceReport]) -> None
         state = "[green]good[/]" if report.failure is None else f"[yellow]{escape(report.failure)}[/]"
         screen.print(f"{escape(report.name)}: {state}, {len(report.readings)} readings in {report.took_s:.2f} s")
     if not reports:
-        screen.print("no source of signals is set up (docs/routing.md)")
+        screen.print("no source of signals is configured (docs/routing.md)")

@@ -52,7 +52,7 @@ async def _load(source: RuleSource, timeout_s: float) -> RulesText:
         async with asyncio.timeout(timeout_s):
             return await source.load()
     except TimeoutError:
-        raise RuleSourceError("it does not answer in time") from None
+        raise RuleSourceError("it did not respond in time") from None
     finally:
         await source.close()
 
@@ -75,7 +75,7 @@ def rules_text(address: str) -> str:
             raise PolicySourceError(
                 "policy.source_failed",
                 f"No rules could be read from {source.shown}: {error.reason}.",
-                "Check the address, that the store runs, and its credentials (FACEFLOW_RULE_SOURCE__...).",
+                "Check the address, that the store is running, and its credentials (FACEFLOW_RULE_SOURCE__...).",
                 source=source.shown,
             ) from error
     return found.content.decode("utf-8", "replace")
@@ -116,7 +116,7 @@ def warnings_of(state: RuleState) -> list[str]:
         found.append(f"{state.source}: {state.outage.reason}, since {at(state.outage.since)}; in force: {live}")
     if state.refused is not None:
         problems = "; ".join(state.refused.problems)
-        found.append(f"{state.source}: what lies there was refused at {at(state.refused.since)}: {problems}")
+        found.append(f"{state.source}: its current content was rejected at {at(state.refused.since)}: {problems}")
     return found
 
 

@@ -27,9 +27,9 @@ Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on st
 
 
 def push(
-    rules: Annotated[str, typer.Argument(help="Rules file, or a source to copy from.")],
+    rules: Annotated[str, typer.Argument(help="Rules file, or source to copy from.")],
     to: Annotated[
-        str | None, typer.Option("--to", help="Source that takes them; without it, the one of the settings.")
+        str | None, typer.Option("--to", help="Destination source; default: the source in the settings.")
     ] = None,
     pools: Pools_ = None,
     as_json: Json_ = False,
@@ -57,7 +57,7 @@ def push(
         return
     screen = result_console()
     before = "" if pushed.replaced is None else f" instead of version {pushed.replaced}"
-    what = "was there already" if pushed.unchanged else f"is in {escape(source.shown)}{before}"
+    what = "was already there" if pushed.unchanged else f"is in {escape(source.shown)}{before}"
     screen.print(f"version {policy.version}, sha256 {policy.hash[:12]}, {what}")
     for problem in pushed.notes:
         screen.print(f"[yellow]note[/] {escape(str(problem))}")
@@ -65,7 +65,7 @@ def push(
 
 def show(
     source: Annotated[
-        str | None, typer.Option("--rules", help="Source that is asked; without it, the one of the settings.")
+        str | None, typer.Option("--rules", help="Source to show; default: the source in the settings.")
     ] = None,
     pools: Pools_ = None,
     as_json: Json_ = False,
@@ -107,7 +107,7 @@ def _show(state: RuleState) -> None:
     table.add_column(overflow="fold")
     table.add_row("source", escape(state.source))
     if state.live is None:
-        table.add_row("in force", "[bold red]nothing: no good rules ever came from there[/]")
+        table.add_row("in force", "[bold red]none: no valid rules have been received from this source[/]")
     else:
         table.add_row("in force", f"version {state.live.version}, sha256 {state.live.hash[:12]}")
         table.add_row("since", f"{at(state.live.since)} ({_age(state.live.since)})")
@@ -118,7 +118,7 @@ def _show(state: RuleState) -> None:
         table.add_row("[yellow]away[/]", f"{escape(state.outage.reason)}, since {at(state.outage.since)}")
     if state.refused is not None:
         since = at(state.refused.since)
-        table.add_row("[yellow]refused[/]", f"what lies there since {since}, revision {state.refused.revision[:20]}")
+        table.add_row("[yellow]refused[/]", f"its content since {since}, revision {state.refused.revision[:20]}")
         for problem in state.refused.problems:
             table.add_row("", escape(problem))
     result_console().print(table)

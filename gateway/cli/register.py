@@ -23,9 +23,9 @@ def register(
         Path | None, typer.Option("--pools", help="List of pools (YAML or JSON). Default: FACEFLOW_ROUTING__POOLS.")
     ] = None,
     patience_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds the server may take until it answers.")
+        float, typer.Option("--wait", min=0, help="Seconds to wait for the server to respond.")
     ] = 0.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what differs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences without changing anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Makes work pools, queues, deployments, automations and block types known to the server of PREFECT_API_URL.
@@ -35,7 +35,7 @@ def register(
     """
     settings, listed = current_settings(), needed_pools(pools)
     with (
-        waiting("Looking at the Prefect server") as tick,
+        waiting("Reading the Prefect server's state") as tick,
         lease_server(settings, tick, patience_s=patience_s) as address,
     ):
         point_prefect_at(settings.paths.state, address.api_url)
@@ -57,18 +57,18 @@ def register(
 def _show(answer: dict[str, Any]) -> None:
     screen, changes = result_console(), answer["changes"]
     if changes:
-        table = Table("", "what", "name", "difference", title="To be done" if answer["dry_run"] else "Done")
+        table = Table("", "what", "name", "difference", title="Changes" if answer["dry_run"] else "Done")
         for change in changes:
             difference = [change["reason"]] if change["reason"] else []
             difference += [_line(**field) for field in change["fields"]]
             table.add_row(change["action"], change["kind"], change["name"], "\n".join(difference))
         screen.print(table)
-    what = "not, nothing done" if answer["dry_run"] else "changed"
-    screen.print(f"{answer['unchanged']} as they should be, {len(changes)} {what}")
+    what = "differ, nothing was changed" if answer["dry_run"] else "changed"
+    screen.print(f"{answer['unchanged']} up to date, {len(changes)} {what}")
 
 
 def _line(field: str, before: Any, after: Any) -> str:
     shown = [
         text if len(text := str(value)) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..." for value in (before, after)
     ]
-    return f"{field}: {shown[0]} -> {shown[1]}" if shown[0] != shown[1] else f"{field}: other in its details"
+    return f"{field}: {shown[0]} -> {shown[1]}" if shown[0] != shown[1] else f"{field}: differs in its details"

@@ -79,7 +79,7 @@ async def _start_and_follow(job: SwapJob, pool: str, working: Callable[[], bool]
             raise ServerError(
                 "server.deployment_missing",
                 f"The server has no deployment {name!r}.",
-                "Start the pool's worker with `faceflow up`, or name another one with --pool.",
+                "Start the pool's worker with `faceflow up`, or choose another pool with --pool.",
             ) from error
         if not working():
             raise worker_missing(pool)
@@ -121,8 +121,8 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
             await asyncio.sleep(FOLLOW_S)
     raise ServerError(
         "server.unreachable",
-        f"The Prefect server has not answered for {SILENCE_S:.0f} s while run {run_id} was being followed.",
-        "Run the same command again when the server is back: it attaches to the job or finds it finished.",
+        f"The Prefect server has not answered for {SILENCE_S:.0f} s while this command was following run {run_id}.",
+        "Run the same command again when the server is back: it follows the job again, or shows the finished result.",
         flow_run_id=str(run_id),
     )
 
@@ -132,7 +132,7 @@ def worker_missing(pool: str) -> ServerError:
     return ServerError(
         "server.worker_missing",
         f"No worker of pool {pool!r} is running here.",
-        "Start it with `faceflow up`, then run the same command again.",
+        "Start one with `faceflow up`, then run the same command again.",
     )
 
 
@@ -153,6 +153,6 @@ async def result_of(client: PrefectClient, run: FlowRun) -> JobRecord:
     raise FaultError(
         "fault.run_lost",
         f"The run ended as {state} without a result.",
-        "Run the same command again: finished segments are not done again.",
+        "Run the same command again: finished segments are kept.",
         flow_run_id=str(run.id),
     )

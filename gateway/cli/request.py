@@ -40,7 +40,9 @@ def sources_of(portraits: Sequence[str], named: Sequence[str]) -> dict[str, list
         name, equals, location = text.partition("=")
         if not (name and equals and location):
             raise JobError(
-                "job.usage", f"{text!r} does not name a source.", "Write --source NAME=PORTRAIT, as in anna=anna.png."
+                "job.usage",
+                f"{text!r} is not a named source.",
+                "Write --source NAME=PORTRAIT, such as --source anna=anna.png.",
             )
         sources.setdefault(name, []).append(location)
     return sources
@@ -52,7 +54,9 @@ def labels_of(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise JobError("job.usage", f"{text!r} is not a label.", "Write --label NAME=VALUE, as in kind=campaign.")
+            raise JobError(
+                "job.usage", f"{text!r} is not a label.", "Write --label NAME=VALUE, such as --label kind=campaign."
+            )
         labels[name] = value
     return labels
 
@@ -77,7 +81,8 @@ def mappings_of(texts: Sequence[str], sources: Sequence[str]) -> list[FaceMappin
             raise JobError(
                 "job.usage",
                 f"--map {text!r} does not name one of the sources ({', '.join(sources)}).",
-                "Write --map PERSON=NAME: a number of `faceflow faces TARGET` or a picture, and a source's name.",
+                "Write --map PERSON=NAME, where PERSON is a number from `faceflow faces TARGET` or a picture, "
+                "and NAME is a source.",
             )
         try:
             if person.isdecimal() and len(person) <= MOST_DIGITS:
@@ -101,7 +106,7 @@ def ages_of(text: str | None) -> tuple[int | None, int | None]:
     ages = [part for part in (youngest, oldest) if part]
     if not dash or not ages or not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in ages):
         raise JobError(
-            "job.usage", f"--age {text!r} is no range of years.", "Write --age 18-40, --age 18- or --age=-40."
+            "job.usage", f"--age {text!r} is not a range of years.", "Write --age 18-40, --age 18- or --age=-40."
         )
     return int(youngest) if youngest else None, int(oldest) if oldest else None
 

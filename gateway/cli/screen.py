@@ -111,7 +111,7 @@ def show_record(record: JobRecord) -> None:
     faces = "swapped face" if record.faces == 1 else "swapped faces"
     table.add_row("frames", f"{record.frames}, with {record.faces} {faces}{by}")
     if record.already_done:
-        table.add_row("already done", "an earlier run had finished this job; the times are that run's")
+        table.add_row("already done", "an earlier run finished this job; the times shown are from that run")
     table.add_row("time", f"{record.seconds:.1f} s{rate}")
     spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in record.stages.items() if seconds >= 0.05)
     table.add_row("stages, s", spent)

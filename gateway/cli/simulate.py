@@ -28,20 +28,20 @@ NARROWEST = 118
 
 
 def simulate(
-    rules: Annotated[list[str] | None, typer.Argument(help="Rules files, or sources; several are compared.")] = None,
+    rules: Annotated[list[str] | None, typer.Argument(help="Rules files or sources; several are compared.")] = None,
     pools: Annotated[Path | None, typer.Option("--pools", help="List of pools.")] = None,
     scenario: Annotated[
-        Path | None, typer.Option("--scenario", help="Classes of jobs, prices, what a missed job costs.")
+        Path | None, typer.Option("--scenario", help="Scenario file: classes of jobs, prices, cost of a missed job.")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="Recorded arrivals (CSV) instead of the scenario's classes.")
+        Path | None, typer.Option("--trace", help="Recorded arrivals (CSV), used instead of the scenario's classes.")
     ] = None,
     plots: Annotated[Path | None, typer.Option("--plots", help="Folder for cost.svg and day.svg.")] = None,
     records: Annotated[
         Path | None,
         typer.Option("--records", help="File for 1,000 decisions of the first policy, for `faceflow policy replay`."),
     ] = None,
-    bound: Annotated[bool, typer.Option("--bound/--no-bound", help="Compute the lower bound.")] = True,
+    bound: Annotated[bool, typer.Option("--bound/--no-bound", help="Also compute the lower bound.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use."""
@@ -57,8 +57,8 @@ def simulate(
     if scenario is None and trace is None:
         raise JobError(
             "job.usage",
-            "There is nothing to simulate.",
-            "Give --scenario FILE (deployments/scenarios/campaign-day.yaml is an example) or --trace FILE.",
+            "No scenario or trace was given.",
+            "Use --scenario FILE (deployments/scenarios/campaign-day.yaml is an example) or --trace FILE.",
         )
     known = needed_pools(pools)
     world = Scenario() if scenario is None else load_model(Scenario, read_text(scenario), str(scenario))
@@ -122,7 +122,7 @@ def _show(reports: list[Report], least: float | None) -> None:
         )  # fmt: skip
     screen.print(table)
     if least is not None:
-        screen.print(f"lower bound: no policy over these pools can end below {least:.2f} USD in total")
+        screen.print(f"lower bound: no policy over these pools can cost less than {least:.2f} USD in total")
     for one in reports:
         screen.print()
         classes = Table(f"{one.policy}: jobs", "number", "in time", "late", "not done", "wait p50/p95/p99, s",

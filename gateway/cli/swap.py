@@ -20,125 +20,177 @@ from faceflow.settings import current_settings
 def swap(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE... TARGET", help="Portraits of one person, then the video or picture."),
+        typer.Argument(
+            metavar="SOURCE... TARGET", help="Portraits of one person, followed by the target video or picture."
+        ),
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="The result: .mp4, .m4v, .mov, .mkv, .png, .jpg, .webp, .avif.")
+        str,
+        typer.Option("-o", "--output", help="The file to write: .mp4, .m4v, .mov, .mkv, .png, .jpg, .webp or .avif."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
-    remote: Annotated[bool, typer.Option("--remote", help="Run on a worker of the server and follow it.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Run on one of the server's workers and follow the run.")
+    ] = False,
     pool: Annotated[
-        str | None, typer.Option("--pool", help="With --remote: the work pool to run on, by default `local`.")
+        str | None, typer.Option("--pool", help="With --remote: the work pool to run on; default: `local`.")
     ] = None,
     dispatch: Annotated[
-        bool, typer.Option("--dispatch", help="Run where the routing rules send it, say why, and follow it.")
+        bool,
+        typer.Option("--dispatch", help="Let the routing rules choose where to run, show why, and follow the run."),
     ] = False,
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", metavar="NAME=VALUE", help="With --dispatch: what rules may ask for; may be repeated."),
+        typer.Option(
+            "--label", metavar="NAME=VALUE", help="With --dispatch: a label for the rules to match; can be repeated."
+        ),
     ] = None,
     faces: Annotated[
         Selection | None,
         typer.Option(
             "--faces",
-            help="Which faces are swapped: `all` (the default), `largest` (one person in each shot), `first` (by "
-            "--order), `mapped` (--map).",
+            help=(
+                "Faces to swap: `all` (the default), `largest` (one person in each shot), `first` (by --order) or "
+                "`mapped` (by --map)."
+            ),
         ),
     ] = None,
     order: Annotated[
-        FaceOrder | None, typer.Option("--order", help="With --faces first: how the faces of a shot are counted.")
+        FaceOrder | None,
+        typer.Option("--order", help="With --faces first: the order in which the faces of a shot are counted."),
     ] = None,
     first_faces: Annotated[
-        int | None, typer.Option("--first", metavar="COUNT", help="With --faces first: how many at once, default 1.")
+        int | None,
+        typer.Option(
+            "--first", metavar="COUNT", help="With --faces first: how many faces to swap at once; default: 1."
+        ),
     ] = None,
-    gender: Annotated[Gender | None, typer.Option("--gender", help="Only faces that look so.")] = None,
+    gender: Annotated[Gender | None, typer.Option("--gender", help="Swap only faces judged to be this gender.")] = None,
     age: Annotated[
-        str | None, typer.Option("--age", metavar="FROM-TO", help="Only faces that look so old: 18-40, 18-, -40.")
+        str | None,
+        typer.Option(
+            "--age", metavar="FROM-TO", help="Swap only faces judged to be in this age range: 18-40, 18-, -40."
+        ),
     ] = None,
     analyser: Annotated[
         str | None,
         typer.Option(
             "--analyser",
-            help="What finds faces: `embedded` (the default), `insightface`, or a detector of `faceflow models list`.",
+            help=(
+                "The face detector: `embedded` (the default), `insightface`, or one listed by `faceflow models list`."
+            ),
         ),
     ] = None,
     landmarker: Annotated[
         str | None,
         typer.Option(
             "--landmarker",
-            help="What refines the points that a network found: `auto` (the default), `none`, `2d106det`, `1k3d68`, "
-            "`2dfan4`.",
+            help=(
+                "The model that refines the detector's landmarks: `auto` (the default), `none`, `2d106det`, `1k3d68` "
+                "or `2dfan4`."
+            ),
         ),
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", metavar="NAME=PORTRAIT", help="A portrait of a named source; may be repeated."),
+        typer.Option("--source", metavar="NAME=PORTRAIT", help="A portrait of a named source; can be repeated."),
     ] = None,
     mapped: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
             metavar="PERSON=NAME",
-            help="Who gets which source: a number of `faceflow faces TARGET`, or a picture of who is replaced; may be "
-            "repeated. Everybody else stays as they are. With one source, `=NAME` may be left out.",
+            help=(
+                "The source for one person. PERSON is a number from `faceflow faces TARGET` or a picture of the "
+                "person; can be repeated. Everybody else stays unchanged. With a single source, `=NAME` can be left "
+                "out."
+            ),
         ),
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
             "--engine",
-            help="Which swapper runs: `mesh` (the default), one of `faceflow models list`, or `auto`, the best.",
+            help=(
+                "The swapper: `mesh` (the default), one listed by `faceflow models list`, or `auto` for the best one "
+                "available."
+            ),
         ),
     ] = None,
     restorer: Annotated[
         str | None,
-        typer.Option("--restorer", help="`detail` (the default), `none`, or one of `faceflow models list`."),
+        typer.Option(
+            "--restorer", help="The restorer: `detail` (the default), `none`, or one listed by `faceflow models list`."
+        ),
     ] = None,
     restore_blend: Annotated[
-        float | None, typer.Option("--restore-blend", help="Strength of the restorer, 0 to 1 (the default).")
+        float | None, typer.Option("--restore-blend", help="Strength of the restorer, from 0 to 1; default: 1.")
     ] = None,
     restorer_weight: Annotated[
         float | None,
-        typer.Option("--restorer-weight", help="CodeFormer: 0 paints freely, 1 keeps to the swapped face (0.5)."),
+        typer.Option(
+            "--restorer-weight",
+            help="CodeFormer: 0 gives the model a free hand, 1 stays close to the swapped face; default: 0.5.",
+        ),
     ] = None,
     identity_weight: Annotated[
         float | None,
-        typer.Option("--identity-weight", help="Networks: 0 leaves some of the target, 1 exaggerates, default 0.5."),
+        typer.Option(
+            "--identity-weight",
+            help=(
+                "Neural swappers: below 0.5 keeps some of the target's identity, above 0.5 exaggerates the source; "
+                "default: 0.5."
+            ),
+        ),
     ] = None,
     pixel_boost: Annotated[
         int | None,
-        typer.Option("--pixel-boost", metavar="PIXELS", help="Networks: swap at this size, a multiple of their own."),
+        typer.Option(
+            "--pixel-boost",
+            metavar="PIXELS",
+            help="Neural swappers: the size in pixels to swap at, a multiple of the network's own.",
+        ),
     ] = None,
     mask: Annotated[
         list[MaskKind] | None,
-        typer.Option("--mask", help="`box` (the default), `occlusion`, `region`; may be repeated, the smallest holds."),
+        typer.Option(
+            "--mask",
+            help="`box` (the default), `occlusion` or `region`; can be repeated; masks are combined by their minimum.",
+        ),
     ] = None,
     occlusion_model: Annotated[
         str | None,
-        typer.Option("--occlusion-model", help="The network of `--mask occlusion`: `xseg_1` (the default) or another."),
+        typer.Option("--occlusion-model", help="The model for `--mask occlusion`; default: `xseg_1`."),
     ] = None,
     crf: Annotated[
-        int | None, typer.Option("--crf", help="Quality of the encode, 0 to 51, default 18; lower is better.")
+        int | None, typer.Option("--crf", help="Encoding quality, 0 to 51; lower is better; default: 18.")
     ] = None,
-    preset: Annotated[
-        SpeedPreset | None, typer.Option("--preset", help="Effort of the encoder, default `veryfast`.")
-    ] = None,
+    preset: Annotated[SpeedPreset | None, typer.Option("--preset", help="Encoder preset; default: `veryfast`.")] = None,
     max_long_side: Annotated[
-        int | None, typer.Option("--max-long-side", help="Longest side of the result in pixels, default 1920.")
+        int | None, typer.Option("--max-long-side", help="Longest side of the result in pixels; default: 1920.")
     ] = None,
     segment_length: Annotated[
         float | None,
-        typer.Option("--segment-length", help="Seconds of video that are redone after a crash, default 8."),
+        typer.Option(
+            "--segment-length",
+            help="Length of a segment in seconds: the most video that is redone after a crash; default: 8.",
+        ),
     ] = None,
-    project: Annotated[str | None, typer.Option("--project", help="Customer or production.")] = None,
-    sensitivity: Annotated[Sensitivity | None, typer.Option("--sensitivity", help="Where the media may go.")] = None,
-    priority: Annotated[Priority | None, typer.Option("--priority", help="How soon it wants to run.")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="The customer or production.")] = None,
+    sensitivity: Annotated[
+        Sensitivity | None,
+        typer.Option("--sensitivity", help="Sensitivity of the media, which limits where it may be processed."),
+    ] = None,
+    priority: Annotated[Priority | None, typer.Option("--priority", help="Priority of the job.")] = None,
     consent: Annotated[
         str | None,
-        typer.Option("--consent", help="Who agreed to the use of their face. You declare it by running this."),
+        typer.Option(
+            "--consent",
+            help="Name of the person who consented to the use of their face. You declare it by running this command.",
+        ),
     ] = None,
     consent_reference: Annotated[
-        str | None, typer.Option("--consent-reference", help="Number of the contract or consent record.")
+        str | None, typer.Option("--consent-reference", help="Reference of the contract or consent record.")
     ] = None,
 ) -> None:
     """Swaps the face of SOURCE into TARGET.
@@ -158,7 +210,7 @@ def swap(
     if mapped and faces not in (None, Selection.MAPPED):
         raise JobError(
             "job.usage",
-            f"--map says who is swapped, and --faces {faces.value} says otherwise.",
+            f"--map cannot be combined with --faces {faces.value}.",
             "Leave out one of the two.",
         )
     if faces is None and (order or first_faces):
@@ -166,8 +218,8 @@ def swap(
     if (order or first_faces) and faces is not Selection.FIRST:
         raise JobError(
             "job.usage",
-            "--order and --first are for --faces first.",
-            "Leave them out, or choose `first`.",
+            "--order and --first can only be used with --faces first.",
+            "Leave them out, or use --faces first.",
         )
     age_from, age_to = ages_of(age)
     job = build_job(
@@ -217,13 +269,17 @@ def swap(
     else:
         show_record(record)
         if request_id is not None:
-            result_console().print(f"why it ran there: faceflow decision show {request_id}")
+            result_console().print(f"to see why it ran there: faceflow decision show {request_id}")
 
 
 def _require_sense(*, dispatch: bool, remote: bool, pool: str | None, label: list[str] | None) -> None:
     if dispatch and remote:
-        raise JobError("job.usage", "--dispatch and --remote exclude each other.", "Leave out one of the two.")
+        raise JobError("job.usage", "--dispatch and --remote cannot be combined.", "Leave out one of the two.")
     if pool is not None and not remote:
-        raise JobError("job.usage", "--pool is for --remote.", "Add --remote; with --dispatch the rules choose.")
+        raise JobError(
+            "job.usage",
+            "--pool can only be used with --remote.",
+            "Add --remote. With --dispatch, the rules choose the pool.",
+        )
     if label and not dispatch:
-        raise JobError("job.usage", "--label is for --dispatch.", "Add --dispatch, or leave it out.")
+        raise JobError("job.usage", "--label can only be used with --dispatch.", "Add --dispatch, or leave it out.")

@@ -1,4 +1,4 @@
-"""`faceflow up`: server, local pools, deployments, dispatcher and workers in one command; Ctrl-C ends all of it."""
+"""`faceflow up`: server, local pools, deployments, dispatcher and workers in one command; Ctrl-C stops everything."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Jobs that run at once on this machine.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="How many jobs run at once on this machine.")] = 1,
 ) -> None:
     """Starts everything on this machine and stays until Ctrl-C: UI, server, local work pool, deployments, worker."""
     settings = current_settings()
@@ -133,10 +133,10 @@ def _say_so(address: ServerAddress, deployments: list[str], log: Path) -> None:
     for deployment in deployments:
         screen.print(f"  deployment  {deployment}")
     screen.print(
-        "  start runs in the UI, or: faceflow swap --remote ... (here), faceflow swap --dispatch ... (by rules)"
+        "  start runs in the UI, or with: faceflow swap --remote ... (here), faceflow swap --dispatch ... (by rules)"
     )
     screen.print(f"  worker logs {log.parent}/worker*.log")
-    screen.print("  Ctrl-C ends all of it.")
+    screen.print("  Ctrl-C stops everything.")
     events().info(
         "up.ready", ui_url=address.ui_url, deployment=deployments[0], deployments=deployments, worker_log=str(log)
     )

@@ -235,10 +235,10 @@ def test_a_folder_for_the_results_that_is_missing_is_said(offline_program, tmp_p
     target, output = tmp_path / "hello.mp4", tmp_path / "greetings"
     done = offline_program("campaign", "run", "--portraits", selfies, "--target", target, "-o", output, "--json")
     assert (done.exit_code, done.answer["code"]) == (2, "output.folder_missing")
-    assert f"{str(output)!r} of the results does not exist" in done.answer["message"]
+    assert f"{str(output)!r} for the results does not exist" in done.answer["message"]
     done = offline_program("campaign", "run", "--portraits", selfies, "--target", target, "-o", target, "--json")
     assert (done.exit_code, done.answer["code"]) == (2, "output.folder_missing")
-    assert f"{str(target)!r}, for the results, is a file" in done.answer["message"]
+    assert f"{str(target)!r} is a file" in done.answer["message"]
     assert not (offline_program.state / "faceflow.db").exists()
 
 

@@ -166,7 +166,7 @@ def test_an_upgrade_registers_the_changed_list(installation: Installation) -> No
 def test_whoever_registers_from_his_own_machine_finds_nothing_to_do(installation: Installation) -> None:
     address = installation.prefect.api_url.partition("@")[2]
     said = installation.operator.follow(REGISTER, {"https://SERVER/api": f"http://{address}"})
-    assert "0 not, nothing done" in said
+    assert "0 differ, nothing was changed" in said
     assert said.rstrip().endswith("0 changed")
 
 

@@ -32,7 +32,7 @@ def test_people_read_a_table_on_standard_output(offline_program: Program) -> Non
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines if line.strip() and not line.startswith(" ")} <= {"good", "note"}
-    assert any("embedded models" in line and "loaded and run" in line for line in lines)
+    assert any("embedded models" in line and "loads and runs" in line for line in lines)
     assert "faceflow up" in done.stdout
     assert done.stderr == ""
 

@@ -152,7 +152,7 @@ def test_a_dispatched_job_is_told_why_it_runs_where_it_does(up: Up, program: Pro
     kept = program("decision", "show", done.answer["request_id"])
     assert kept.exit_code == 0, kept.stderr
     assert "no rules" in kept.stdout
-    assert ("ended and not booked yet" in kept.stdout) == ("submitted" in kept.stdout.split())
+    assert ("finished but not yet recorded" in kept.stdout) == ("submitted" in kept.stdout.split())
 
 
 def test_two_ways_to_run_exclude_each_other(offline_program: Program, files: Files) -> None:

@@ -67,7 +67,7 @@ def of_task(**detail: Any) -> dict[str, Any]:
     [
         (
             {**SPOT, "containers": [{"name": "faceflow", "exitCode": 143}]},
-            "Spot took its machine back (ECS: SpotInterruption: Your Spot Task was interrupted; "
+            "its spot machine was reclaimed (ECS: SpotInterruption: Your Spot Task was interrupted; "
             "faceflow exited with 143)",
         ),
         (
@@ -87,7 +87,7 @@ def test_what_ecs_said(detail: dict[str, Any], words: str) -> None:
 
 def test_what_kubernetes_said() -> None:
     pod = {"event": "prefect.kubernetes.pod.evicted", "resource": {"kubernetes.reason": "OOMKilled"}, "payload": {}}
-    assert said_of(lost_run(), pod) == "it needed more memory than its limit (Kubernetes: OOMKilled)"
+    assert said_of(lost_run(), pod) == "it exceeded its memory limit (Kubernetes: OOMKilled)"
 
 
 def test_the_clouds_words_are_waited_for_and_then_prefects_are_taken() -> None:
@@ -110,10 +110,10 @@ def test_prefects_workers_load_the_listener() -> None:
 def test_the_reason_is_kept_with_the_attempt_and_the_first_one_stays(database: Database) -> None:
     run = submit_run(database, job(id="job-1"), canonical()[1].by_name["aws-g4dn-spot"], NOW)
     end_run(database, run.key, RunState.LOST, NOW)
-    end_run(database, run.key, RunState.LOST, NOW, reason="Spot took its machine back")
+    end_run(database, run.key, RunState.LOST, NOW, reason="its spot machine was reclaimed")
     end_run(database, run.key, RunState.LOST, NOW, reason="nobody knows")
     [kept] = runs_of(database, "job-1")
-    assert (kept.state, kept.reason) == (RunState.LOST, "Spot took its machine back")
+    assert (kept.state, kept.reason) == (RunState.LOST, "its spot machine was reclaimed")
     assert TASK_STOPPED.startswith("faceflow.")
 
 

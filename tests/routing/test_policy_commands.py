@@ -132,8 +132,8 @@ def test_diff_and_replay(run, files, tmp_path):
     assert (change["before"], change["now"]) == ("run on aws-g4dn-spot", "run on private-k8s")
     assert float(change["more_usd"]) < 0
     code, said = run("policy", "diff", CANONICAL, CANONICAL, *POOLS, "--records", records)
-    assert "the rules decide alike" in said
-    assert "2 jobs, 0 of them elsewhere" in said
+    assert "both rule sets decide alike" in said
+    assert "2 jobs, 0 of which would run elsewhere" in said
 
 
 def test_the_schema_says_what_the_loader_says(run):

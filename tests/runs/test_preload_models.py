@@ -73,7 +73,7 @@ def test_what_a_pool_needs_is_fetched_and_shown(place):
     answer = asked(
         "POST", f"{api_url}/artifacts/filter", {"artifacts": {"key": {"any_": ["preloaded-models"]}}, "limit": 10}
     )
-    assert any("was there, verified" in artifact["data"] for artifact in answer.json())
+    assert any("already there, verified" in artifact["data"] for artifact in answer.json())
     names = asked("POST", f"{api_url}/task_runs/filter", {"sort": "END_TIME_DESC", "limit": 20}).json()
     assert {"pull net", "pull two"} <= {one["name"] for one in names}
 
