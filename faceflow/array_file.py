@@ -55,12 +55,12 @@ def read_arrays(path: Path, form: Form) -> dict[str, NDArray[Any]]:
             except OSError as error:
                 if error.errno != errno.EINVAL:  # which a place before the file's beginning is
                     raise
-                raise damaged(path, "its table of contents points outside") from error
+                raise damaged(path, "its table of contents points outside the file") from error
     except OSError as error:
         raise FaultError(
             "fault.artifact_missing",
             f"The file {str(path)!r}, which an earlier step made, cannot be read: {error.strerror or error}.",
-            "Run the same command again; what is missing is made anew.",
+            "Run the same command again; missing files are created again.",
         ) from error
 
 
@@ -69,7 +69,7 @@ def damaged(path: Path, why: str) -> FaultError:
     return FaultError(
         "fault.artifact_damaged",
         f"The file {str(path)!r}, which an earlier step made, is damaged: {why}.",
-        "Run the same command again; what is damaged is made anew.",
+        "Run the same command again; damaged files are replaced.",
     )
 
 
@@ -86,7 +86,7 @@ def _read(file: Any, form: Form, most: int) -> dict[str, NDArray[Any]]:
                 side in (None, own) for side, own in zip(sides, found.shape, strict=True)
             )
             if found.dtype.kind != kind or not fits:
-                raise ValueError(f"{name} has another form than it was written in")
+                raise ValueError(f"{name} has a different shape or type than when it was written")
             arrays[name] = found
     return arrays
 
@@ -95,7 +95,7 @@ def _array(content: bytes) -> NDArray[Any]:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
-        raise ValueError("it is of another version")
+        raise ValueError("it has a different version")
     sides, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
     numbers = content[stream.tell() :]
     if dtype.hasobject or min(sides, default=0) < 0 or len(numbers) != math.prod(sides) * dtype.itemsize:

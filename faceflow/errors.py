@@ -256,13 +256,15 @@ class CancelledError(FaultError):
 
 def stopped() -> CancelledError:
     """`fault.cancelled`, for every way in which a run is told to stop."""
-    return CancelledError("fault.cancelled", "The run was stopped.", "Run the same command again to go on from here.")
+    return CancelledError(
+        "fault.cancelled", "The run was stopped.", "Run the same command again to continue from here."
+    )
 
 
 def no_longer_followed() -> CancelledError:
     """`fault.not_followed`, where a command stops that only looks on."""
     return CancelledError(
         "fault.not_followed",
-        "The job goes on where it is; this command no longer follows it.",
+        "The job keeps running; this command no longer follows it.",
         "Run the same command again to follow it. To end the job, cancel its run in the Prefect UI.",
     )

@@ -24,7 +24,7 @@ def open_given(path: Path, most_bytes: int = MOST_BYTES) -> IO[bytes]:
         OSError: it cannot be opened, is a pipe with a name, a device or a socket, or is larger than `most_bytes`.
     """
     if "\0" in str(path):
-        raise OSError(errno.EINVAL, "its name holds a NUL character")
+        raise OSError(errno.EINVAL, "its name contains a NUL character")
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _require_bounded(path, os.fstat(descriptor), most_bytes)

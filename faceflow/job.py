@@ -92,14 +92,14 @@ class Source(FrozenModel):
         min_length=1,
         max_length=32,
         title="Portraits",
-        description="Pictures of the same person (JPEG, PNG, WebP, HEIC, AVIF). Several are combined.",
+        description="Pictures of one person (JPEG, PNG, WebP, HEIC, AVIF). Several pictures are combined.",
     )
     name: str = Field(
         default="source",
         min_length=1,
         max_length=120,
         title="Source name",
-        description="How the face map and the consent record call this identity.",
+        description="The name of this identity in the face map and the consent record.",
     )
 
 
@@ -108,7 +108,7 @@ class FaceMapping(FrozenModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Face mapping")
 
-    source: str = Field(title="Source", description="Name of one of the job's sources.")
+    source: str = Field(title="Source", description="The name of one of the job's sources.")
     reference: _Path | None = Field(
         default=None, title="Reference picture", description="A picture of the person to replace."
     )
@@ -132,18 +132,18 @@ class Consent(FrozenModel):
         min_length=1, max_length=200, title="Who agreed", description="The person whose face is put into the target."
     )
     scope: str = Field(
-        min_length=1, max_length=1000, title="What was agreed", description="The use that was agreed to."
+        min_length=1, max_length=1000, title="What was agreed", description="The use that the person agreed to."
     )
     reference: _Number | None = Field(
-        default=None, title="Consent reference", description="Number of the contract or record."
+        default=None, title="Consent reference", description="Reference of the contract or record."
     )
     declared_by: _Name | None = Field(
         default=None,
         title="Declared by",
-        description="Operator who states that consent exists, where no record is referenced.",
+        description="The operator who declares that consent exists, if no record is referenced.",
     )
     expires_at: _Moment | None = Field(
-        default=None, title="Consent ends", description="After this moment the consent is void (with a UTC offset)."
+        default=None, title="Consent ends", description="The consent expires at this time (with a UTC offset)."
     )
 
     @model_validator(mode="after")
@@ -177,14 +177,14 @@ class OutputOptions(FrozenModel):
         ge=64,
         le=8192,
         title="Longest side (pixels)",
-        description="Larger videos are scaled down to this at the entrance.",
+        description="Larger videos are scaled down to this size before the swap.",
     )
     segment_s: float = Field(
         default=8.0,
         ge=0.2,
         le=600.0,
         title="Segment length (seconds)",
-        description="The piece of work that is resumed as a whole after a crash.",
+        description="The unit of work: after a crash, an unfinished segment is done again.",
     )
 
 
@@ -199,37 +199,39 @@ class SwapJob(FrozenModel):
     target: Location = Field(title="Target", description="The video or picture whose faces are replaced.")
     output: Location = Field(
         title="Output",
-        description="Where the result is written; the ending chooses the container (mp4, mov, mkv, png, ...).",
+        description="The file to write; its ending selects the container (mp4, mov, mkv, png, ...).",
     )
     face_map: tuple[FaceMapping, ...] = Field(
         default=(),
         max_length=64,
         title="Face map",
-        description="Which person gets which source; the others stay as they are. Empty for one source.",
+        description="Which person gets which source; everybody else stays unchanged. Leave it empty for one source.",
     )
     swap: SwapOptions = Field(default=SwapOptions(), title="Swap")
     encoding: OutputOptions = Field(default=OutputOptions(), title="Encoding")
     consent: Consent | None = Field(
-        default=None, title="Consent", description="No face is swapped without a consent record."
+        default=None, title="Consent", description="faceflow swaps no face without a consent record."
     )
     project: str = Field(
         default="default",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
         title="Project",
-        description="Customer or production; nothing is shared between projects.",
+        description="The customer or production; projects share nothing.",
     )
     sensitivity: Sensitivity = Field(
-        default=Sensitivity.PUBLIC, title="Sensitivity", description="Where the media may be processed and stored."
+        default=Sensitivity.PUBLIC,
+        title="Sensitivity",
+        description="Limits where the media may be processed and stored.",
     )
-    priority: Priority = Field(default=Priority.NORMAL, title="Priority", description="How soon it wants to run.")
+    priority: Priority = Field(default=Priority.NORMAL, title="Priority", description="The priority of the job.")
     deadline: _Moment | None = Field(
-        default=None, title="Deadline", description="When the result is needed (with a UTC offset)."
+        default=None, title="Deadline", description="The time by which the result is needed (with a UTC offset)."
     )
     budget: Budget | None = Field(default=None, title="Budget", description="The most the job may cost.")
     callback: _Address | None = Field(
         default=None,
         title="Callback",
-        description="Address that is told when the job is done.",
+        description="Address to notify when the job is done.",
     )
 
     @property
@@ -244,7 +246,7 @@ class SwapJob(FrozenModel):
             raise ValueError("two sources have the same name")
         unknown = sorted({mapping.source for mapping in self.face_map} - set(names))
         if unknown:
-            raise ValueError(f"the face map names sources that the job does not have: {', '.join(unknown)}")
+            raise ValueError(f"the face map names unknown sources: {', '.join(unknown)}")
         if self.deadline is not None and self.deadline.tzinfo is None:
             raise ValueError("deadline needs a UTC offset, such as 2027-01-31T18:00:00+00:00")
         return self

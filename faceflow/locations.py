@@ -59,8 +59,8 @@ def local_path(location: str) -> Path:
         return _from_here(Path(os.fsdecode(unquote_to_bytes(parts.path))))
     raise JobError(
         "job.location_unsupported",
-        f"{location!r} lies in a store that this installation cannot open ({parts.scheme}).",
-        "Give a path on this machine, or copy the file here first.",
+        f"{location!r} is in a store that this installation cannot open ({parts.scheme}).",
+        "Use a path on this machine, or copy the file here first.",
         scheme=parts.scheme,
     )
 
@@ -71,8 +71,8 @@ def _from_here(path: Path) -> Path:
     except FileNotFoundError as error:
         raise JobError(
             "job.folder_gone",
-            f"The current folder no longer exists, so {str(path)!r} names no file.",
-            "Change to a folder that exists, or give absolute paths.",
+            f"The current folder no longer exists, so {str(path)!r} is not a valid path.",
+            "Change to an existing folder, or use absolute paths.",
         ) from error
 
 
@@ -81,7 +81,7 @@ def _as_path(value: Any) -> Path:
         return value
     if isinstance(value, str):
         return local_path(value)
-    raise ValueError("a file is named by a path")
+    raise ValueError("the location of a file must be a path")
 
 
 LocalFile = Annotated[Path, PlainValidator(_as_path), PlainSerializer(portable, when_used="json")]

@@ -17,8 +17,8 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         frozenset({errno.ENOMEM}),
         lambda _file, _reason: ResourceError(
             "fault.out_of_memory",
-            "The machine has no memory left for this job.",
-            "Close other programs, raise the limit of memory (`ulimit -v`) or set "
+            "The machine does not have enough free memory for this job.",
+            "Close other programs, raise the memory limit (`ulimit -v`) or set "
             "FACEFLOW_PIPELINE__SEGMENTS_IN_FLIGHT=1, and run the same command again.",
         ),
     ),
@@ -26,8 +26,8 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         frozenset({errno.EAGAIN}),
         lambda _file, _reason: ResourceError(
             "fault.too_many_processes",
-            "No more processes or threads may be started.",
-            "Close other programs or raise the limit of processes (`ulimit -u`), and run the same command again.",
+            "The limit of processes or threads has been reached.",
+            "Close other programs or raise the process limit (`ulimit -u`), and run the same command again.",
         ),
     ),
     (
@@ -42,16 +42,16 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         frozenset({errno.EFBIG}),
         lambda file, _reason: ResourceError(
             "fault.file_too_large",
-            f"A file may not grow any further: {file}.",
-            "Raise the limit of file sizes (`ulimit -f`), or choose a disk that takes larger files, "
-            "and run the same command again.",
+            f"{file} has reached the maximum file size.",
+            "Raise the file size limit (`ulimit -f`), or use a disk that supports larger files, and run the same "
+            "command again.",
         ),
     ),
     (
         frozenset({errno.EMFILE, errno.ENFILE}),
         lambda _file, _reason: ResourceError(
             "fault.too_many_files",
-            "No more files may be opened at once.",
+            "Too many files are open.",
             "Raise the limit of open files (`ulimit -n 4096`), and run the same command again.",
         ),
     ),
@@ -59,15 +59,15 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         frozenset({errno.EACCES, errno.EPERM, errno.EROFS}),
         lambda file, _reason: ResourceError(
             "fault.scratch_unusable",
-            f"Reading or writing is not allowed here: {file}.",
-            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written.",
+            f"Permission denied: {file}.",
+            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that you can write to.",
         ),
     ),
     (
         frozenset({errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO, errno.ENAMETOOLONG}),
         lambda file, reason: ResourceError(
             "fault.file_odd",
-            f"Something else is where faceflow keeps a file or a folder of its own: {file} ({reason}).",
+            f"Another file or folder is in the place of one of faceflow's own: {file} ({reason}).",
             "Move it away, or set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to other folders, and run the "
             "same command again.",
         ),
@@ -76,8 +76,8 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         frozenset({errno.ENOENT, errno.ENOTDIR}),
         lambda file, _reason: ResourceError(
             "fault.file_gone",
-            f"A file is not where it was: {file}.",
-            "Leave the inputs and the folders of faceflow alone while it runs, and run the same command again.",
+            f"{file} has disappeared.",
+            "Do not change the inputs or faceflow's folders while it runs, and run the same command again.",
         ),
     ),
 )
@@ -102,6 +102,6 @@ def _fault(number: int, filename: object = None, reason: str | None = None) -> R
 def _refused(file: str, reason: str) -> ResourceError:
     return ResourceError(
         "fault.system",
-        f"The operating system refused {file}: {reason}.",
+        f"The operating system denied access to {file}: {reason}.",
         "Check the disk and the limits of this process (`faceflow doctor`), and run the same command again.",
     )

@@ -92,8 +92,8 @@ def written_at(destination: Path) -> Path:
     if not stat.S_ISREG(found.st_mode) or not (real.exists() and real.samefile(destination)):
         raise OutputError(
             "output.not_a_file",
-            f"{str(destination)!r} is a pipe, a device or a socket, and a result replaces an ordinary file.",
-            "Name an ordinary file; what is to go on through a pipe can be read from it when the job is done.",
+            f"{str(destination)!r} is a pipe, a device or a socket; a result can only be written to an ordinary file.",
+            "Use an ordinary file; when the job is done, other programs can read it from there.",
         )
     return real
 
@@ -132,7 +132,7 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
     if error.errno in _NO_ROOM:
         return ResourceError(
             "fault.disk_full",
-            f"There is no room left to write {shown}.",
+            f"There is not enough space to write {shown}.",
             "Free some space on that disk, or choose another one, and run the same command again.",
         )
     if error.errno in _NOT_ALLOWED or (error.errno == errno.ENOENT and destination.parent.is_dir()):
@@ -151,14 +151,16 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
         return OutputError(
             "output.is_directory",
             f"{shown} is a folder.",
-            "Give a file name inside the folder.",
+            "Add a file name.",
         )
     if error.errno in _BAD_NAME:
         circle = error.errno == errno.ELOOP
         return OutputError(
             "output.bad_name",
-            f"The symbolic link {shown} leads in a circle." if circle else f"The disk does not take the name {shown}.",
-            "Choose a shorter name without unusual characters, and no link to itself.",
+            f"The symbolic link {shown} points back to itself."
+            if circle
+            else f"The disk does not accept the name {shown}.",
+            "Choose a shorter name without unusual characters, and not a circular link.",
         )
     return StoreError(
         "store.io",
@@ -169,7 +171,7 @@ def output_error(error: OSError, destination: Path) -> FaceflowError:
 
 def _why(error: OSError) -> str:
     # What has files but takes none, as /proc and /sys, says that there is no such file.
-    return "its file system takes no files" if error.errno == errno.ENOENT else str(error.strerror or error)
+    return "its file system does not accept files" if error.errno == errno.ENOENT else str(error.strerror or error)
 
 
 def _name_key(destination: Path) -> str:

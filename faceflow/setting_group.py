@@ -32,9 +32,9 @@ def _place(path: Path) -> Path:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise ValueError("a folder or file that faceflow is set up with needs a name in UTF-8") from None
+        raise ValueError("the name of a configured folder or file must be valid UTF-8") from None
     if "\0" in str(path):
-        raise ValueError("a path holds no NUL character")
+        raise ValueError("a path must not contain a NUL character")
     return local_path(str(path))
 
 
@@ -53,14 +53,14 @@ class Group(BaseModel):
         """Numbers with a fraction are times in seconds, whole ones count something; text goes into requests and logs,
         where a line break (what a file of a secret ends with) is no part of a name, an address or a key."""
         if isinstance(value, float) and abs(value) > LONGEST_S:
-            raise ValueError(f"it must be at most {LONGEST_S:.0f}, a century in seconds")
+            raise ValueError(f"it must be at most {LONGEST_S:.0f} (a century in seconds)")
         if isinstance(value, int) and abs(value) > LARGEST:
             raise ValueError(f"it must be at most {LARGEST}")
         for text in _texts(value):
             if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
                 raise ValueError("it must be text in UTF-8")
             if not str(field.field_name).endswith("_query") and any(map(_is_control, text)):
-                raise ValueError("it holds a line break or another control character")
+                raise ValueError("it contains a line break or another control character")
         return value
 
 

@@ -47,8 +47,8 @@ def _home() -> Path:
     except KeyError as error:
         raise JobError(
             "job.home_missing",
-            "This user has no home folder to keep job records and work in.",
-            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written, or set HOME.",
+            "This user has no home folder for job records and temporary files.",
+            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that you can write to, or set HOME.",
         ) from error
 
 

@@ -238,7 +238,7 @@ class FolderStore:
             raise OutputError(
                 "output.folder_missing",
                 f"The folder {str(self._root)!r} for {destination.name!r} does not exist.",
-                "Create the folder first, or choose another one.",
+                "Create the folder, or choose another one.",
             )
 
     def _require_room(self, size_bytes: int, destination: Path) -> None:
@@ -248,7 +248,7 @@ class FolderStore:
         if disk.total and disk.free < size_bytes + self._keep_free_bytes:
             raise ResourceError(
                 "fault.disk_full",
-                f"There is no room for {destination.name!r} ({size_bytes} bytes) in {self.name}.",
+                f"There is not enough space for {destination.name!r} ({size_bytes} bytes) in {self.name}.",
                 "Free some space on that disk, or choose another one, and run the same command again.",
                 needed_bytes=size_bytes + self._keep_free_bytes,
             )
@@ -269,8 +269,8 @@ def key_parts(key: str, store: str) -> tuple[str, ...]:
 def _outside(key: str, store: str) -> OutputError:
     return OutputError(
         "output.outside_store",
-        f"The key {key!r} does not name a file inside {store}.",
-        "Use a relative path without '..' and without links that lead elsewhere.",
+        f"The key {key!r} does not name a file in {store}.",
+        "Use a relative path without '..' and without links that lead out of the store.",
     )
 
 
@@ -282,7 +282,7 @@ def file_size(path: Path, code: str) -> int:
     """
     try:
         if not path.is_file():
-            raise StoreError(code, f"{str(path)!r} is not there.", "Run the step that makes it again.")
+            raise StoreError(code, f"{str(path)!r} does not exist.", "Run the step that creates it again.")
         return path.stat().st_size
     except OSError as error:
         raise unreadable(path, error) from error
@@ -302,7 +302,7 @@ def _copy(source: Path, destination: Path, sha256: str | None, watch: Watcher | 
             raise StoreError(
                 "store.checksum",
                 f"The copy of {str(source)!r} does not have the expected checksum.",
-                "Try again; if it happens again, check the disk and run the step that makes the file anew.",
+                "Try again. If it happens again, check the disk and rerun the step that creates the file.",
                 expected=sha256,
                 found=found,
             )

@@ -59,15 +59,13 @@ class StoreConnection(Group):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key belong together")
+            raise ValueError("access_key_id and secret_access_key must be set together")
         if (self.links == "cdn") != (self.link_base is not None):
-            raise ValueError("links=cdn and link_base belong together")
+            raise ValueError("links=cdn and link_base must be set together")
         kind = self.address.partition(":")[0]
         asked = self.encryption != "default"
         if asked and (kind not in ("s3", "az") or (kind == "az" and self.encryption != "kms")):
-            raise ValueError(
-                f"a {kind}:// store cannot be asked for encryption={self.encryption}: set it on the bucket"
-            )
+            raise ValueError(f"a {kind}:// store does not support encryption={self.encryption}: set it on the bucket")
         if (kind == "az" and self.encryption == "kms") and self.encryption_key is None:
             raise ValueError("on Azure encryption=kms needs the name of an encryption scope in encryption_key")
         if self.encryption_key is not None and self.encryption != "kms":

@@ -90,8 +90,8 @@ class _Answer(_Patient):
             reason = AnswerError(
                 "fault.not_printed",
                 f"The answer could not be printed: {error.strerror or error}.",
-                "What the command did stands. Run it again with its output going to a terminal or to a file that "
-                "can be written; a finished job is found and not run again.",
+                "The command itself has finished. Run it again with its output going to a terminal or a writable "
+                "file; a finished job is not repeated.",
             )
             reason.nobody_reads = isinstance(error, BrokenPipeError)
             raise reason from error

@@ -71,106 +71,130 @@ class SwapOptions(FrozenModel):
     engine: str = Field(
         default="mesh",
         title="Engine",
-        description="Which swapper runs: `mesh` is embedded and needs no downloaded weights, others are named as in "
-        "`faceflow models list`; `auto` takes the best one that is installed and allowed here.",
+        description=(
+            "The swapper: `mesh` is embedded and needs no downloaded weights, `faceflow models list` lists the "
+            "others; `auto` uses the best one that is installed and allowed here."
+        ),
     )
     selection: Selection = Field(
         default=Selection.ALL,
         title="Faces to swap",
-        description="All faces, the largest of each shot, the first of each shot in the order below, or those of the "
-        "face map.",
+        description=(
+            "All faces, the largest of each shot, the first of each shot in the order below, or those in the face map."
+        ),
     )
     order: FaceOrder = Field(
         default=FaceOrder.LARGE_SMALL,
         title="Order of faces",
-        description="How the selection `first` counts the faces of a shot.",
+        description="The order in which the selection `first` counts the faces of a shot.",
     )
     first_faces: int = Field(
         default=1,
         ge=1,
         le=64,
         title="How many faces",
-        description="How many faces at once the selection `first` swaps.",
+        description="How many faces the selection `first` swaps at once.",
     )
     gender: Gender | None = Field(
-        default=None, title="Gender", description="Swaps only faces that look female or male; empty swaps both."
+        default=None,
+        title="Gender",
+        description="Swap only faces judged to be female or male; leave it empty to swap both.",
     )
     age_from: _Age | None = Field(
-        default=None, title="Youngest (years)", description="Swaps only faces that look at least so old."
+        default=None, title="Youngest (years)", description="Swap only faces judged to be at least this old."
     )
     age_to: _Age | None = Field(
-        default=None, title="Oldest (years)", description="Swaps only faces that look at most so old."
+        default=None, title="Oldest (years)", description="Swap only faces judged to be at most this old."
     )
     analyser: str = Field(
         default="embedded",
         title="Analyser",
-        description="What finds faces: `embedded` needs no downloaded weights, `insightface` is buffalo_l, others "
-        "are detectors, named as in `faceflow models list`.",
+        description=(
+            "The face detector: `embedded` needs no downloaded weights, `insightface` is buffalo_l, `faceflow models "
+            "list` lists the others."
+        ),
     )
     landmarker: str = Field(
         default="auto",
         title="Landmarker",
-        description="What refines the five points of a face that a network found: `auto` takes 2d106det with "
-        "`insightface` and nothing else, `none` keeps the detector's, others are named as in `faceflow models list`.",
+        description=(
+            "The model that refines the detector's five landmarks: `auto` uses 2d106det with `insightface` and "
+            "nothing otherwise, `none` keeps the detector's, `faceflow models list` lists the others."
+        ),
     )
     restorer: str = Field(
         default="detail",
         title="Restorer",
-        description="`detail` matches sharpness and grain to the surroundings; `none` leaves the swap as it is; "
-        "others are named as in `faceflow models list`.",
+        description=(
+            "`detail` matches sharpness and grain to the surroundings; `none` leaves the swap unchanged; `faceflow "
+            "models list` lists the others."
+        ),
     )
     restore_blend: float = Field(
         default=1.0,
         ge=0.0,
         le=1.0,
         title="Restore strength",
-        description="0 keeps the swapped face, 1 takes the restored face.",
+        description="0 keeps the swapped face, 1 uses the restored face.",
     )
     restorer_weight: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
         title="Restorer fidelity",
-        description="For restorers with such an input (CodeFormer): 0 paints freely, 1 keeps to the swapped face.",
+        description=(
+            "For restorers with such an input (CodeFormer): 0 gives the model a free hand, 1 stays close to the "
+            "swapped face."
+        ),
     )
     identity_weight: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
         title="Identity weight",
-        description="For networks that take an embedding: below 0.5 a share of the target's identity stays, above it "
-        "the source's is exaggerated.",
+        description=(
+            "For networks that take an embedding: below 0.5 keeps some of the target's identity, above 0.5 "
+            "exaggerates the source."
+        ),
     )
     pixel_boost_px: int | None = Field(
         default=None,
         ge=64,
         le=2048,
         title="Swap resolution (pixels)",
-        description="Side of the swapped face, a multiple of the network's own up to 1024; empty takes the network's.",
+        description=(
+            "Side of the swapped face: a multiple of the network's own, up to 1024. Leave it empty to use the "
+            "network's own."
+        ),
     )
     masks: tuple[MaskKind, ...] = Field(
         default=(MaskKind.BOX,),
         title="Masks",
-        description="`box` fades at the crop's border (for networks), `occlusion` spares what hides the face, `region` "
-        "swaps only the named parts. The smallest holds.",
+        description=(
+            "`box` fades at the crop's border (for networks), `occlusion` leaves out objects in front of the face, "
+            "`region` swaps only the named parts. The smallest value of all masks counts."
+        ),
     )
     mask_feather: float = Field(
         default=0.3,
         ge=0.0,
         le=1.0,
         title="Box feather",
-        description="Share of half the crop's side over which the box fades.",
+        description="Width of the fade, as a share of half the crop's side.",
     )
     mask_regions: tuple[FaceRegion, ...] = Field(
-        default=tuple(FaceRegion), min_length=1, title="Regions", description="What the mask `region` swaps."
+        default=tuple(FaceRegion),
+        min_length=1,
+        title="Regions",
+        description="The parts of the face that the mask `region` swaps.",
     )
     occlusion_model: str = Field(
         default="xseg_1",
         title="Occlusion network",
-        description="The network of the mask `occlusion`: an XSeg, or `occluder`.",
+        description="The network for the mask `occlusion`: an XSeg, or `occluder`.",
     )
     region_model: str = Field(
-        default="bisenet_resnet_34", title="Region network", description="The network of the mask `region`."
+        default="bisenet_resnet_34", title="Region network", description="The network for the mask `region`."
     )
 
     @property
@@ -181,5 +205,5 @@ class SwapOptions(FrozenModel):
     @model_validator(mode="after")
     def _ages_in_order(self) -> Self:
         if self.age_from is not None and self.age_to is not None and self.age_from > self.age_to:
-            raise ValueError("age_from is above age_to")
+            raise ValueError("age_from must not be above age_to")
         return self

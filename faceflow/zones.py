@@ -49,8 +49,8 @@ def require_zone(sensitivity: Sensitivity, zone: Zone, place: str) -> None:
         allowed = ", ".join(sorted(ALLOWED_ZONES[sensitivity]))
         raise TrustError(
             "trust.zone",
-            f"{place} lies in the {zone} zone, where {sensitivity} media may not go.",
-            f"Use a place in one of these zones: {allowed}.",
+            f"{place} is in the {zone} zone, which {sensitivity} media may not enter.",
+            f"Use a pool or store in one of these zones: {allowed}.",
             sensitivity=sensitivity.value,
             zone=zone.value,
         )

@@ -96,8 +96,8 @@ def require_usable_proxy(address: str) -> None:
     if said is not None:
         raise ResourceError(
             "fault.proxy_unusable",
-            f"The way to {host_of(address) or 'the network'} leads through a proxy that cannot be used: {said}.",
-            "Correct or unset that variable, or put the host into no_proxy.",
+            f"The connection to {host_of(address) or 'the network'} goes through a proxy that cannot be used: {said}.",
+            "Correct or unset that variable, or add the host to no_proxy.",
         )
 
 
@@ -131,14 +131,14 @@ def _fault(value: str) -> str | None:
     whole = value.strip() if "://" in value else f"http://{value.strip()}"
     scheme = whole.split("://", 1)[0].lower()
     if scheme not in _SCHEMES:
-        return f"{scheme or 'an empty scheme'} is no kind of proxy that can be used: {', '.join(_SCHEMES)}"
+        return f"{scheme or 'an empty scheme'} is not a supported kind of proxy; supported: {', '.join(_SCHEMES)}"
     try:
         url = httpx.URL(whole)
         port = urlsplit(whole).port
     except (ValueError, httpx.InvalidURL):
         return "it is not an address"
     if not url.host or any(letter.isspace() for letter in whole):
-        return "it names no host"
+        return "it has no host"
     return "its port is 0" if port == 0 else None
 
 

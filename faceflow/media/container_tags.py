@@ -61,7 +61,7 @@ class ContainerTags:
         if not self.left_out:
             return ()
         names = ", ".join(self.left_out)
-        return (f"tags beside those that {container.title} players look for were left out: {names}",)
+        return (f"tags that {container.title} players do not read were left out: {names}",)
 
 
 def container_tags(source: Mapping[str, str], container: OutputContainer, *, carries_place: bool) -> ContainerTags:

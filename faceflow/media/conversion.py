@@ -119,12 +119,12 @@ def conversion_losses(source: str, target: str, colour: ColourTags) -> tuple[str
     before, after = samples_of(source), samples_of(target)
     losses = []
     if before.bits > after.bits:
-        losses.append(f"its {before.bits} bits a sample were reduced to {after.bits}")
+        losses.append(f"its {before.bits} bits per sample were reduced to {after.bits}")
     if before.kind == "rgb" and after.kind == "yuv":
         words = _MATRIX_WORDS[converted_colour(source, target, colour).matrix]
-        losses.append(f"its {_colours(source)} became YUV 4:4:4 by the matrix of {words}")
+        losses.append(f"its {_colours(source)} were converted to YUV 4:4:4 with the {words} matrix")
     elif before.sampling != after.sampling:
-        losses.append(f"its {before.sampling} colour was resampled to {after.sampling}")
+        losses.append(f"its {before.sampling} chroma was resampled to {after.sampling}")
     return tuple(losses)
 
 

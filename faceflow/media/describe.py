@@ -33,7 +33,7 @@ def video_info(path: Path, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     if not is_readable_format(pixel_format):
         raise MediaError(
             "media.codec_unsupported",
-            f"{path} stores its pictures as {pixel_format}, which is not read.",
+            f"{path} uses the pixel format {pixel_format}, which is not supported.",
             "Convert the video to H.264, HEVC, VP9 or AV1 first.",
             pixel_format=pixel_format,
         )
@@ -43,7 +43,7 @@ def video_info(path: Path, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     if samples.kind == "yuv" and colour.matrix not in READABLE_MATRICES:
         raise MediaError(
             "media.colour_unsupported",
-            f"{path} stores its colours by the matrix {colour.matrix} of H.273, which is not read.",
+            f"{path} uses the colour matrix {colour.matrix} of H.273, which is not supported.",
             "Convert the video to BT.709, or to BT.2020 with non-constant luminance, first.",
             matrix=colour.matrix,
         )

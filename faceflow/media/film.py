@@ -61,7 +61,7 @@ def main_video(path: Path, container: InputContainer, max_pixels: int, limits: L
         raise MediaError(
             "media.no_video",
             f"{path} has no video track.",
-            "Give a video; sound alone or a cover picture cannot be swapped.",
+            "Choose a file with a video track; sound or a cover picture alone cannot be swapped.",
         )
     if len(videos) == 1 and codec_name(videos[0]) not in STILL_CODECS:
         return videos[0]
@@ -69,8 +69,8 @@ def main_video(path: Path, container: InputContainer, max_pixels: int, limits: L
     if all(_is_still(stream, seen[stream.index]) for stream in videos):
         raise MediaError(
             "media.no_video",
-            f"{path} holds a still picture, but no video.",
-            "Give the video itself; a picture is swapped when it is given as a JPEG or PNG file.",
+            f"{path} contains a still picture, but no video.",
+            "Choose the video itself; to swap a picture, use a JPEG or PNG file.",
         )
     return _film(videos, seen)
 

@@ -86,8 +86,8 @@ def _write_timecode(
     if timecode is None:
         return
     if container.counts_timecode and not fits_timecode(timecode, rate):
-        yield f"its timecode {timecode} was left out: {container.title} cannot count it at this frame rate"
+        yield f"its timecode {timecode} was left out: {container.title} does not support timecodes at this frame rate"
         return
     picture.metadata["timecode"] = timecode
     if any(track.frames > 1 for track in tracks):
-        yield f"of its timecodes only that of the first frame, {timecode}, was carried"
+        yield f"only the timecode of the first frame, {timecode}, was carried over"

@@ -87,7 +87,7 @@ def index_frames(
         with open_media(path, max_pixels=max_pixels) as container:
             stream = container.streams[info.video.stream_index]
             if not isinstance(stream, VideoStream):
-                raise corrupt(path, "its tracks changed while it was read")
+                raise corrupt(path, "its tracks changed while it was being read")
             prepare_decoder(stream, max_pixels=max_pixels, threads=decode_threads, finish_all=False)
             stated_s = _stated_end_s(stream)
             context = stream.codec_context
@@ -181,8 +181,8 @@ def _check_start_and_length(path: Path, index: FrameIndex, limits: LimitSettings
 def _bad_times(path: Path, what: str) -> MediaError:
     return MediaError(
         "media.timestamps",
-        f"The frames of {path} have no unambiguous times: some {what}.",
-        "Rewrite the file once with a video converter, so that every frame gets its own time.",
+        f"The frame times of {path} are ambiguous: some {what}.",
+        "Convert the file once with a video converter, so that every frame gets its own time.",
     )
 
 
@@ -193,5 +193,5 @@ def _check_end(path: Path, index: FrameIndex, stated_s: Fraction | None) -> None
     missing_s = stated_s - seen_s
     if missing_s > _TRUNCATED_S and missing_s > _TRUNCATED_SHARE * stated_s:
         raise truncated(
-            path, f"its picture ends {float(missing_s):.1f} s before the {float(stated_s):.1f} s that it states"
+            path, f"its picture ends {float(missing_s):.1f} s before the {float(stated_s):.1f} s stated in its header"
         )

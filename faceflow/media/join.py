@@ -134,7 +134,9 @@ def _origin(sound: InputContainer, media: MediaInfo, index: FrameIndex) -> tuple
     origin = min(starts) // index.time_base * index.time_base
     if origin == 0:
         return origin, ()
-    return origin, (f"all tracks were moved together by {float(-origin):+.6f} s so that the first begins at zero",)
+    return origin, (
+        f"all tracks were shifted together by {float(-origin):+.6f} s so that the first one begins at zero",
+    )
 
 
 def _muxer_options(container: Container, media: MediaInfo, index: FrameIndex, tags: ContainerTags) -> dict[str, str]:
@@ -166,7 +168,7 @@ def _begin(output: OutputContainer, source: Path) -> None:
     try:
         output.start_encoding()
     except _DATA_ERRORS as error:
-        raise corrupt(source, "the description of one of its other tracks makes no sense") from error
+        raise corrupt(source, "the description of one of its other tracks is invalid") from error
 
 
 def _sound_packets(sound: InputContainer, tracks: Sequence[Track], origin: Fraction) -> Iterator[Packet[Stream]]:

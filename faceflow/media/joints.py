@@ -46,13 +46,13 @@ def frame_numbers(parts: Sequence[Path], index: FrameIndex) -> NDArray[np.int64]
         wanted = index.pts[first : first + len(pts)]
         shown = np.argsort(pts, kind="stable")
         if len(wanted) != len(pts) or not np.array_equal(pts[shown] * ratio.denominator, wanted * ratio.numerator):
-            raise _broken(f"{part.name} does not hold the frames from {first} on at the times of the index")
+            raise _broken(f"{part.name} does not have the frames from {first} on at the times in the index")
         rank = np.empty_like(shown)
         rank[shown] = np.arange(first, first + len(pts))
         ranks.append(rank)
         first += len(pts)
     if first != index.frames:
-        raise _broken(f"the parts hold {first} frames, the index {index.frames}")
+        raise _broken(f"the parts have {first} frames, but the index has {index.frames}")
     if len(extradata) != 1:
         raise _broken("the parts were encoded with different parameter sets")
     return np.concatenate(ranks)
@@ -85,5 +85,7 @@ def timed_packets(
 
 def _broken(what: str) -> ExactnessError:
     return ExactnessError(
-        "fault.exactness", f"The parts cannot be joined exactly: {what}.", "Report this with the log; it is a bug."
+        "fault.exactness",
+        f"The parts cannot be joined exactly: {what}.",
+        "This is a bug in faceflow; please report it with the log.",
     )

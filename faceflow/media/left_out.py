@@ -16,7 +16,7 @@ from faceflow.media.containers import OutputContainer
 from faceflow.media.header import is_timecode_track
 
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
-_SHOWS_THE_OLD_FACE = "it may show the face that was replaced"
+_SHOWS_THE_OLD_FACE = "it may show the original face"
 
 
 def left_out_note(stream: Stream, source: InputContainer, container: OutputContainer) -> str | None:
@@ -51,16 +51,16 @@ def is_carried_attachment(stream: Stream, container: OutputContainer) -> bool:
 
 def _reason(stream: Stream, container: OutputContainer) -> str:
     if stream.type == "video":
-        return f"one video track is carried, and {_SHOWS_THE_OLD_FACE}"
+        return f"only one video track is carried over, and {_SHOWS_THE_OLD_FACE}"
     if isinstance(stream, AudioStream):
         return "its sound cannot be decoded"
     if stream.type == "subtitle":
-        return f"subtitles of this kind are not written to {container.title} files"
-    return f"{stream.type} tracks are not carried"
+        return f"{container.title} files cannot hold subtitles of this kind"
+    return f"{stream.type} tracks are not carried over"
 
 
 def _why_no_attachment(container: OutputContainer) -> str:
-    return _SHOWS_THE_OLD_FACE if container.attachments else f"{container.title} files hold no attachments"
+    return _SHOWS_THE_OLD_FACE if container.attachments else f"{container.title} files cannot hold attachments"
 
 
 def _is_chapters(stream: Stream, source: InputContainer) -> bool:

@@ -35,7 +35,9 @@ _RATIO = re.compile(r"-?[0-9]{1,19}(/0*[1-9][0-9]{0,18})?")
 def _as_ratio(value: Any) -> Any:
     if isinstance(value, Fraction | int) or (isinstance(value, str) and _RATIO.fullmatch(value)):
         return value
-    raise ValueError("a ratio is written as 1001/30000")  # and never as 1e999999999, which takes minutes to multiply
+    raise ValueError(
+        "a ratio must be written like 1001/30000"
+    )  # and never as 1e999999999, which takes minutes to multiply
 
 
 Ratio = Annotated[Fraction, BeforeValidator(_as_ratio)]

@@ -119,10 +119,10 @@ def is_of_the_disk(error: av.error.FFmpegError) -> TypeGuard[OSError]:
 def unreadable(path: Path, error: OSError) -> MediaError:
     """The user's words for an operating system error on an input file."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return MediaError("media.missing", f"There is no file {path}.", "Check the path and its spelling.")
+        return MediaError("media.missing", f"{path} does not exist.", "Check the path and its spelling.")
     if isinstance(error, IsADirectoryError):
         return MediaError(
-            "media.is_directory", f"{path} is a folder, not a file.", "Name the video file inside the folder."
+            "media.is_directory", f"{path} is a folder, not a file.", "Choose a video file in the folder."
         )
     return MediaError(
         "media.unreadable",

@@ -158,13 +158,13 @@ def check_destination(picture: PictureFile, destination: Path) -> PictureKind:
     Raises:
         OutputError: `output.ending_unknown`; `output.alpha`, where transparent pixels would be lost; `output.hdr`,
             where colours beyond the ordinary range would be shown wrong; `output.too_large`, where the format cannot
-            hold so many pixels a side.
+            hold so many pixels per side.
     """
     kind = PICTURE_ENDINGS.get(destination.suffix.lower())
     if kind is None:
         raise OutputError(
             "output.ending_unknown",
-            f"{destination.name!r} does not say which picture format to write.",
+            f"The name {destination.name!r} does not end like a picture format.",
             f"Use a name that ends in {', '.join(PICTURE_ENDINGS)}.",
         )
     if picture.alpha is not None and kind not in CARRIES_ALPHA and not (picture.alpha == _opaque(picture)).all():
@@ -176,13 +176,13 @@ def check_destination(picture: PictureFile, destination: Path) -> PictureKind:
     if picture.is_hdr and kind != "png":
         raise OutputError(
             "output.hdr",
-            f"{str(picture.path)!r} has the colours of high dynamic range (PQ or HLG), which are kept in PNG only.",
-            "Write the result as PNG, or convert the picture to an ordinary range first.",
+            f"{str(picture.path)!r} has high dynamic range colours (PQ or HLG), which only PNG can keep.",
+            "Write the result as PNG, or convert the picture to standard dynamic range first.",
         )
     if max(picture.width_px, picture.height_px) > LARGEST_SIDE_PX[kind]:
         raise OutputError(
             "output.too_large",
-            f"A {kind} file holds at most {LARGEST_SIDE_PX[kind]} pixels a side.",
+            f"A {kind} file holds at most {LARGEST_SIDE_PX[kind]} pixels per side.",
             "Write the result as PNG.",
         )
     return kind
@@ -213,9 +213,9 @@ def write_picture(picture: PictureFile, frame: NativeFrame, destination: Path, *
     ):
         raise ExactnessError(
             "fault.exactness",
-            f"A {frame.pixel_format} frame of {frame.width_px}x{frame.height_px} was to be written for a "
+            f"A {frame.pixel_format} frame of {frame.width_px}x{frame.height_px} was about to be written for a "
             f"{picture.pixel_format} picture of {picture.width_px}x{picture.height_px}.",
-            "This is a fault of faceflow: please report it.",
+            "This is a bug in faceflow; please report it.",
         )
     request = EncodeRequest(
         planes=frame.planes,

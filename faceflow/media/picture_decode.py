@@ -79,12 +79,12 @@ def decode_picture(data: bytes, header: PictureHeader, path: Path) -> Decoded:
         raise PictureError(
             "picture.too_large",
             f"{str(path)!r} has {header.width_px}x{header.height_px} pixels, more than can be decoded.",
-            "Scale it down.",
+            "Scale the picture down.",
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, cv2.error) as error:
         raise corrupt(path, "its pixels cannot be decoded") from error
     if decoded.samples.shape[:2] != (header.height_px, header.width_px):
-        raise corrupt(path, "it does not have the size that it states")
+        raise corrupt(path, "its size differs from the size in its header")
     return decoded
 
 

@@ -32,7 +32,7 @@ class _Tiff:
 
     def number(self, offset: int, size: int) -> int:
         if offset < 0 or offset + size > len(self.block):
-            raise ValueError("an offset leads outside")
+            raise ValueError("an offset points outside the block")
         return int.from_bytes(self.block[offset : offset + size], self._order)
 
     def write(self, offset: int, size: int, value: int) -> None:

@@ -30,11 +30,11 @@ _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _KNOWN_SEGMENTS = (b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe", b"MPF\0", b"JP", _GAIN_MAPS[2])
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _FILM, _GAIN_MAP, _DEPTH = "a short film (motion photo)", "an HDR gain map (Ultra HDR)", "a depth map"
-_FURTHER = "further pictures beside the first"
+_FURTHER = "additional pictures"
 _ITEMS = {
     "mime": "XMP",
     "tmap": _GAIN_MAP,
-    "thmb": "a thumbnail, which shows the old face",
+    "thmb": "a thumbnail, which shows the original face",
     **dict.fromkeys(("hvc1", "av01", "avc1", "jpeg", "j2k1", "vvc1", "grid", "iden", "iovl"), _FURTHER),
 }
 _PNG_CARRIED = frozenset(
@@ -58,7 +58,7 @@ def picture_extras(data: bytes, kind: str, exif: bytes | None, items: Sequence[s
     finders = {"jpeg": _of_jpeg, "png": _of_png, "webp": _of_webp}
     found = list(finders[kind](data)) if kind in finders else list(_of_boxes(data, items))
     if has_thumbnail(exif):
-        found.append("the thumbnail in EXIF, which shows the old face")
+        found.append("the thumbnail in EXIF, which shows the original face")
     return tuple(dict.fromkeys(found))
 
 
@@ -96,9 +96,9 @@ def _behind_jpeg(data: bytes, end: int) -> Iterator[str]:
     if depth:
         yield _DEPTH
     if pictures and not gain_map and not depth:
-        yield "further pictures behind the first"
+        yield "pictures after the first one"
     elif behind.strip(b"\0") and not pictures and film < 0:
-        yield f"{len(behind)} bytes behind the picture"
+        yield f"{len(behind)} bytes after the picture"
 
 
 def _of_segment(number: int, content: bytes, others: list[str]) -> Iterator[str]:
@@ -183,11 +183,11 @@ def _auxiliary(urn: str) -> str:
 
 def _others(names: Iterable[str], kind: str) -> Iterator[str]:
     if listed := ", ".join(dict.fromkeys(name if name.isprintable() else repr(name) for name in names)):
-        yield f"{kind} that are not known ({listed})"
+        yield f"{kind} of unknown kinds ({listed})"
 
 
 def _behind(rest: bytes) -> Iterator[str]:
     if rest[4:8] == b"ftyp":
         yield _FILM
     elif rest.strip(b"\0"):
-        yield f"{len(rest)} bytes behind the picture"
+        yield f"{len(rest)} bytes after the picture"

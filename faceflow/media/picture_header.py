@@ -116,7 +116,7 @@ def corrupt(path: Path, reason: str) -> PictureError:
     return PictureError(
         "picture.corrupt",
         f"The picture {str(path)!r} is damaged: {reason}.",
-        "Copy the file again, or open it in a picture program and save it anew.",
+        "Copy the file again, or open it in an image editor and save it again.",
     )
 
 
@@ -125,7 +125,7 @@ def animated(path: Path, form: str) -> PictureError:
     return PictureError(
         "picture.animated",
         f"{str(path)!r} is an animated {form}, not a still picture.",
-        "Give a single picture, or convert the animation to a video (MP4) and use that as the target.",
+        "Use a single picture, or convert the animation to a video (MP4) and use that as the target.",
     )
 
 

@@ -109,7 +109,7 @@ def read_heif_header(data: bytes, path: Path, check_size: CheckSize) -> PictureH
 
 def _header(meta: _Meta, data: bytes, path: Path, check_size: CheckSize) -> PictureHeader:
     if meta.primary is None or meta.primary not in meta.items:
-        raise corrupt(path, "it does not say which of its items is the picture")
+        raise corrupt(path, "it does not state which of its items is the picture")
     picture = _picture(meta, meta.primary, data, path, check_size, 0)
     alphas = [
         item for item in meta.from_(b"auxl", meta.primary) if item in meta.items and _aux_kind(meta, item) in _ALPHA
@@ -117,7 +117,7 @@ def _header(meta: _Meta, data: bytes, path: Path, check_size: CheckSize) -> Pict
     if alphas:
         alpha = _picture(meta, alphas[0], data, path, check_size, 1)
         if (alpha.width_px, alpha.height_px) != (picture.width_px, picture.height_px):
-            raise corrupt(path, "its transparency has another size than the picture")
+            raise corrupt(path, "its transparency and its picture differ in size")
         picture = picture.with_alpha(alpha, premultiplied=alphas[0] in meta.to(b"prem", meta.primary))
     width, height = picture.upright_size()
     if width < 1 or height < 1:
@@ -196,7 +196,7 @@ def _grid(
         (count - 1) * one < whole <= count * one for count, one, whole in zip((columns, rows), side, own, strict=True)
     )
     if not covers or any(_size(meta, tile, path) != side for tile in set(numbers)):
-        raise corrupt(path, "its tiles do not fit its size")
+        raise corrupt(path, "its tiles do not match its size")
     check_size(*side)
     return columns, tuple(_coded(meta, tile, side, data, path) for tile in numbers), own
 
@@ -205,7 +205,7 @@ def _coded(meta: _Meta, item: int, size: tuple[int, int], data: bytes, path: Pat
     codec = _CODECS[meta.items[item].kind]
     setup = meta.of(item, _CODEC_SETUP[codec])
     if not setup:
-        raise corrupt(path, "the set-up of its decoder is missing")
+        raise corrupt(path, "its decoder configuration is missing")
     if meta.items[item].encrypted:
         raise unsupported(path, "encrypted HEIF")
     _check_extents(meta, item, data, path)
@@ -222,7 +222,7 @@ def _check_extents(meta: _Meta, item: int, data: bytes, path: Path) -> None:
     if any(begin + length > len(data) for begin, length in stated.extents):
         raise truncated(path)
     if sum(length for _, length in stated.extents) > len(data):
-        raise corrupt(path, "parts of its data are used several times")
+        raise corrupt(path, "parts of its data are used more than once")
 
 
 def _payload(meta: _Meta, item: int, data: bytes, path: Path) -> bytes:
@@ -253,7 +253,7 @@ def _size(meta: _Meta, item: int, path: Path) -> tuple[int, int]:
     found[0].version()
     width, height = found[0].number(4), found[0].number(4)
     if not width or not height:
-        raise corrupt(path, f"it says that it has {width}x{height} pixels")
+        raise corrupt(path, f"its header states {width}x{height} pixels")
     return width, height
 
 
@@ -262,11 +262,11 @@ def _bit_depth(tile: CodedItem, path: Path) -> int:
     setup = tile.setup
     if tile.codec == "hevc":
         if len(setup) < 23:
-            raise corrupt(path, "the set-up of its decoder is incomplete")
+            raise corrupt(path, "its decoder configuration is incomplete")
         depth = (setup[17] & 7) + 8
     else:
         if len(setup) < 4:
-            raise corrupt(path, "the set-up of its decoder is incomplete")
+            raise corrupt(path, "its decoder configuration is incomplete")
         depth = (12 if setup[2] & 0x20 else 10) if setup[2] & 0x40 else 8
     if depth not in _DEPTHS:
         raise unsupported(path, f"{depth}-bit HEIF")
@@ -445,12 +445,12 @@ def _checked(meta: _Meta, path: Path) -> _Meta:
     """The same with all extents counted from the file's first byte, and with no property that is not there."""
     known = len(meta.properties)
     if any(number >= known for item in meta.items.values() for number, _ in item.properties):
-        raise corrupt(path, "it refers to a property that is not there")
+        raise corrupt(path, "it refers to a property that does not exist")
     begin, end = meta.idat
     for number in meta.in_idat:
         item = meta.items[number]
         if any(offset + length > end - begin for offset, length in item.extents):
-            raise corrupt(path, "an item in it lies outside its box")
+            raise corrupt(path, "an item extends beyond its box")
         item.extents = [(begin + offset, length or end - begin - offset) for offset, length in item.extents]
     return meta
 

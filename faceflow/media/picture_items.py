@@ -198,7 +198,7 @@ def _decoded(data: bytes, picture: HeifPicture) -> Coded:
             place = whole[top : top + plane.shape[0], left : left + plane.shape[1]]
             place[:] = plane[: place.shape[0], : place.shape[1]]
     if canvas is None:
-        raise UndecodableError("there is no picture in it")
+        raise UndecodableError("it contains no picture")
     return canvas
 
 
@@ -207,7 +207,7 @@ def _canvas(frame: VideoFrame, context: VideoCodecContext, picture: HeifPicture)
     layout = next((kind for kind in _LAYOUTS if kind in name), None)
     depth = frame.format.components[0].bits
     if layout is None or depth != picture.bit_depth:
-        raise UndecodableError(f"it is coded as {name}, not as it states")
+        raise UndecodableError(f"it is coded as {name}, unlike its header states")
     tile = picture.tiles[0]
     chroma = _LAYOUTS[layout]
     shifts = [(0, 0), *([] if chroma is None else [chroma] * 2)]
@@ -247,7 +247,7 @@ def _shifted(size: int, shift: int) -> int:
 def _frame(data: bytes, item: CodedItem) -> tuple[VideoFrame, VideoCodecContext]:
     content = b"".join(data[begin : begin + length] for begin, length in item.extents)
     if item.codec == "av1" and _frames_in(content) > _MAX_FRAMES:
-        raise UndecodableError("it hides many pictures in one")
+        raise UndecodableError("it contains several pictures where one is expected")
     context = cast(VideoCodecContext, CodecContext.create(_DECODERS[item.codec], "r"))
     context.extradata = item.setup
     most = (item.width_px + _CODING_MARGIN_PX) * (item.height_px + _CODING_MARGIN_PX)
@@ -255,12 +255,12 @@ def _frame(data: bytes, item: CodedItem) -> tuple[VideoFrame, VideoCodecContext]
     context.thread_count, context.thread_type = 1, "NONE"
     frames = [*context.decode(Packet(content)), *context.decode(None)]
     if not frames or (item.codec == "hevc" and len(frames) > 1):
-        raise UndecodableError(f"{len(frames)} pictures are where one should be")
+        raise UndecodableError(f"{len(frames)} pictures were found where one is expected")
     frame = frames[-1]
     if frame.is_corrupt:
         raise UndecodableError("part of its pixels is missing")
     if (frame.width, frame.height) != (item.width_px, item.height_px):
-        raise UndecodableError("it does not have the size that it states")
+        raise UndecodableError("its size differs from the size in its header")
     return frame, context
 
 

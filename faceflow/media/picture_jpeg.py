@@ -46,7 +46,7 @@ def read_jpeg_header(data: bytes, path: Path, check_size: CheckSize) -> PictureH
             profile[content[12]] = content[14:]
         scans = end
     if size is None:
-        raise corrupt(path, "its pixels come before their size")
+        raise corrupt(path, "its pixel data comes before its size")
     if data.find(b"\xff\xd9", scans) < 0:
         raise truncated(path)
     if data.count(b"\xff\xda", scans) > _MAX_SCANS:
@@ -99,12 +99,12 @@ def _frame_size(marker: int, content: bytes, path: Path, check_size: CheckSize) 
     precision, components = content[0], content[5]
     height, width = int.from_bytes(content[1:3]), int.from_bytes(content[3:5])
     if not width or not height:
-        raise corrupt(path, f"it says that it has {width}x{height} pixels")
+        raise corrupt(path, f"its header states {width}x{height} pixels")
     check_size(width, height)
     if components == 4:
         raise PictureError(
             "picture.cmyk",
-            f"{str(path)!r} is in CMYK, the colours of printing inks.",
+            f"{str(path)!r} uses CMYK colours (for printing).",
             "Convert it to RGB and save it as JPEG, PNG or WebP.",
         )
     if components not in (1, 3) or precision != 8 or marker not in _HUFFMAN_DCT:

@@ -49,18 +49,20 @@ def _read_file(path: Path, limits: LimitSettings) -> bytes:
         status = path.stat()
         mode = status.st_mode
         if stat.S_ISDIR(mode):
-            raise PictureError("picture.is_directory", f"{shown} is a folder.", "Give a picture file inside it.")
+            raise PictureError("picture.is_directory", f"{shown} is a folder.", "Choose a picture file in the folder.")
         if not stat.S_ISREG(mode):
             raise PictureError("picture.unreadable", f"{shown} is not an ordinary file.", "Copy it to a file first.")
         # 16-bit RGBA is 8 bytes a pixel: nothing that is larger than that can be within the limits.
         longest = 8 * limits.max_picture_pixels + 2**24
         if status.st_size > longest:
-            raise PictureError("picture.too_large", f"{shown} is larger than {longest} bytes.", "Scale it down.")
+            raise PictureError(
+                "picture.too_large", f"{shown} is larger than {longest} bytes.", "Scale the picture down."
+            )
         with path.open("rb") as file:
             data = file.read(status.st_size)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            raise PictureError("picture.missing", f"There is no file {shown}.", "Check the path.") from error
+            raise PictureError("picture.missing", f"{shown} does not exist.", "Check the path.") from error
         reason = error.strerror or str(error)
         raise PictureError(
             "picture.unreadable", f"{shown} cannot be read: {reason}.", "Check its permissions and the disk."
@@ -96,7 +98,7 @@ def _read_boxes(nature: MediaNature, data: bytes, path: Path, limits: LimitSetti
 
 def _not_a_picture(path: Path, what: str) -> PictureError:
     return PictureError(
-        "picture.not_a_picture", f"{str(path)!r} is {what}.", "Give a picture in JPEG, PNG, WebP, HEIC or AVIF."
+        "picture.not_a_picture", f"{str(path)!r} is {what}.", "Use a JPEG, PNG, WebP, HEIC or AVIF picture."
     )
 
 
@@ -105,12 +107,12 @@ def _check_size(width: int, height: int, path: Path, limits: LimitSettings) -> N
         raise PictureError(
             "picture.too_small",
             f"{str(path)!r} has only {width}x{height} pixels.",
-            f"Give a picture with at least {limits.min_side_px} pixels a side.",
+            f"Use a picture with at least {limits.min_side_px} pixels per side.",
         )
     if max(width, height) > limits.max_side_px or width * height > limits.max_picture_pixels:
         raise PictureError(
             "picture.too_large",
-            f"{str(path)!r} has {width}x{height} pixels; at most {limits.max_side_px} a side and "
-            f"{limits.max_picture_pixels} in all are taken.",
-            "Scale it down, or raise FACEFLOW_LIMITS__MAX_SIDE_PX and FACEFLOW_LIMITS__MAX_PICTURE_PIXELS.",
+            f"{str(path)!r} has {width}x{height} pixels; the limits are {limits.max_side_px} per side and "
+            f"{limits.max_picture_pixels} in total.",
+            "Scale the picture down, or raise FACEFLOW_LIMITS__MAX_SIDE_PX and FACEFLOW_LIMITS__MAX_PICTURE_PIXELS.",
         )

@@ -53,7 +53,7 @@ def read_png_header(data: bytes, path: Path, check_size: CheckSize) -> PictureHe
         else:
             chunks.setdefault(name, content)
     if not pixels or (colour == _PALETTE and b"PLTE" not in chunks):
-        raise corrupt(path, "there are no pixels in it")
+        raise corrupt(path, "it contains no pixels")
     # Decoders fill missing rows with black and do not say so.
     _check_length(pixels, _inflated_bytes(width, height, _CHANNELS[colour] * depth, interlace), path)
     key = chunks.get(b"tRNS", b"")
@@ -184,7 +184,7 @@ def _check_length(pixels: list[bytes], expected: int, path: Path) -> None:
                 rest = unpacker.unconsumed_tail
         found += len(unpacker.decompress(b"", _IDAT_BYTES))
     except zlib.error as error:
-        raise corrupt(path, "its pixels cannot be unpacked") from error
+        raise corrupt(path, "its pixels cannot be decompressed") from error
     if found < expected:
         raise corrupt(path, "some of its pixels are missing")
 

@@ -45,7 +45,7 @@ def read_webp_header(data: bytes, path: Path, check_size: CheckSize) -> PictureH
     if end > len(data) + 1 or position > len(data) + 1:
         raise truncated(path)
     if size is None:
-        raise corrupt(path, "there is no picture in it")
+        raise corrupt(path, "it contains no picture")
     exif = blocks.get(b"EXIF")
     icc = blocks.get(b"ICCP")
     return PictureHeader(
@@ -74,5 +74,5 @@ def _size(name: bytes, content: bytes, path: Path) -> tuple[int, int]:
         height = int.from_bytes(content[8:10], "little") & 0x3FFF
         intact = content[3:6] == b"\x9d\x01\x2a"
     if not intact or not width or not height:
-        raise corrupt(path, "the picture in it has no valid beginning")
+        raise corrupt(path, "its picture has no valid header")
     return width, height

@@ -92,7 +92,7 @@ def _file_size(path: Path, limits: LimitSettings) -> int:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        raise MediaError("media.missing", f"{path!r} cannot be a file name.", "Check the path.") from error
+        raise MediaError("media.missing", f"{path!r} is not a valid file name.", "Check the path.") from error
     if not path.is_file():
         raise MediaError(
             "media.unreadable", f"{path} is a device or a pipe.", "Save the video as an ordinary file first."
@@ -113,11 +113,11 @@ def _refuse_by_bytes(path: Path, sniffed: Sniffed) -> None:
     if sniffed.playlist:
         raise MediaError(
             "media.playlist",
-            f"{path} is a playlist that points at other files.",
-            "Give the video file itself, not a list of files or a stream description.",
+            f"{path} is a playlist that points to other files.",
+            "Use the video file itself, not a list of files or a stream description.",
         )
     if sniffed.missing_bytes:
-        raise truncated(path, f"its container announces {sniffed.missing_bytes} bytes that are not there")
+        raise truncated(path, f"its container announces {sniffed.missing_bytes} bytes that are missing")
     if sniffed.encrypted:
         raise encrypted(path)
     if sniffed.joined:
@@ -142,7 +142,7 @@ def _open_failure(
         return MediaError(
             "media.not_media",
             f"{path} is not a video in a known container.",
-            "Give an MP4, MOV, MKV, WebM, AVI or MPEG-TS file.",
+            "Use an MP4, MOV, MKV, WebM, AVI or MPEG-TS file.",
         )
     if any(_VP9_WITHOUT_WORDS in message for _, _, message in lines):
         return codec_form_unsupported(path, "vp9")
@@ -173,7 +173,7 @@ def _check_codec_and_size(path: Path, stream: VideoStream, limits: LimitSettings
     if context is None or name not in VIDEO_CODECS:
         raise MediaError(
             "media.codec_unsupported",
-            f"{path} uses the video codec {name}, which is not read.",
+            f"{path} uses the video codec {name}, which is not supported.",
             "Convert the video to H.264, HEVC, VP9 or AV1 first.",
             codec=name,
         )

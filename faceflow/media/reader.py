@@ -119,8 +119,8 @@ def _not_shown(path: Path, media: MediaInfo, frame: int) -> FaceflowError:
         return changed(path)
     return ExactnessError(
         "fault.exactness",
-        f"Frame {frame} of {path} is in the index, but the decoder does not show it again.",
-        "Report this with the log; it is a bug.",
+        f"Frame {frame} of {path} is in the index, but the decoder did not output it this time.",
+        "This is a bug in faceflow; please report it with the log.",
         frame=frame,
     )
 

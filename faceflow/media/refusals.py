@@ -19,7 +19,7 @@ def codec_form_unsupported(path: Path, name: str) -> MediaError:
     """`media.codec_unsupported`: a codec that is read, in a form (sampling, depth, version) that is not."""
     return MediaError(
         "media.codec_unsupported",
-        f"{path} uses a form of the video codec {name} which is not read.",
+        f"{path} uses a variant of the video codec {name} that is not supported.",
         "Convert the video to H.264, HEVC, VP9 or AV1 in 4:2:0 first.",
         codec=name,
     )
@@ -46,8 +46,8 @@ def changed(path: Path) -> MediaError:
     """`media.changed`: another content than the one that was validated."""
     return MediaError(
         "media.changed",
-        f"{path} was changed while the job was working on it.",
-        "Leave the file as it is until the job has ended, and run the same command again.",
+        f"{path} changed while the job was working on it.",
+        "Do not change the file until the job has ended, and run the same command again.",
     )
 
 
@@ -55,8 +55,8 @@ def joined_files(path: Path) -> MediaError:
     """`media.joined_files`: another file begins where the first one ends."""
     return MediaError(
         "media.joined_files",
-        f"{path} is several files, one after another; all but the first would be lost.",
-        "Give the files one by one, or join them with a video program, which writes them as one.",
+        f"{path} consists of several files one after another; all but the first would be lost.",
+        "Process the files one by one, or join them into one file with a video editor.",
     )
 
 
@@ -94,8 +94,8 @@ def check_picture_size(path: Path, width: int, height: int, limits: LimitSetting
     if width <= 0 or height <= 0:
         raise MediaError(
             "media.bad_dimensions",
-            f"{path} states a picture of {width}x{height} pixels.",
-            "Export the video again; its header has no picture size.",
+            f"{path} has a picture size of {width}x{height} pixels in its header.",
+            "Export the video again, so that its header has a valid picture size.",
             **facts,
         )
     if max(width, height) > limits.max_side_px:
@@ -109,6 +109,6 @@ def check_picture_size(path: Path, width: int, height: int, limits: LimitSetting
         raise MediaError(
             "media.too_small",
             f"{path} is {width}x{height} pixels; no side may be shorter than {limits.min_side_px}.",
-            "Use a larger video; no face can be found in so small a picture.",
+            "Use a larger video; faces cannot be found in such a small picture.",
             **facts,
         )

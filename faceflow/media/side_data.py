@@ -25,9 +25,9 @@ _WORDS: Mapping[Type, str] = MappingProxyType(
         Type.DYNAMIC_HDR_PLUS: "HDR10+ metadata",
         Type.DYNAMIC_HDR_VIVID: "HDR Vivid metadata",
         Type.AMBIENT_VIEWING_ENVIRONMENT: "the viewing environment",
-        Type.SPHERICAL: "the mark of a 360-degree picture",
-        Type.STEREO3D: "the mark of a 3D picture",
-        Type.S12M_TIMECODE: "timecodes of single frames",
+        Type.SPHERICAL: "the 360-degree video marker",
+        Type.STEREO3D: "the 3D video marker",
+        Type.S12M_TIMECODE: "per-frame timecodes",
         Type.AFD: "the active picture area (AFD)",
         Type.PANSCAN: "the pan and scan area",
         Type.ICC_PROFILE: "a colour profile",
@@ -67,7 +67,7 @@ class LostSideData:
     def notes(self) -> tuple[str, ...]:
         """One note for each kind, in a fixed order."""
         return tuple(
-            f"left out, because encoding drops it: {words} ({count} {'frame' if count == 1 else 'frames'})"
+            f"lost in encoding: {words} ({count} {'frame' if count == 1 else 'frames'})"
             for words in dict.fromkeys(_WORDS.values())
             if (count := self._frames[words])
         )

@@ -71,8 +71,9 @@ class SteadyPicture:
         elif (changed := _visible_change(self._first, look, frame)) is not None:
             raise MediaError(
                 "media.picture_changes",
-                f"The picture of {self._path} is described anew at frame {number}: {changed}.",
-                "Cut the video there and give the pieces one by one, or convert it so that it is the same throughout.",
+                f"The picture of {self._path} changes its description at frame {number}: {changed}.",
+                "Cut the video there and process the pieces one by one, or convert it so that it is the same "
+                "throughout.",
                 frame=number,
             )
         self._accepted = look
@@ -83,7 +84,7 @@ def _visible_change(first: _Look, look: _Look, frame: VideoFrame) -> str | None:
     for name, before, now in zip(_NAMES, _as_shown(first, frame), _as_shown(look, frame), strict=True):
         usual = name == "colour primaries" and _NOT_STATED in {before, now} and {before, now} <= _USUAL_PRIMARIES
         if before != now and not usual:
-            return f"its {name} goes from {before} to {now}"
+            return f"its {name} changes from {before} to {now}"
     return None
 
 

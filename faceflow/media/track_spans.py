@@ -120,14 +120,14 @@ def _notes_on_sound(heard: Sequence[TrackSpan]) -> Iterator[str]:
     for before, after in pairwise(heard):
         if _is_mostly_alone(after, [before]):
             yield (
-                f"the sound goes on in another track{_at(before, after)}: {after.words()} follows {before.words()}; "
-                "both are carried, each at its times"
+                f"the sound continues in another track{_at(before, after)}: {after.words()} follows "
+                f"{before.words()}; both are carried over, each at its own times"
             )
 
 
 def _late_note(span: TrackSpan) -> str:
     begins = "" if span.first_s is None else f" at {span.first_s:.1f} s"
-    return f"{span.words()} was left out: it begins{begins}, and the beginning of the file does not announce it"
+    return f"{span.words()} was left out: it begins{begins}, and the file's header does not announce it"
 
 
 def _change_s(before: TrackSpan, after: TrackSpan) -> float | None:
@@ -146,8 +146,10 @@ def _goes_on_elsewhere(path: Path, before: TrackSpan, after: TrackSpan) -> Media
     name = "picture" if before.kind == "video" else "sound"
     return MediaError(
         "media.track_changes",
-        f"The {name} of {path} goes on in another track{_at(before, after)}: {after.words()} follows {before.words()}.",
-        "Cut the file there and give the pieces one by one, or convert it with a video program that joins both.",
+        f"The {name} of {path} continues in another track{_at(before, after)}: {after.words()} follows "
+        f"{before.words()}.",
+        "Cut the file there and process the pieces one by one, or convert it with a video editor that joins both "
+        "tracks.",
         at_s=_change_s(before, after),
     )
 
@@ -156,7 +158,7 @@ def _begins_late(path: Path, span: TrackSpan) -> MediaError:
     begins = "later" if span.first_s is None else f"at {span.first_s:.1f} s"
     return MediaError(
         "media.track_changes",
-        f"The sound of {path} begins {begins}, in {span.words()}, which the beginning of the file does not announce.",
-        "Cut the file there and give the pieces one by one, or convert it with a video program first.",
+        f"The sound of {path} begins {begins}, in {span.words()}, which the file's header does not announce.",
+        "Cut the file there and process the pieces one by one, or convert it with a video editor first.",
         at_s=span.first_s,
     )

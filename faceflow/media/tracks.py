@@ -202,7 +202,7 @@ def add_tracks(
         if is_written(stream, media, container) and fitness.get(stream.index) is Fitness.UNUSABLE:
             stream.discard = Discard.all
             is_late = isinstance(stream, AudioStream) and stream.sample_rate == 0
-            reason = "it begins too late to be described by the file's beginning" if is_late else "it is damaged"
+            reason = "it begins too late to be announced in the file's header" if is_late else "it is damaged"
             notes.append(f"{label(stream)} was left out: {reason}")
         elif isinstance(stream, AudioStream) and is_written(stream, media, container):
             is_whole = fitness.get(stream.index) is not Fitness.AUDIBLE
@@ -235,9 +235,9 @@ def _audio_track(
 ) -> Track:
     if forms:
         words = ", then ".join(dict.fromkeys(form.words() for form in forms))
-        return _AsAac(stream, output, f"it changes on the way ({words})", forms)
+        return _AsAac(stream, output, f"it changes partway through ({words})", forms)
     if codec_name(stream) not in container.audio:
-        return _AsAac(stream, output, "the container cannot carry it")
+        return _AsAac(stream, output, "the container cannot hold it")
     if not is_whole:
         return _AsAac(stream, output, "its description is damaged")
     target = output.add_stream_from_template(stream)

@@ -62,9 +62,9 @@ def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptio
     if long_side > encoding.max_long_side_px:
         reasons.append(f"its longer side of {long_side} pixels was scaled to {max(_scaled_size(media, encoding))}")
     if video.interlaced:
-        reasons.append("it was deinterlaced, one frame a frame")
+        reasons.append("it was deinterlaced, keeping the number of frames")
     elif index.interlaced:
-        reasons.append(f"its {index.interlaced} interlaced frames were deinterlaced, one frame a frame")
+        reasons.append(f"its {index.interlaced} interlaced frames were deinterlaced, keeping the number of frames")
     target = mezzanine_format(video.pixel_format, sideways=sideways)
     losses = conversion_losses(video.pixel_format, target, video.colour)
     if video.pixel_format not in NATIVE_FORMATS:
@@ -74,9 +74,9 @@ def transcode_reasons(media: MediaInfo, index: FrameIndex, encoding: OutputOptio
     elif target != video.pixel_format:
         reasons += [f"{loss}, because it lies on its side" for loss in losses]
     if family not in SEEKABLE_CONTAINERS:
-        reasons.append(f"it was encoded once more, because single frames cannot be found again in {family} files")
+        reasons.append(f"it was re-encoded, because single frames cannot be located in {family} files")
     if index.left_out.get("undecodable") or index.left_out.get("concealed"):
-        reasons.append("its damaged frames were encoded as the decoder shows them")
+        reasons.append("its damaged frames were encoded as the decoder repaired them")
     return tuple(reasons)
 
 
@@ -223,8 +223,8 @@ def _filtered(filters: _Filters, source: Path, media: MediaInfo, index: FrameInd
 def _lost(source: Path, written: int, wanted: int) -> ExactnessError:
     return ExactnessError(
         "fault.exactness",
-        f"Normalising {source} gave {written} frames instead of {wanted}.",
-        "Report this with the log; it is a bug.",
+        f"Normalising {source} produced {written} frames instead of {wanted}.",
+        "This is a bug in faceflow; please report it with the log.",
     )
 
 
@@ -237,5 +237,5 @@ def _check_times(source: Path, index: FrameIndex, mezzanine: FrameIndex) -> None
         raise ExactnessError(
             "fault.exactness",
             f"Normalising {source} did not keep the time of every frame.",
-            "Report this with the log; it is a bug.",
+            "This is a bug in faceflow; please report it with the log.",
         )

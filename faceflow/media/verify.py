@@ -27,7 +27,7 @@ def written_index(path: Path) -> FrameIndex:
     with open_media(path, max_pixels=decoder_pixels(16384)) as container:
         stream = container.streams.video[0]
         if stream.time_base is None:
-            raise _mismatch(path, "its track has no clock")
+            raise _mismatch(path, "its track has no time base")
         shown = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
         pts = [packet.pts for packet in shown if packet.pts is not None]
         if len(pts) != len(shown) or not pts:
@@ -53,7 +53,7 @@ def verify_times(path: Path, index: FrameIndex, origin: Fraction, container: Out
     wanted, tick_s = written_times(index, origin, container)
     away_s, frame = _furthest(written.pts, written.time_base, wanted, tick_s)
     if away_s:
-        raise _mismatch(path, f"frame {frame} is {float(away_s):.6f} s away from its time")
+        raise _mismatch(path, f"frame {frame} is {float(away_s):.6f} s away from its correct time")
     moved = index.pts - int(origin / index.time_base)
     rounded_s, _ = _furthest(wanted, tick_s, moved, index.time_base)
     if not rounded_s:
@@ -74,5 +74,7 @@ def _furthest(
 
 def _mismatch(path: Path, what: str) -> ExactnessError:
     return ExactnessError(
-        "fault.exactness", f"The finished {path.name} is not exact: {what}.", "Report this with the log; it is a bug."
+        "fault.exactness",
+        f"The finished {path.name} is not exact: {what}.",
+        "This is a bug in faceflow; please report it with the log.",
     )

@@ -129,8 +129,8 @@ class PartWriter:
             if self._container is None or self._stream is None:
                 raise ExactnessError(
                     "fault.exactness",
-                    f"No frame was written to {self._path}.",
-                    "Report this; a part always has frames.",
+                    f"No frames were written to {self._path}.",
+                    "This is a bug in faceflow (a part always has frames); please report it.",
                 )
             packets = self._stream.encode()
             self._container.mux(packets if self._begun else _timed(packets))
@@ -148,8 +148,9 @@ class PartWriter:
         if not follows or frame.pts != int(self._index.pts[frame.number]):
             raise ExactnessError(
                 "fault.exactness",
-                f"Frame {frame.number} at {frame.pts} was written after frame {self._last}, unlike in the index.",
-                "Report this; frames must be written in the order of the index.",
+                f"Frame {frame.number} at {frame.pts} was written after frame {self._last}, which is not the "
+                "order of the index.",
+                "This is a bug in faceflow (frames must be written in the order of the index); please report it.",
                 frame=frame.number,
             )
         self._last = frame.number

@@ -40,7 +40,7 @@ def check_mapping(job: SwapJob, settings: Settings | None = None) -> None:
     if job.maps_people and job.swap.asks_traits:
         raise JobError(
             "job.selection_conflict",
-            "The face map says who is swapped, and gender or age say it again.",
+            "--map cannot be combined with --gender or --age.",
             "Leave out one of the two.",
         )
     mapped = job.swap.selection is Selection.MAPPED
@@ -48,7 +48,7 @@ def check_mapping(job: SwapJob, settings: Settings | None = None) -> None:
         said = "The selection is `mapped`" if mapped else f"The job has {len(job.sources)} sources"
         raise JobError(
             "job.face_map_missing",
-            f"{said}, and nothing says which person gets which source.",
+            f"{said}, but the job does not say which person gets which source.",
             "Add a face map, such as --map 0=NAME; `faceflow faces TARGET` lists the people with their numbers.",
         )
     by_picture = any(mapping.reference is not None for mapping in job.face_map)
@@ -76,8 +76,8 @@ def resolve_cast(job: SwapJob, census: Census, settings: Settings) -> tuple[tupl
         if cast.setdefault(person, mapping.source) != mapping.source:
             raise JobError(
                 "job.face_map_conflict",
-                f"Person {person} is mapped to {cast[person]!r} and to {mapping.source!r}.",
-                "Map each person to one source; two reference pictures may show the same person.",
+                f"Person {person} is mapped to both {cast[person]!r} and {mapping.source!r}.",
+                "Map each person to one source. Two of the reference pictures may show the same person.",
                 person=person,
             )
     return tuple(sorted(cast.items()))
@@ -94,14 +94,14 @@ def reference_face(analyser: Analyser, picture: Picture, shown: str) -> Face:
         raise FaceError(
             "face.none_in_reference",
             f"No face was found in the reference picture {shown!r}.",
-            "Choose a picture in which the face of the person to replace is seen from the front.",
+            "Choose a picture that shows the face of the person to replace from the front.",
             picture=shown,
         )
     if len(faces) > 1 and faces[1].height_px ** 2 > _EQUALLY_LARGE * faces[0].height_px ** 2:
         raise FaceError(
             "face.several_in_reference",
-            f"The reference picture {shown!r} shows {len(faces)} faces, and more than one may be meant.",
-            "Cut the picture so that only the person to replace is seen, or name them by their number.",
+            f"The reference picture {shown!r} shows {len(faces)} faces, so it is ambiguous.",
+            "Crop the picture so that it only shows the person to replace, or use the person's number.",
             picture=shown,
             faces=len(faces),
         )
@@ -135,14 +135,14 @@ def _shown_in(reference: str, people: Sequence[Person], analyser: str, settings:
         raise JobError(
             "job.reference_unmatched",
             f"Nobody in the target looks like the person in {shown!r}. {_listed(people)}",
-            "Choose a sharper picture of that person, or name them by the number in `faceflow faces TARGET`.",
+            "Choose a sharper picture of that person, or use the person's number from `faceflow faces TARGET`.",
             distances={str(number): round(away, 3) for away, number in near[:5]},
         )
     if len(near) > 1 and near[1][0] - near[0][0] < _CLEARLY_NEARER:
         raise JobError(
             "job.reference_ambiguous",
-            f"{shown!r} looks like person {near[0][1]} as much as like person {near[1][1]}. {_listed(people)}",
-            "Choose another picture, or name the person by the number in `faceflow faces TARGET`.",
+            f"{shown!r} looks equally like person {near[0][1]} and person {near[1][1]}. {_listed(people)}",
+            "Choose another picture, or use the person's number from `faceflow faces TARGET`.",
             distances={str(number): round(away, 3) for away, number in near[:5]},
         )
     return near[0][1]
@@ -156,8 +156,8 @@ def _nobody_fits(census: Census) -> FaceError:
     ]
     return FaceError(
         "face.none_selected",
-        f"Nobody in the target looks as the selection asks. It takes the faces for: {', '.join(seen) or 'nothing'}.",
-        "Widen --age, or leave out --gender or --age; what a face looks like is a guess.",
+        f"Nobody in the target matches the selection. The faces were judged to be: {', '.join(seen) or 'nothing'}.",
+        "Widen --age, or leave out --gender or --age. Both are estimates.",
     )
 
 
@@ -170,7 +170,7 @@ def _listed(people: Sequence[Person]) -> str:
 def _needs_recogniser(why: str) -> JobError:
     return JobError(
         "job.mapping_needs_recogniser",
-        f"{why}, so people must be told apart to be mapped, and what does that is not installed.",
+        f"{why}, so faceflow has to tell people apart; the package for that is not installed.",
         "Install the `people` extra, pip install 'faceflow[people]' (in a checkout: make develop), or swap `all` faces "
         "or the `largest` one.",
     )

@@ -107,7 +107,11 @@ def take_census(
     wanted = scrutiny if isinstance(scrutiny, Scrutiny) else Scrutiny(scrutiny)
     analyser = make_analyser(wanted.analyser, settings)
     if not isinstance(analyser, Looking):
-        raise FaultError("fault.contract", "The analyser cannot look at parts of a frame.", "Report this; it is a bug.")
+        raise FaultError(
+            "fault.contract",
+            "The analyser cannot look at parts of a frame.",
+            "This is a bug in faceflow; please report it.",
+        )
     recogniser = make_recogniser(wanted.analyser, settings) if wanted.detail is Detail.TOLD_APART else None
     collector = TraitsCollector(make_traits_estimator(settings)) if wanted.traits else None
     observers = observers if collector is None else [*observers, collector]
@@ -141,7 +145,7 @@ def require_people(census: Census, target: Path) -> None:
         raise FaceError(
             "face.none_in_target",
             f"No face was found in {str(target)!r}.",
-            "Choose a target in which a face is seen from the front or the side, at least about 30 pixels high.",
+            "Choose a target that shows a face from the front or the side, at least about 30 pixels high.",
         )
 
 

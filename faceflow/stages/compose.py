@@ -66,7 +66,9 @@ def run_compose(
         else:
             path = directory / f"part-{segment.number:05d}.mp4"
             if mezzanine.media is None or mezzanine.index is None:
-                raise FaultError("fault.contract", "A video has no frame index.", "Report this; it is a bug.")
+                raise FaultError(
+                    "fault.contract", "A video has no frame index.", "This is a bug in faceflow; please report it."
+                )
             index = FrameIndex.load(mezzanine.index.path)
             threads = settings.pipeline.decode_threads
             with (
@@ -106,6 +108,6 @@ class _Waiting:
         number = self._next[0] if self._next is not None else -1
         return FaultError(
             "fault.faces_file_corrupt",
-            f"The faces file holds a face of frame {number}, which is not a frame of its segment.",
-            "Run the same command again; the segment is made anew.",
+            f"The faces file contains a face of frame {number}, which is not in its segment.",
+            "Run the same command again; the segment is rendered again.",
         )

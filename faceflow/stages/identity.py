@@ -80,14 +80,14 @@ def input_error(path: Path, kind: Literal["media", "picture"], error: OSError) -
     """What an operating-system error on reading an input means to the user."""
     family = MediaError if kind == "media" else PictureError
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return family(f"{kind}.missing", f"There is no file {str(path)!r}.", "Check the path and its spelling.")
+        return family(f"{kind}.missing", f"{str(path)!r} does not exist.", "Check the path and its spelling.")
     if isinstance(error, IsADirectoryError):
-        return family(f"{kind}.is_directory", f"{str(path)!r} is a folder.", "Name one file inside it.")
+        return family(f"{kind}.is_directory", f"{str(path)!r} is a folder.", "Choose one file in the folder.")
     if isinstance(error, PermissionError):
         return family(
             f"{kind}.unreadable",
-            f"{str(path)!r} may not be read.",
-            "Give the user who runs faceflow the right to read it.",
+            f"{str(path)!r} cannot be read: permission denied.",
+            "Allow the user that runs faceflow to read the file.",
         )
     return family(
         f"{kind}.unreadable",

@@ -49,7 +49,9 @@ def run_join(
     if validated.kind is TargetKind.PICTURE:
         return Output(file=ordered[0].file, frames=1, faces=faces)
     if validated.media is None or mezzanine.index is None:
-        raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
+        raise FaultError(
+            "fault.contract", "A validated video has no frame index.", "This is a bug in faceflow; please report it."
+        )
     index = FrameIndex.load(mezzanine.index.path)
     destination = directory / f"output{PurePosixPath(job.output).suffix.lower()}"
     files = [part.file.path for part in ordered]

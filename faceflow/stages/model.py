@@ -138,4 +138,4 @@ class Delivery(FrozenModel):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about it."""
-        return ("the output replaced a file that was there before",) if self.replaced else ()
+        return ("the output replaced an existing file",) if self.replaced else ()

@@ -47,4 +47,4 @@ def _made_even(validated: ValidatedJob, mezzanine: Mezzanine) -> str | None:
     after = presented_size(mezzanine.media.video)
     if before == after or any(new not in (old, old + 1) for old, new in zip(before, after, strict=True)):
         return None
-    return f"made even, {after[0]}x{after[1]} pixels, by repeating its last row or column"
+    return f"extended to even sides, {after[0]}x{after[1]} pixels, by repeating its last row or column"

@@ -39,19 +39,19 @@ def check_sheet(destination: Path, target: Path) -> None:
     if destination.suffix.lower() not in PICTURE_ENDINGS:
         raise OutputError(
             "output.ending_unknown",
-            f"The sheet {destination.name!r} does not end like a picture.",
+            f"The sheet {destination.name!r} does not end like a picture format.",
             f"Use a name that ends in {', '.join(sorted(PICTURE_ENDINGS))}.",
         )
     if not destination.parent.is_dir():
         raise OutputError(
             "output.folder_missing",
             f"The folder {str(destination.parent)!r} of the sheet does not exist.",
-            "Create the folder first, or choose another place with -o.",
+            "Create the folder, or choose another one with -o.",
         )
     if destination.exists() and target.exists() and destination.samefile(target):
         raise OutputError(
             "output.is_input",
-            f"The sheet {str(destination)!r} is the target itself; it would be lost.",
+            f"The sheet {str(destination)!r} is the target itself and would overwrite it.",
             "Choose another name with -o.",
         )
     require_writable(destination)

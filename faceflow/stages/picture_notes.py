@@ -40,9 +40,11 @@ def picture_notes(picture: PictureFile, job: SwapJob, settings: Settings) -> tup
         lost.append("EXIF that cannot be read")
     if kind != "png" and picture.icc is None:
         lost += [words for name, words in _PNG_ONLY.items() if name in dict(picture.carried)]
-    notes = [f"left out of the picture's file: {', '.join(lost)}"] if lost else []
+    notes = [f"left out of the picture file: {', '.join(lost)}"] if lost else []
     if picture.bit_depth == 16 and kind != "png":
-        notes.append(f"its samples of more than 8 bits were rounded to 8, which is what {str(kind).upper()} holds here")
+        notes.append(
+            f"its samples of more than 8 bits were rounded to 8, the most that {str(kind).upper()} supports here"
+        )
     without_place = place_note(job, settings.trust)
     if without_place is not None and has_place(picture.exif):
         notes.append(without_place)

@@ -24,4 +24,4 @@ def place_note(job: SwapJob, trust: TrustSettings) -> str | None:
     if carries_place(job, trust):
         return None
     why = f"the job is {job.sensitivity}" if trust.carry_place == "public" else f"{SETTING} is {trust.carry_place}"
-    return f"the place where it was taken was left out, because {why}; {SETTING}=always carries it"
+    return f"the location where it was taken was left out, because {why}; set {SETTING}=always to keep it"

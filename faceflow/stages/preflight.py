@@ -69,7 +69,7 @@ def _check_request(job: SwapJob, settings: Settings) -> None:
     if job.callback is not None:
         raise JobError(
             "job.callback_unsupported",
-            "This installation cannot call back when a job is done.",
+            "This installation does not support callbacks.",
             "Leave `callback` empty and follow the run in the Prefect UI, or with `faceflow swap --remote`.",
         )
 
@@ -83,13 +83,13 @@ def _check_output(output: Path, inputs: list[Path]) -> None:
         raise OutputError(
             "output.folder_missing",
             f"The folder {str(output.parent)!r} of the output does not exist.",
-            "Create the folder first, or choose another place with -o.",
+            "Create the folder, or choose another one with -o.",
         )
     for path in inputs:
         if path == output or _is_same_file(output, path):
             raise OutputError(
                 "output.is_input",
-                f"The output {str(output)!r} is one of the inputs; it would be lost.",
+                f"The output {str(output)!r} is one of the inputs and would overwrite it.",
                 "Choose another name for the output.",
             )
     require_writable(output)
@@ -107,7 +107,7 @@ def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:
     if output.suffix.lower() not in endings:
         raise OutputError(
             "output.ending_unknown",
-            f"The output {output.name!r} does not end like a {kind}, which the target is.",
+            f"The output {output.name!r} does not end like a {kind}, but the target is one.",
             f"Use a name that ends in {', '.join(sorted(endings))}.",
         )
 

@@ -82,5 +82,7 @@ def _restored(restorer: Restorer | PlacedRestorer, faces: Sequence[FaceFrame], b
 
 def _points(face: FaceFrame) -> NDArray[np.float32]:
     if face.points is None:
-        raise FaultError("fault.contract", "A faces file has no points.", "Report this; it is a bug.")
+        raise FaultError(
+            "fault.contract", "A faces file has no points.", "This is a bug in faceflow; please report it."
+        )
     return face.points

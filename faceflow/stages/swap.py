@@ -124,7 +124,11 @@ def _followed(
 ) -> Iterator[tuple[NativeFrame, list[Face]]]:
     """The segment's own frames with their smoothed faces."""
     if mezzanine.media is None or mezzanine.index is None or not isinstance(analyser, Tracking):
-        raise FaultError("fault.contract", "A video needs a frame index and a tracker.", "Report this; it is a bug.")
+        raise FaultError(
+            "fault.contract",
+            "A video needs a frame index and a tracker.",
+            "This is a bug in faceflow; please report it.",
+        )
     index = FrameIndex.load(mezzanine.index.path)
     first = segment.first - segment.context_before
     filler, smoother = GapFiller(), LandmarkSmoother(settings.pipeline.context_frames)

@@ -41,7 +41,9 @@ def run_transcode(
     if validated.kind is TargetKind.PICTURE:
         return as_it_is
     if validated.media is None or validated.index is None:
-        raise FaultError("fault.contract", "A validated video has no frame index.", "Report this; it is a bug.")
+        raise FaultError(
+            "fault.contract", "A validated video has no frame index.", "This is a bug in faceflow; please report it."
+        )
     index = FrameIndex.load(validated.index.path)
     reasons = transcode_reasons(validated.media, index, job.encoding)
     if not reasons:

@@ -89,7 +89,7 @@ def run_validate(
 def _unenforced(job: SwapJob) -> tuple[str, ...]:
     """Wishes that are kept with the job, but that nothing on a single machine acts on."""
     wishes = [name for name in ("budget", "deadline") if getattr(job, name) is not None]
-    return (f"{' and '.join(wishes)} of the job: recorded, not enforced on a single machine",) if wishes else ()
+    return (f"{' and '.join(wishes)} of the job: recorded, but not enforced on a single machine",) if wishes else ()
 
 
 def _require_room(directory: Path, settings: Settings) -> None:
@@ -97,7 +97,7 @@ def _require_room(directory: Path, settings: Settings) -> None:
     if free < settings.pipeline.keep_free_bytes:
         raise ResourceError(
             "fault.disk_full",
-            f"Only {free // 2**20} MiB are free where the work is done ({directory}).",
+            f"Only {free // 2**20} MiB are free in the working folder ({directory}).",
             "Free some space, or set FACEFLOW_PATHS__SCRATCH to a larger disk, and run the same command again.",
             free_bytes=free,
         )
@@ -112,8 +112,8 @@ def _of_a_layer(media: MediaInfo) -> tuple[str, ...]:
 def _notes(index: FrameIndex) -> tuple[str, ...]:
     words = {
         "discarded": (
-            "frame that the file itself hides was left out",
-            "frames that the file itself hides were left out",
+            "frame that the file hides was left out",
+            "frames that the file hides were left out",
         ),
         "undecodable": ("frame that cannot be decoded was left out", "frames that cannot be decoded were left out"),
         "before_first_key": (
@@ -121,12 +121,12 @@ def _notes(index: FrameIndex) -> tuple[str, ...]:
             "frames before the first key frame were left out",
         ),
         "without_picture": (
-            "packet of the picture that holds no frame was left out",
-            "packets of the picture that hold no frame were left out",
+            "video packet without a frame was left out",
+            "video packets without a frame were left out",
         ),
         "concealed": (
-            "damaged frame is shown as the decoder mends it",
-            "damaged frames are shown as the decoder mends them",
+            "damaged frame is shown as the decoder repaired it",
+            "damaged frames are shown as the decoder repaired them",
         ),
     }
     return tuple(f"{count} {words.get(name, (name, name))[count != 1]}" for name, count in index.left_out.items())

@@ -20,21 +20,22 @@ def require_consent(job: SwapJob, settings: TrustSettings, now: datetime | None 
     if consent is None:
         raise TrustError(
             "trust.consent_missing",
-            "The job carries no consent record of the person whose face is used.",
-            "Say who agreed to what in `consent` (on the command line: --consent and --consent-reference).",
+            "The job has no consent record for the person whose face is used.",
+            "State the person and the agreed use in `consent` (on the command line: --consent and "
+            "--consent-reference).",
         )
     if consent.expires_at is not None and consent.expires_at <= (now or datetime.now(UTC)):
         raise TrustError(
             "trust.consent_expired",
             f"The consent of {consent.subject} ended at {consent.expires_at.isoformat()}.",
-            "Ask for a new consent and give its record.",
+            "Obtain a new consent and use its record.",
         )
     if consent.reference is None and not (consent.declared_by and settings.accept_declared_consent):
         raise TrustError(
             "trust.consent_only_declared",
-            "The consent is stated without the reference of a record, which this installation does not accept."
+            "The consent has no record reference, which this installation requires."
             if consent.declared_by
             else "The consent names neither a record nor the operator who declares it.",
-            "Give the number of the contract or record in `consent.reference`.",
+            "Enter the reference of the contract or record in `consent.reference`.",
         )
     return consent

@@ -49,7 +49,7 @@ def landmarker_model(analyser: str, landmarker: str) -> str | None:
     if analyser == EMBEDDED_ANALYSER:
         raise JobError(
             "job.landmarker_unfit",
-            f"The analyser {EMBEDDED_ANALYSER!r} has landmarks of its own, which {landmarker!r} cannot replace.",
+            f"The analyser {EMBEDDED_ANALYSER!r} has its own landmarks, which {landmarker!r} cannot replace.",
             f"Leave the landmarker at {AUTO_LANDMARKER!r}, or choose another analyser.",
         )
     return named

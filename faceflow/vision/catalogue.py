@@ -169,7 +169,8 @@ class Catalogue(FrozenModel):
             raise ModelError(
                 "model.unknown",
                 f"There is no model {name!r} in the catalogue.",
-                "See `faceflow models list`, or describe the model in a file and name that in FACEFLOW_MODELS__EXTRA.",
+                "See `faceflow models list`, or describe the model in a file and set FACEFLOW_MODELS__EXTRA to "
+                "that file.",
                 model=name,
             )
         return self.models[name]
@@ -255,7 +256,7 @@ def _invalid(path: Path, why: str) -> ModelError:
     return ModelError(
         "model.catalogue_invalid",
         f"The catalogue of models {str(path)!r} cannot be used: {why}",
-        "Correct the file; docs/models.md says what may stand in it.",
+        "Correct the file; docs/models.md describes its format.",
         path=str(path),
     )
 
@@ -270,7 +271,7 @@ def _assemble(raw: Mapping[str, Mapping[str, Any]]) -> Catalogue:
         files = [*rest.pop("files", ()), *([rest.pop("file")] if "file" in rest else [])]
         licence = rest.pop("licence", "unknown")
         if licence not in licences:
-            raise ValueError(f"model {name!r} names the licence {licence!r}, which is not there")
+            raise ValueError(f"model {name!r} refers to the licence {licence!r}, which is not defined")
         made = tuple(_file(file, patterns) for file in files)
         models[name] = ModelEntry(name=name, licence=licences[licence], files=made, **rest)
     _check(models, archives)
@@ -281,7 +282,7 @@ def _file(row: Mapping[str, Any], patterns: Mapping[str, list[str]]) -> ModelFil
     rest = dict(row)
     source = rest.pop("source", None)
     if source is not None and source not in patterns:
-        raise ValueError(f"file {row.get('name')!r} names the source {source!r}, which is not there")
+        raise ValueError(f"file {row.get('name')!r} refers to the source {source!r}, which is not defined")
     addresses = [*rest.pop("sources", ()), *(patterns[source] if source else ())]
     return ModelFile(sources=tuple(one.replace("{file}", str(row["name"])) for one in addresses), **rest)
 
@@ -291,14 +292,14 @@ def _check(models: Mapping[str, ModelEntry], archives: Mapping[str, ModelFile]) 
     for entry in models.values():
         for name in (*entry.needs, *((entry.variant_of,) if entry.variant_of else ())):
             if name not in models:
-                raise ValueError(f"model {entry.name!r} names the model {name!r}, which is not there")
+                raise ValueError(f"model {entry.name!r} refers to the model {name!r}, which is not defined")
         if bool(entry.files) == (entry.kind is ModelKind.PACK) or bool(entry.contract) != bool(entry.files):
-            raise ValueError(f"model {entry.name!r} must have a file and a contract, a pack neither")
+            raise ValueError(f"model {entry.name!r} must have a file and a contract (a pack has neither)")
         if len({file.name for file in entry.files}) < len(entry.files):
-            raise ValueError(f"model {entry.name!r} names a file twice")
+            raise ValueError(f"model {entry.name!r} lists a file twice")
         for file in entry.files:
             if file.archive is not None and file.archive not in archives:
-                raise ValueError(f"file {file.name!r} names the archive {file.archive!r}, which is not there")
+                raise ValueError(f"file {file.name!r} refers to the archive {file.archive!r}, which is not defined")
         _check_circle(entry, models)
 
 

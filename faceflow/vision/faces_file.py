@@ -120,8 +120,8 @@ class FacesWriter:
         if face.crop.pixels.shape != (rows, columns, 3) or face.frame < self._last:
             raise FaultError(
                 "fault.faces_file_order",
-                f"Face of frame {face.frame} does not fit into the faces file after frame {self._last}.",
-                "This is a fault of faceflow: please report it.",
+                f"Face of frame {face.frame} cannot follow frame {self._last}.",
+                "This is a bug in faceflow; please report it.",
             )
         self._last = face.frame
         points = np.full(10, np.nan, np.float32) if face.points is None else face.points
@@ -156,7 +156,7 @@ class FacesWriter:
             raise FaultError(
                 "fault.faces_file_closed",
                 "The faces file is not open.",
-                "This is a fault of faceflow: please report it.",
+                "This is a bug in faceflow; please report it.",
             )
         return self._file
 
@@ -182,7 +182,7 @@ class FacesReader:
             raise FaultError(
                 "fault.faces_file_missing",
                 f"The faces file {str(path)!r} cannot be opened: {error.strerror}.",
-                "Run the same command again; what is missing is made anew.",
+                "Run the same command again; missing files are created again.",
             ) from error
         try:
             self.description = self._read_header()
@@ -266,19 +266,19 @@ class FacesReader:
             raise FaultError(
                 "fault.faces_file_missing",
                 f"The faces file {str(self._path)!r} cannot be read: {error.strerror}.",
-                "Run the same command again; what is missing is made anew.",
+                "Run the same command again; missing files are created again.",
             ) from error
         if len(data) != count:
             raise FaultError(
                 "fault.faces_file_truncated",
                 f"The faces file {str(self._path)!r} ends too early.",
-                "Run the same command again; the segment is made anew.",
+                "Run the same command again; the segment is rendered again.",
             )
         return data
 
     def _corrupt(self) -> FaultError:
         return FaultError(
             "fault.faces_file_corrupt",
-            f"The faces file {str(self._path)!r} is damaged or of another version.",
-            "Run the same command again; the segment is made anew.",
+            f"The faces file {str(self._path)!r} is damaged or has a different version.",
+            "Run the same command again; the segment is rendered again.",
         )

@@ -131,7 +131,7 @@ class MeshSwapper:
             raise EngineError(
                 "engine.identity_mismatch",
                 "The identity was prepared by another engine.",
-                "Prepare the source with the engine that swaps.",
+                "Prepare the source with the engine that does the swap.",
             )
         return [self._swap(crop, identity) for crop in crops]
 
@@ -332,7 +332,7 @@ def _landmarks(face: Face) -> Floats:
 def _no_landmarks() -> EngineError:
     return EngineError(
         "engine.landmarks_missing",
-        "The mesh engine needs dense landmarks, and the analyser gives none.",
+        "The mesh engine needs dense landmarks, but the analyser does not provide any.",
         "Use the embedded analyser with the mesh engine.",
     )
 

@@ -190,8 +190,8 @@ def check(entry: ModelEntry, file: ModelFile, path: Path, known: FileRecord | No
         if fault is not None:
             raise ModelFileError(
                 "model.not_onnx",
-                f"The file for the model {entry.name!r} from {source} is no usable network: {fault}.",
-                "Look at what that address gives, then run the same command again or import the file by hand.",
+                f"The file for the model {entry.name!r} from {source} is not a usable network: {fault}.",
+                "Check the content at that address, then run the same command again or import the file by hand.",
                 model=entry.name,
                 source=source,
             )
@@ -199,9 +199,9 @@ def check(entry: ModelEntry, file: ModelFile, path: Path, known: FileRecord | No
         published = "in the catalogue" if file.sha256 else "recorded when it was first used"
         raise ModelFileError(
             "model.hash",
-            f"The file {file.name!r} of the model {entry.name!r} from {source} is not the one {published}.",
-            f"Fetch it again (`faceflow models pull {entry.name}`), from a mirror of your own where the source has "
-            "another version, or describe that version in a catalogue file of your own (FACEFLOW_MODELS__EXTRA).",
+            f"The file {file.name!r} of the model {entry.name!r} from {source} differs from the one {published}.",
+            f"Download it again (`faceflow models pull {entry.name}`). If the source now has another version, use "
+            "your own mirror, or describe that version in your own catalogue file (FACEFLOW_MODELS__EXTRA).",
             model=entry.name,
             source=source,
             expected=expected,
@@ -254,15 +254,15 @@ def _check_size(entry: ModelEntry, file: ModelFile, size: int) -> None:
         raise ModelFileError(
             "model.truncated",
             f"The file {file.name!r} of the model {entry.name!r} ends after {size} of {file.size_bytes} bytes.",
-            f"`faceflow models pull {entry.name}` fetches it again.",
+            f"Run `faceflow models pull {entry.name}` to download it again.",
             model=entry.name,
             size_bytes=size,
         )
     if file.size_bytes is not None and size > file.size_bytes:
         raise ModelFileError(
             "model.hash",
-            f"The file {file.name!r} of the model {entry.name!r} has {size} bytes and not {file.size_bytes}.",
-            f"`faceflow models pull {entry.name}` fetches it again.",
+            f"The file {file.name!r} of the model {entry.name!r} has {size} bytes instead of {file.size_bytes}.",
+            f"Run `faceflow models pull {entry.name}` to download it again.",
             model=entry.name,
             size_bytes=size,
         )

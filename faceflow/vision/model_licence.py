@@ -62,10 +62,10 @@ def refusal(entry: ModelEntry, settings: Settings, known: Catalogue | None = Non
                 part = "" if one.name == entry.name else f", which {entry.name!r} needs,"
                 return ModelError(
                     "model.licence",
-                    f"This is a commercial deployment, and the licence of the model {one.name!r}{part} does not "
-                    f"clearly allow that: {one.licence.title}.",
-                    "Choose a model that `faceflow models list` shows as commercial, or get a licence and say so in "
-                    "a catalogue file of your own (FACEFLOW_MODELS__EXTRA).",
+                    f"This is a commercial deployment, but the licence of the model {one.name!r}{part} does not "
+                    f"clearly allow commercial use: {one.licence.title}.",
+                    "Choose a model that `faceflow models list` shows as commercial, or obtain a licence and "
+                    "record it in your own catalogue file (FACEFLOW_MODELS__EXTRA).",
                     model=one.name,
                     licence=one.licence.name,
                 )
@@ -77,8 +77,9 @@ def refusal(entry: ModelEntry, settings: Settings, known: Catalogue | None = Non
     titles = "; ".join(f"{one.name}: {one.title}" for one in unaccepted)
     return ModelError(
         "model.licence",
-        f"The model {entry.name!r} may not be used commercially, and its terms were not accepted yet ({titles}).",
-        f"Read them, then `faceflow models pull {entry.name} --accept-licence`, or name {names} in "
+        f"The model {entry.name!r} is not licensed for commercial use, and its terms have not been accepted yet "
+        f"({titles}).",
+        f"Read the terms, then run `faceflow models pull {entry.name} --accept-licence`, or list {names} in "
         "FACEFLOW_MODELS__ACCEPTED_LICENCES.",
         model=entry.name,
         licence=names,

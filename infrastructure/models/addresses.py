@@ -58,8 +58,8 @@ def _at_mirror(mirror: str, names: list[str]) -> str:
     if scheme not in (*_REMOTE, "file") or (scheme != "file" and not parts.hostname):
         raise ModelError(
             "model.mirror_invalid",
-            f"FACEFLOW_MODELS__MIRROR is {shown(mirror)!r}, which names no mirror.",
-            "Give a folder, http(s)://host/path or s3://bucket/prefix.",
+            f"FACEFLOW_MODELS__MIRROR is {shown(mirror)!r}, which is not a mirror address.",
+            "Use a folder, http(s)://host/path or s3://bucket/prefix.",
         )
     path = "/".join((parts.path.rstrip("/"), *map(quote, names)))
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))  # the query may hold an access token

@@ -40,6 +40,6 @@ class MemberSource:
                 with archive.open(member) as file:
                     yield Opened(0, member.file_size, "", iter(lambda: file.read(CHUNK_BYTES), b""))
         except StopIteration:
-            raise SourceError("the archive does not hold it", passing=False) from None
+            raise SourceError("the archive does not contain it", passing=False) from None
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
             raise SourceError(f"the archive cannot be unpacked ({error})", passing=False) from error

@@ -78,7 +78,7 @@ class BucketSource:
             with _told():
                 content = bytes(obstore.get(self._store, self._key, options=options).bytes())
             if not content:
-                raise SourceError("it ended early", passing=True)
+                raise SourceError("the transfer ended early", passing=True)
             start += len(content)
             yield content
 
@@ -92,10 +92,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (NotFoundError, FileNotFoundError):
-        raise SourceError("the object is not there", passing=False) from None
+        raise SourceError("the object does not exist", passing=False) from None
     except (PermissionDeniedError, UnauthenticatedError, PermissionError):
-        raise SourceError("the bucket refuses access: check the AWS_ variables or the role", passing=False) from None
+        raise SourceError("the bucket denies access: check the AWS_ variables or the role", passing=False) from None
     except PreconditionError:
-        raise SourceError("the object changed while it was read", passing=True) from None
+        raise SourceError("the object changed while it was being read", passing=True) from None
     except (BaseError, OSError, ValueError) as error:
-        raise SourceError(f"the bucket did not answer as it should ({type(error).__name__})", passing=True) from None
+        raise SourceError(f"the bucket gave an unexpected answer ({type(error).__name__})", passing=True) from None

@@ -124,7 +124,7 @@ class Downloader:
     def _receive(self, opened: Opened, address: str, wanted: Wanted, partial: Partial) -> None:
         size = wanted.size_bytes or opened.size_bytes
         if opened.size_bytes not in (None, size):
-            raise SourceError(f"its file has {opened.size_bytes} bytes and not {size}", passing=False)
+            raise SourceError(f"its file has {opened.size_bytes} bytes instead of {size}", passing=False)
         self._require_room((size or 0) - opened.start, wanted)
         with partial.writing(opened.start, address, opened.validator) as append:
             self.watcher.moved(wanted.name, opened.start, size)
@@ -132,11 +132,11 @@ class Downloader:
                 append(chunk)
                 if partial.size_bytes > (size or _MOST_BYTES):
                     partial.clear()
-                    raise SourceError("it gives more than the whole file", passing=False)
+                    raise SourceError("it sends more than the whole file", passing=False)
                 self.watcher.moved(wanted.name, partial.size_bytes, size)
                 self._check_stop()
         if size is not None and partial.size_bytes < size:
-            raise SourceError(f"it ended after {partial.size_bytes} of {size} bytes", passing=True)
+            raise SourceError(f"it stopped after {partial.size_bytes} of {size} bytes", passing=True)
 
     def _publish(self, source: Source, wanted: Wanted, partial: Partial) -> FileRecord:
         # Whole seconds: an image layer keeps no more of the time, and the record should hold there too.
@@ -170,16 +170,16 @@ def _unobtained(wanted: Wanted, reasons: list[str], *, passing: bool) -> Faceflo
     if passing:
         return DownloadError(
             "model.unreachable",
-            f"The file {wanted.name!r} did not come. {'. '.join(reasons)}.",
-            "Check the network and FACEFLOW_MODELS__MIRROR, then run the same command again: it goes on where it "
-            "was. Or bring the file by hand: `faceflow models import`.",
+            f"The file {wanted.name!r} could not be downloaded. {'. '.join(reasons)}.",
+            "Check the network and FACEFLOW_MODELS__MIRROR, then run the same command again: the download "
+            "continues where it stopped. Or import the file by hand with `faceflow models import`.",
             file=wanted.name,
             reasons=reasons,
         )
     return ModelFileError(
         "model.unavailable",
         f"No source has the file {wanted.name!r}. {'. '.join(reasons)}.",
-        "Put it into a mirror (FACEFLOW_MODELS__MIRROR), or bring it by hand: `faceflow models import`.",
+        "Put it into a mirror (FACEFLOW_MODELS__MIRROR), or import it by hand with `faceflow models import`.",
         file=wanted.name,
         reasons=reasons,
     )
@@ -191,8 +191,8 @@ def require_room(folder: Path, needed_bytes: int, keep_free_bytes: int) -> None:
     if free < needed_bytes + keep_free_bytes:
         raise ResourceError(
             "fault.disk_full",
-            f"The models need {needed_bytes / 1e6:.0f} MB, and {str(folder)!r} has {free / 1e6:.0f} MB free, of which "
-            f"{keep_free_bytes / 1e6:.0f} MB must stay.",
+            f"The models need {needed_bytes / 1e6:.0f} MB, and {str(folder)!r} has {free / 1e6:.0f} MB free, of "
+            f"which {keep_free_bytes / 1e6:.0f} MB must stay free.",
             "Free some space, or set FACEFLOW_MODELS__FOLDER to a larger disk, and run the same command again.",
             needed_bytes=needed_bytes,
         )

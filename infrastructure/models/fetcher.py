@@ -134,8 +134,8 @@ class Fetcher:
         if not sources and not self._models.offline:
             raise ModelFileError(
                 "model.no_source",
-                f"The catalogue names no source for the model {entry.name!r}, and there is no mirror.",
-                f"Bring the file by hand: `faceflow models import FILE --as {entry.name}`.",
+                f"The catalogue has no source for the model {entry.name!r}, and no mirror is configured.",
+                f"Import the file by hand: `faceflow models import FILE --as {entry.name}`.",
                 model=entry.name,
             )
         try:
@@ -146,10 +146,10 @@ class Fetcher:
             reasons = error.fields["reasons"] or ["No mirror folder is set"]
             raise ModelFileError(
                 "model.offline",
-                f"The model {entry.name!r} is not installed, and nothing is downloaded here "
+                f"The model {entry.name!r} is not installed, and downloads are turned off "
                 f"(FACEFLOW_MODELS__OFFLINE). {'. '.join(reasons)}.",
-                f"Bring the file: `faceflow models import FILE --as {entry.name}`, or set FACEFLOW_MODELS__MIRROR to "
-                "a folder that holds it.",
+                f"Import the file with `faceflow models import FILE --as {entry.name}`, or set "
+                "FACEFLOW_MODELS__MIRROR to a folder that holds it.",
                 model=entry.name,
             ) from error
 

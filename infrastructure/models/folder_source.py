@@ -28,7 +28,7 @@ class FolderSource:
             file = self._path.open("rb")
             status = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            raise SourceError("it is not there", passing=False) from None
+            raise SourceError("it does not exist", passing=False) from None
         except OSError as error:
             raise SourceError(f"it cannot be opened: {error.strerror or error}", passing=False) from error
         state = f"{status.st_size}-{status.st_mtime_ns}"

@@ -20,13 +20,13 @@ MOST_REDIRECTS = 5
 LONGEST_WAIT_S = 60.0
 _PASSING = frozenset({408, 421, 425, 429, 500, 502, 503, 504})
 _REASONS = {
-    401: "it asks for a sign-in",
-    403: "it refuses access",
+    401: "it requires a login",
+    403: "it denies access",
     404: "the file is not there",
-    407: "the proxy asks for a sign-in",
-    410: "the file is not there any more",
-    429: "it says that it is asked too often",
-    451: "it may not give the file here",
+    407: "the proxy requires a login",
+    410: "the file is no longer there",
+    429: "it reports too many requests",
+    451: "it may not serve the file in this region",
 }
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
 
@@ -81,8 +81,8 @@ class HttpSource:
             response.close()
             before, request = request, response.next_request
             if request.url.scheme not in ("https", before.url.scheme):
-                raise SourceError(f"it sends on to an unsafe address ({request.url.scheme})", passing=False)
-        raise SourceError(f"it sends on more than {MOST_REDIRECTS} times", passing=False)
+                raise SourceError(f"it redirects to an unsafe address ({request.url.scheme})", passing=False)
+        raise SourceError(f"it redirects more than {MOST_REDIRECTS} times", passing=False)
 
 
 def _opened(response: httpx.Response, offset: int) -> Opened:
@@ -90,16 +90,16 @@ def _opened(response: httpx.Response, offset: int) -> Opened:
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
         if match is None or int(match[1]) != offset:
-            raise SourceError("it gives another part of the file than was asked for", passing=False)
+            raise SourceError("it sends a different part of the file than requested", passing=False)
         return Opened(offset, None if match[3] == "*" else int(match[3]), validator, _chunks(response))
     if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
         return Opened(offset, offset, validator, iter(()))
     if response.status_code != httpx.codes.OK:
         raise _refusal(response)
     if headers.get("Content-Encoding", "identity") != "identity":
-        raise SourceError("it gives the file compressed, which was not asked for", passing=False)
+        raise SourceError("it sends the file compressed, which was not requested", passing=False)
     if headers.get("Content-Type", "").startswith("text/html"):
-        raise SourceError("it gives a web page instead of the file", passing=False)
+        raise SourceError("it sends a web page instead of the file", passing=False)
     length = headers.get("Content-Length", "")
     return Opened(0, int(length) if length.isdecimal() else None, validator, _chunks(response))
 
@@ -122,7 +122,7 @@ def _is_another(response: httpx.Response, offset: int, validator: str) -> bool:
 
 def _refusal(response: httpx.Response) -> SourceError:
     status = response.status_code
-    reason = f"{_REASONS.get(status, 'it does not give the file')} (HTTP {status})"
+    reason = f"{_REASONS.get(status, 'it does not provide the file')} (HTTP {status})"
     wait = response.headers.get("Retry-After", "")
     wait_s = min(float(wait), LONGEST_WAIT_S) if wait.isdecimal() else None
     return SourceError(reason, passing=status in _PASSING, wait_s=wait_s)
@@ -138,7 +138,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException:
-        raise SourceError("it does not answer in time", passing=True) from None
+        raise SourceError("it does not respond in time", passing=True) from None
     except httpx.ConnectError as error:
         raise _unconnected(error) from error
     except httpx.TransportError as error:
@@ -152,11 +152,11 @@ def _unconnected(error: httpx.ConnectError) -> SourceError:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return SourceError(
-                f"its certificate is not trusted here ({cause.verify_message}); behind a proxy with its own "
-                "certificate, set SSL_CERT_FILE",
+                f"its certificate is not trusted on this machine ({cause.verify_message}); behind a proxy with "
+                "its own certificate, set SSL_CERT_FILE",
                 passing=False,
             )
         if isinstance(cause, ssl.SSLError):
-            return SourceError(f"no secure connection comes about ({cause.reason or cause})", passing=False)
+            return SourceError(f"no secure connection can be made ({cause.reason or cause})", passing=False)
         cause = cause.__cause__ or cause.__context__
     return SourceError(f"it cannot be reached ({error})", passing=True)

@@ -82,7 +82,7 @@ def _sha256(path: Path) -> str:
         raise ModelError(
             "model.import_unreadable",
             f"The file {str(path)!r} cannot be read: {error.strerror or error}.",
-            "Give the path of a model's file that you may read.",
+            "Pass the path of a model file that you can read.",
         ) from error
 
 
@@ -100,13 +100,13 @@ def _piece(path: Path, found: str, name: str | None, known: Catalogue) -> tuple[
         return unhashed[0]
     if name is not None:
         names = ", ".join(file.name for _, file in files)
-        message = f"The model {name!r} has several files, and {path.name!r} is none of them: {names or 'none'}."
+        message = f"The model {name!r} has several files, and {path.name!r} is not one of them: {names or 'none'}."
     else:
-        message = f"The file {str(path)!r} is none that the catalogue knows (SHA-256 {found})."
+        message = f"The file {str(path)!r} is not in the catalogue (SHA-256 {found})."
     raise ModelError(
         "model.import_unknown",
         message,
-        "Name the model with --as, or describe the file in a catalogue of your own (FACEFLOW_MODELS__EXTRA).",
+        "Name the model with --as, or describe the file in your own catalogue (FACEFLOW_MODELS__EXTRA).",
         path=str(path),
         sha256=found,
     )

@@ -117,7 +117,8 @@ def file_lock(destination: Path, wait: Callable[[], None]) -> Iterator[None]:
                     raise
                 raise ModelFileError(
                     "model.no_locks",
-                    f"The file system of {str(destination.parent)!r} knows no locks: nothing is fetched there.",
+                    f"The file system of {str(destination.parent)!r} does not support locks, so models cannot be "
+                    "downloaded to it.",
                     "Set FACEFLOW_MODELS__FOLDER to a local disk or an NFS share, or fill the folder elsewhere.",
                 ) from error
         yield

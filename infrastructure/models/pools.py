@@ -23,9 +23,9 @@ def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
         return listed[pool].models
     raise JobError(
         "job.pool_unknown",
-        f"Nothing says which models the pool {pool!r} needs.",
+        f"The models that the pool {pool!r} needs are not configured.",
         'Set FACEFLOW_MODELS__POOLS, such as {"gpu": ["inswapper_128"]}, give the pool `models` in the list that '
-        "FACEFLOW_ROUTING__POOLS names, or name the models themselves.",
+        "FACEFLOW_ROUTING__POOLS names, or pass the models' names.",
         pool=pool,
         known=sorted({*named, *(name for name, one in listed.items() if one.models)}),
     )

@@ -56,7 +56,7 @@ def decide(job: JobFacts, rules: Policy, snapshot: Snapshot, pools: Pools) -> De
     found = breaches(job.sensitivity, [member.offer.pool for member in chosen.outcome.members])
     if not found:
         return decision
-    refused = Outcome(Action.REFUSE, reason=f"the rules led it where it may not go: {' '.join(found)}")
+    refused = Outcome(Action.REFUSE, reason=f"the rules sent it to a pool that it may not enter: {' '.join(found)}")
     return _decision(replace(chosen, outcome=refused), world, offers)
 
 
@@ -76,7 +76,7 @@ def _choose(world: World, offers: Offers) -> _Choice:
     else:
         place = world.policy.default
         if place is None:
-            choices.append(_Choice(Outcome(Action.HOLD, reason="no rule fits it"), None, "", None))
+            choices.append(_Choice(Outcome(Action.HOLD, reason="no rule matches it"), None, "", None))
         else:
             outcomes = outcomes_of(place, offers)
             choices += [_Choice(_softened(one, not choices), "default", "", place) for one in outcomes.possible]
@@ -88,11 +88,11 @@ def _most_careful(choices: list[_Choice], limit: int | None, world: World) -> _C
     """The outcome that is neither more exposed nor dearer than any other possible one; held, where there is none."""
     best = min(choices, key=lambda choice: (choice.outcome.exposure, choice.outcome.highest_cost))
     if len(choices) > 1:
-        world.note("More than one outcome was possible with these signals; the most careful one was taken.")
+        world.note("Several outcomes were possible with these signals; the most cautious one was chosen.")
     if limit is not None and best.outcome.exposure > limit:
-        return _held(best, "a better protected pool may be within the budget once its price is known")
+        return _held(best, "a better protected pool may fit the budget once its price is known")
     if best.outcome.members and best.outcome.highest_cost > min(choice.outcome.highest_cost for choice in choices):
-        return _held(best, "with the signals that are missing, the safest place may not be the cheapest")
+        return _held(best, "because signals are missing, the safest pool may not be the cheapest")
     return best
 
 

@@ -129,14 +129,14 @@ class _Reader:
     def read(self, node: yaml.Node, path: FieldPath) -> Any:
         self.lines[path] = node.start_mark.line + 1
         if id(node) in self._seen:
-            self._complain("anchors and aliases are not used here: write the value out", path)
+            self._complain("anchors and aliases are not supported: write the value out", path)
             return None
         self._seen.add(id(node))
         if len(path) > MAX_DEPTH:
             self._complain("nested too deeply", path)
             return None
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-            self._complain(f"the tag {node.tag} is not used here", path)
+            self._complain(f"the tag {node.tag} is not supported", path)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -151,7 +151,7 @@ class _Reader:
                 continue
             name = str(key.value)
             if name in mapping:
-                self.problems.append(Problem("this key stands here twice", (*path, name), key.start_mark.line + 1))
+                self.problems.append(Problem("this key appears twice", (*path, name), key.start_mark.line + 1))
                 continue
             mapping[name] = self.read(value, (*path, name))
             self.lines[*path, name] = key.start_mark.line + 1

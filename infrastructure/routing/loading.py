@@ -94,7 +94,7 @@ def load_model(kind: type[ModelT], text: str, origin: str) -> ModelT:
         raise PolicyError(
             "policy.invalid",
             f"{origin} cannot be used: {_listed(problems)}",
-            "Correct what is named; docs/routing.md describes each file, docs/deploying.md the list of pools.",
+            "Correct the lines listed; docs/routing.md describes each file, docs/deploying.md the list of pools.",
             problems=[problem.to_dict() for problem in problems],
         )
     return loaded
@@ -105,7 +105,7 @@ def invalid(origin: str, problems: Sequence[Problem]) -> PolicyError:
     return PolicyError(
         "policy.invalid",
         f"{origin} cannot be used: {_listed(problems)}",
-        "Correct what is named; `faceflow policy schema` prints what a rules file may say.",
+        "Correct the lines listed; `faceflow policy schema` prints the format of a rules file.",
         problems=[problem.to_dict() for problem in problems],
     )
 
@@ -116,7 +116,7 @@ def _listed(problems: Sequence[Problem]) -> str:
 
 def _validated(kind: type[ModelT], value: Any, document: Document) -> tuple[ModelT | None, list[Problem]]:
     if not isinstance(value, dict):
-        return None, [document.problem("the text must hold keys and values")]
+        return None, [document.problem("the text must consist of keys and values")]
     try:
         return kind.model_validate(value), []
     except ValidationError as error:

@@ -23,13 +23,13 @@ from faceflow.job import FrozenModel, Priority, Sensitivity, SwapJob
 
 def _with_offset(moment: datetime) -> datetime:
     if moment.tzinfo is None:
-        raise ValueError("a moment needs a UTC offset, such as 2027-01-31T18:00:00+00:00")
+        raise ValueError("a time needs a UTC offset, such as 2027-01-31T18:00:00+00:00")
     return moment
 
 
 def _in_our_age(moment: datetime) -> datetime:
     if not 2000 <= moment.year <= 9000:
-        raise ValueError("a clock that shows this year is broken")
+        raise ValueError("a clock that shows this year is wrong")
     return moment
 
 

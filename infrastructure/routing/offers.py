@@ -73,7 +73,9 @@ class Offers:
             done = job.progress.done
             left = (1 - done, 1 - done)
             if not (math.isfinite(done) and 0 <= done <= 1):
-                world.note("How far the job came is absurd; everything that it may be was reckoned with.")
+                world.note(
+                    "The reported progress of the job is implausible; the decision allows for every possible value."
+                )
                 left = (0.0, 1.0)
         seconds = reference_seconds(job)
         self._reference = Reading(0.0, INFINITY) if seconds is None else Reading(seconds * left[0], seconds * left[1])
@@ -125,7 +127,7 @@ class Offers:
     def _run(self, pool: Pool) -> Reading:
         job = self.world.job
         if self._reference.most == INFINITY:
-            self.world.note("The length of the clip is not known; neither time nor cost can be bounded.")
+            self.world.note("The length of the clip is unknown, so neither its time nor its cost can be bounded.")
             return self._reference
         least = most = 1.0
         told = self.world.snapshot.corrections.get(f"{job.engine}/{pool.gpu}")
@@ -133,8 +135,8 @@ class Offers:
             least, most = correction_range(told)
             if least != most:
                 self.world.note(
-                    f"The correction for {job.engine} on {pool.gpu} is absurd ({told}); everything that it may be was "
-                    "reckoned with."
+                    f"The correction for {job.engine} on {pool.gpu} is implausible ({told}); the decision allows "
+                    "for every possible value."
                 )
         lost = pool.interruptions_per_hour * (pool.start_s + LOST_WORK_S) / 3600
         factor = (1 + lost) / speed(job.engine, pool.gpu)

@@ -19,7 +19,7 @@ from faceflow.infrastructure.routing.pools import Pool
 from faceflow.infrastructure.routing.readings import MoneyReading, both, negate
 from faceflow.infrastructure.routing.wall import EXPOSURE, shut_out
 
-NEEDS_APPROVAL = "no pool that it may use fits the budget: it waits for approval"
+NEEDS_APPROVAL = "none of its pools fits the budget, so it waits for approval"
 """Why a job is held when only the money is missing and the rule does not refuse it."""
 
 
@@ -118,9 +118,9 @@ def _sieve(place: Place, offers: Offers) -> tuple[list[Offer], dict[str, Rejecti
                     break
             elif offer.affordable is None:
                 doubtful.append(offer)
-                reject(name, Obstacle.COST_UNKNOWN, "it cannot be told whether its cost fits the budget")
+                reject(name, Obstacle.COST_UNKNOWN, "it is not certain that its cost fits the budget")
             else:
-                dear = f"{offer.reserve.least.quantize(Decimal('0.0001')):f} USD would be more than the budget holds"
+                dear = f"{offer.reserve.least.quantize(Decimal('0.0001')):f} USD would exceed the budget"
                 reject(name, Obstacle.OVER_BUDGET, dear)
     return open_, rejected, doubtful
 
@@ -130,20 +130,20 @@ def _nothing_open(place: Place, rejected: dict[str, Rejection], doubtful: list[O
     if doubtful:
         return Outcome(
             Action.HOLD,
-            reason="its cost cannot be bounded while a price, a budget or its length is not known",
+            reason="its cost cannot be bounded while a price, a budget or its length is unknown",
             rejected=rejected,
         )
     if Obstacle.OVER_BUDGET in codes:
         if place.over_budget == "refuse":
-            return Outcome(Action.REFUSE, reason="no pool that it may use fits the budget", rejected=rejected)
+            return Outcome(Action.REFUSE, reason="none of its pools fits the budget", rejected=rejected)
         return Outcome(Action.HOLD, reason=NEEDS_APPROVAL, rejected=rejected)
     if Obstacle.PAUSED in codes:
         return Outcome(
             Action.HOLD,
-            reason="the pools that it may use are paused, or no worker of theirs is online",
+            reason="its pools are paused or have no worker online",
             rejected=rejected,
         )
-    return Outcome(Action.HOLD, reason="the rule names no pool that it may enter", rejected=rejected)
+    return Outcome(Action.HOLD, reason="the rule names no pool that the job may enter", rejected=rejected)
 
 
 def _in_turn(offers: Sequence[Offer], max_wait_s: float) -> list[Offer]:
@@ -188,7 +188,9 @@ def _parallel(
         gone = chosen[-1] if race else max(chosen, key=lambda offer: offer.reserve.most)
         chosen.remove(gone)
         rejected[gone.pool.name] = Rejection(
-            pool=gone.pool.name, code=Obstacle.OVER_BUDGET, reason="the budget does not hold it beside the others"
+            pool=gone.pool.name,
+            code=Obstacle.OVER_BUDGET,
+            reason="the budget cannot cover it in addition to the others",
         )
     way = Way.ONE if len(chosen) == 1 else Way.RACE if race else Way.SPLIT
     return Outcome(Action.RUN, _members(chosen, shares, race=race), way, rejected=rejected), limit
@@ -227,7 +229,7 @@ def _moved(outcome: Outcome, spot: Pool, twin: Pool, members: tuple[Member, ...]
     if shut_out(world.job.sensitivity, twin) is not None or world.signals(twin).paused:
         return replace(outcome, notes=(*outcome.notes, f"{sentence} {twin.name} cannot take it."))
     if offers.affordable(member.reserve() for member in members) is not True:
-        return replace(outcome, notes=(*outcome.notes, f"{sentence} The budget does not hold {twin.name}."))
+        return replace(outcome, notes=(*outcome.notes, f"{sentence} The budget cannot cover {twin.name}."))
     gone = Rejection(pool=spot.name, code=Obstacle.SWITCHED, reason=f"the job is behind: {why}")
     rejected = {name: rejection for name, rejection in outcome.rejected.items() if name != twin.name}
     return replace(

@@ -40,5 +40,5 @@ def why_on_demand(
     if progress.done < expected:
         return f"{progress.done:.0%} of the work is done when {expected:.0%} of the time has passed"
     if progress.on_demand and progress.done < expected + 2 * changeover_s / whole_s:
-        return "it is not yet far enough ahead of the straight line to its deadline to go back to spot"
+        return "it is not yet far enough ahead of schedule to go back to spot"
     return None

@@ -44,7 +44,7 @@ def is_plain(value: Any) -> bool:
 def from_plain_rules(document: Document, pools: Pools | None) -> tuple[dict[str, Any], list[Problem]]:
     """The same rules as an ordinary document, and what is wrong with them."""
     if pools is None:
-        return {}, [document.problem("the plain form names clouds, not pools: give the list of pools with it")]
+        return {}, [document.problem("the plain form names clouds, not pools: a list of pools is needed too")]
     value = document.value
     problems = [
         document.problem("there is no such field", (name,)) for name in value if name not in {"task_rules", "version"}
@@ -63,7 +63,7 @@ def from_plain_rules(document: Document, pools: Pools | None) -> tuple[dict[str,
 def _rule(entry: Any, index: int, document: Document, pools: Pools) -> tuple[dict[str, Any], list[Problem]]:
     path = ("task_rules", index)
     if not isinstance(entry, dict):
-        return {}, [document.problem("a rule has keys and values", path)]
+        return {}, [document.problem("a rule must consist of keys and values", path)]
     problems = [document.problem("there is no such field", (*path, name)) for name in entry if name not in _FIELDS]
     when = {}
     for name, target, words in (
@@ -74,7 +74,7 @@ def _rule(entry: Any, index: int, document: Document, pools: Pools) -> tuple[dic
             continue
         word = words.get(str(entry[name]).lower())
         if word is None:
-            problems.append(document.problem(f"{entry[name]!r} is none of {', '.join(words)}", (*path, name)))
+            problems.append(document.problem(f"{entry[name]!r} is not one of {', '.join(words)}", (*path, name)))
         else:
             when[target] = [word]
     cloud = entry.get("use_cloud")

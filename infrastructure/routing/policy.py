@@ -94,7 +94,7 @@ class TimeOfDay(FrozenModel):
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"the time zone {name!r} is not known") from error
+            raise ValueError(f"the time zone {name!r} is unknown") from error
         return name
 
 
@@ -155,12 +155,12 @@ class Place(RememberingModel):
         if len(ways) != 1:
             raise ValueError(f"give exactly one of lock, prefer, parallel, hold, refuse; given: {ways or 'none'}")
         if self.fallback and ways[0] not in {"prefer", "parallel"}:
-            raise ValueError(f"fallback goes with prefer or parallel, not with {ways[0]}")
+            raise ValueError(f"fallback can be combined with prefer or parallel, not with {ways[0]}")
         if len(set(self.pool_names)) != len(self.pool_names):
             raise ValueError("a pool is named twice")
         shares = [member.share for member in self.parallel or ()]
         if any(share is None for share in shares) and any(share is not None for share in shares):
-            raise ValueError("give a share to every pool, or to none (then they race)")
+            raise ValueError("give a share to every pool or to none (without shares they race)")
         if shares and all(share is not None for share in shares) and abs(sum(filter(None, shares)) - 1) > 1e-6:
             raise ValueError("the shares must add up to 1")
         return self

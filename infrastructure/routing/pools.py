@@ -63,9 +63,9 @@ class Pool(FrozenModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.gpu not in known_gpus():
-            raise ValueError(f"gpu {self.gpu!r} is not in the table; known: {', '.join(sorted(known_gpus()))}")
+            raise ValueError(f"gpu {self.gpu!r} is unknown; known: {', '.join(sorted(known_gpus()))}")
         if self.on_demand is not None and self.capacity is not Capacity.SPOT:
-            raise ValueError("on_demand is for spot pools")
+            raise ValueError("on_demand can only be set on spot pools")
         return self
 
 
@@ -86,7 +86,7 @@ class Pools(RememberingModel):
             raise ValueError("two pools have the same name")
         former = [name for pool in self.pools for name in pool.formerly]
         if len(set(former)) != len(former) or set(former) & set(names):
-            raise ValueError("a former name is the name of another pool, or of two")
+            raise ValueError("a former name belongs to another pool, or to two pools")
         for pool in self.pools:
             twin = self.by_name.get(pool.on_demand or pool.name)
             if twin is None:
@@ -94,5 +94,7 @@ class Pools(RememberingModel):
             if pool.on_demand is not None and (twin.zone is not pool.zone or twin.capacity is not Capacity.ON_DEMAND):
                 raise ValueError(f"pool {pool.name}: {twin.name} is not on-demand capacity in the same zone")
             if (twin.gpu, twin.price_usd_per_gpu_hour) != (pool.gpu, pool.price_usd_per_gpu_hour):
-                raise ValueError(f"pool {pool.name}: {twin.name} has another GPU or list price, so it is no twin")
+                raise ValueError(
+                    f"pool {pool.name}: {twin.name} has a different GPU or list price, so it cannot replace this pool"
+                )
         return self

@@ -69,7 +69,8 @@ def never_matching(policy: Policy) -> Iterator[Finding]:
         takers = _takers(policy, index)
         if takers:
             names = ", ".join(repr(policy.rules[taker].name) for taker in takers)
-            yield f"rule {rule.name!r} can never match: {names} before it takes all of its jobs", path
+            before = f"rule {names} takes" if len(takers) == 1 else f"rules {names} together take"
+            yield f"rule {rule.name!r} can never match: the earlier {before} all of its jobs", path
 
 
 def _parts(policy: Policy) -> Iterator[tuple[FieldPath, Place, When]]:
@@ -110,7 +111,7 @@ def _contradiction(when: When) -> tuple[str, FieldPath] | None:
             said = ", ".join(f"{side} {value:g}" for side, value in bounds if isinstance(value, int | float))
             return f"{said} here", (name,)
     if when.time_of_day is not None and when.time_of_day.from_ == when.time_of_day.to:
-        return "between a time and the same time", ("time_of_day",)
+        return "between a time and itself", ("time_of_day",)
     return None
 
 

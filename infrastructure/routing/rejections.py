@@ -31,7 +31,7 @@ def _why(
     if wall is not None:
         return Rejection(pool=pool.name, code=Obstacle.ZONE, reason=wall)
     if place is None or rule is None:
-        return Rejection(pool=pool.name, code=Obstacle.NOT_NAMED, reason="no rule names it for this job")
+        return Rejection(pool=pool.name, code=Obstacle.NOT_NAMED, reason="no matching rule names it")
     if pool.name not in named:
         return Rejection(pool=pool.name, code=Obstacle.NOT_NAMED, reason=f"rule '{rule}' does not name it")
     offer = offers.made(pool)
@@ -46,7 +46,7 @@ def _passed_over(offer: Offer, outcome: Outcome, place: Place, named: tuple[str,
     """A pool that the job could have had, but another one was chosen."""
     name = offer.pool.name
     if outcome.action in {Action.HOLD, Action.REFUSE}:
-        return Rejection(pool=name, code=Obstacle.LESS_CAREFUL, reason="the job is sent nowhere for now")
+        return Rejection(pool=name, code=Obstacle.LESS_CAREFUL, reason="the job is not sent anywhere for now")
     chosen = outcome.members[0].offer
     if offer.in_time() is False and chosen.in_time() is not False:
         return Rejection(pool=name, code=Obstacle.TOO_LATE, reason="the job would end there after its deadline")
@@ -54,6 +54,6 @@ def _passed_over(offer: Offer, outcome: Outcome, place: Place, named: tuple[str,
         wait = f"about {offer.wait.least:.0f} s" if offer.wait.known else f"at least {offer.wait.least:.0f} s"
         return Rejection(pool=name, code=Obstacle.FULL, reason=f"it is full: the wait for a GPU is {wait}")
     if chosen.pool.name in named and named.index(name) < named.index(chosen.pool.name):
-        reason = f"it cannot be told whether it is free in time, and {chosen.pool.name} is the more careful choice"
+        reason = f"it is not certain to be free in time, and {chosen.pool.name} is the more cautious choice"
         return Rejection(pool=name, code=Obstacle.LESS_CAREFUL, reason=reason)
     return Rejection(pool=name, code=Obstacle.NOT_NEEDED, reason=f"{chosen.pool.name} comes before it")

@@ -51,7 +51,7 @@ class _RunsOn(FrozenModel):
         if self.jobs_per_gpu > 1 and self.provider != "cpu" and not self.gpu_memory_bytes:
             raise ValueError("jobs that share a GPU need gpu_memory_bytes, so that each gets its share")
         if any(name.startswith("FACEFLOW_POOL__") for name in self.environment):
-            raise ValueError("which pool and zone a job is in follows from the list, not from its environment")
+            raise ValueError("a job's pool and zone come from the list, not from its environment")
         return self
 
 

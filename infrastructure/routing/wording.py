@@ -54,17 +54,17 @@ def _by(decision: Decision) -> str:
     if decision.rule is None:
         return f"No rule of {policy} decided this."
     why = f": {decision.why.rstrip('.')}" if decision.why else ""
-    return f"This is what rule '{decision.rule}' of {policy} says{why}."
+    return f"Rule '{decision.rule}' of {policy} decided this{why}."
 
 
 def _expectation(decision: Decision) -> str:
     estimate = decision.estimate
-    race = " They race: the first good result counts, the others are stopped." if decision.way is Way.RACE else ""
+    race = " They race: the first good result counts, and the others are stopped." if decision.way is Way.RACE else ""
     work = "an unknown amount of GPU time" if estimate.gpu_s is None else f"{estimate.gpu_s:.0f} GPU-seconds"
     cost = "a cost that cannot be bounded" if estimate.cost_usd is None else f"{_money(estimate.cost_usd)}"
     reserve = "" if estimate.reserve_usd is None else f" ({_money(estimate.reserve_usd)} reserved)"
     begin = (
-        "it cannot be told when it starts"
+        "its start time is uncertain"
         if estimate.start_delay_s is None
         else f"it starts about {estimate.start_delay_s:.0f} s later"
     )
@@ -75,7 +75,7 @@ def _end(estimate: Estimate, deadline: datetime | None) -> str:
     end = "" if estimate.finish_at is None else f" and ends at {_moment(estimate.finish_at)}"
     if deadline is None:
         return end
-    verdict = {True: "in time for", False: "too late for", None: "and it cannot be told whether in time for"}
+    verdict = {True: "in time for", False: "too late for", None: "which may or may not meet"}
     return f"{end}, {verdict[estimate.meets_deadline]} the deadline of {_moment(deadline)}"
 
 

@@ -54,7 +54,7 @@ class World:
         listed = [f"the {what}" + (f" of {joined(pools)}" if pools else "") for what, pools in self._missing.items()]
         if not listed:
             return tuple(self._notes)
-        missing = f"Missing, so that everything that it may be was reckoned with: {'; '.join(listed)}."
+        missing = f"Missing signals (the decision allows for every possible value): {'; '.join(listed)}."
         return (*self._notes, missing)
 
     def signals(self, pool: Pool) -> PoolSignals:
@@ -118,12 +118,12 @@ class World:
             self._budget = read_budget(signal, self._max_age_s)
             if signal is not None:
                 why = fault(signal, -MAX_BUDGET_USD, MAX_BUDGET_USD, self._max_age_s)
-                self._say("", "budget that is left", signal, why)
+                self._say("", "remaining budget", signal, why)
         return self._budget
 
     def _fact(self, key: tuple[str, str], what: str, value: float | None) -> Reading:
         if value is None:
-            self.note(f"The {what} is not known; the decision holds whatever it is.")
+            self.note(f"The {what} is unknown; the decision is the same for every value.")
         reading = self._readings[key] = Reading(0.0, INFINITY) if value is None else exactly(value)
         return reading
 
@@ -142,4 +142,4 @@ class World:
             return
         of = f" of {where}" if where else ""
         told = f" ({signal.value!s}, from {signal.source})"
-        self.note(f"The {what}{of} is {why}{told}; everything that it may be was reckoned with.")
+        self.note(f"The {what}{of} is {why}{told}; the decision allows for every possible value.")

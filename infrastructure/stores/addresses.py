@@ -73,8 +73,8 @@ def find_place(address: str, settings: StoreSettings) -> tuple[Place, str]:
     if scheme not in SERVICES or not bucket:
         raise JobError(
             "job.location_unsupported",
-            f"{address!r} names no object in a store that faceflow knows.",
-            "Give a path, or store://NAME/KEY, s3://BUCKET/KEY, az://CONTAINER/KEY or gs://BUCKET/KEY.",
+            f"{address!r} is not an object in a store that faceflow supports.",
+            "Use a path, or store://NAME/KEY, s3://BUCKET/KEY, az://CONTAINER/KEY or gs://BUCKET/KEY.",
             scheme=scheme,
         )
     places = [Place(name, connection) for name, connection in settings.named.items()]
@@ -88,8 +88,8 @@ def find_place(address: str, settings: StoreSettings) -> tuple[Place, str]:
     if len(found) > 1:
         raise JobError(
             "job.store_ambiguous",
-            f"{address!r} lies in several configured stores: {', '.join(sorted(place.name for place in found))}.",
-            "Say which one is meant: store://NAME/KEY.",
+            f"{address!r} is in several configured stores: {', '.join(sorted(place.name for place in found))}.",
+            "Name the store: store://NAME/KEY.",
         )
     return found[0], key[len(found[0].prefix) :].lstrip("/") if found[0].prefix else key
 
@@ -99,7 +99,7 @@ def unknown_store(shown: str, settings: StoreSettings) -> JobError:
     names = ", ".join(sorted(settings.named)) or "none"
     return JobError(
         "job.store_unknown",
-        f"No store is configured for {shown!r}; configured are: {names}.",
+        f"No store is configured for {shown!r}; configured: {names}.",
         "Use one of these (store://NAME/KEY), or add the store: FACEFLOW_STORES__NAMED__<NAME>__ADDRESS, or a Prefect "
         "block of the type FaceflowStore.",
     )

@@ -72,7 +72,7 @@ def local_inputs(job: SwapJob, settings: Settings, progress: Progress = SILENT) 
     if job.output in remote:
         raise OutputError(
             "output.is_input",
-            f"The output {job.output!r} is one of the inputs; it would be lost.",
+            f"The output {job.output!r} is one of the inputs and would overwrite it.",
             "Choose another name for the output.",
         )
     folders = {location: _folder_of(location, settings) for location in remote}
@@ -113,7 +113,7 @@ def _fetch(location: str, folder: Path, sensitivity: Sensitivity, settings: Sett
     if size > settings.limits.max_size_bytes:
         raise JobError(
             "job.input_too_large",
-            f"{location!r} has {size} bytes, more than the {settings.limits.max_size_bytes} that are allowed.",
+            f"{location!r} has {size} bytes; the limit is {settings.limits.max_size_bytes}.",
             "Shorten or compress it, or raise FACEFLOW_LIMITS__MAX_SIZE_BYTES.",
             size_bytes=size,
         )
@@ -152,8 +152,8 @@ def _held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             "fault.scratch_unusable",
-            f"The folder {str(error.filename)!r} cannot be made: {error.strerror}.",
-            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written.",
+            f"The folder {str(error.filename)!r} cannot be created: {error.strerror}.",
+            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that you can write to.",
         ) from error
     with lock:
         folder.mkdir(mode=0o700, exist_ok=True)

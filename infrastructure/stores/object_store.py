@@ -269,7 +269,7 @@ class ObjectStore:
         if folder.is_dir() and shutil.disk_usage(folder).free < size_bytes + self._keep_free_bytes:
             raise ResourceError(
                 "fault.disk_full",
-                f"There is no room for {local.name!r} ({size_bytes} bytes) in {str(folder)!r}.",
+                f"There is not enough space for {local.name!r} ({size_bytes} bytes) in {str(folder)!r}.",
                 "Free some space on that disk, or choose another one, and run the same command again.",
                 needed_bytes=size_bytes + self._keep_free_bytes,
             )
@@ -278,7 +278,7 @@ class ObjectStore:
         return StoreError(
             "store.missing",
             f"There is no object {key!r} in {self.name}.",
-            "Check the address, or run the step that makes it again.",
+            "Check the address, or run the step that creates it again.",
         )
 
     @contextmanager

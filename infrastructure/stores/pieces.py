@@ -122,7 +122,7 @@ def wrong_checksum(what: str, expected: str, found: str) -> StoreError:
     return StoreError(
         "store.checksum",
         f"{what!r} does not have the expected checksum.",
-        "Try again; if it happens again, check the disk and run the step that makes the file anew.",
+        "Try again. If it happens again, check the disk and rerun the step that creates the file.",
         expected=expected,
         found=found,
     )

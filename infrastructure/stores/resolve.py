@@ -96,7 +96,7 @@ def _place(location: str, settings: Settings, *, whole: bool = False) -> tuple[P
     if not key and not whole:
         raise JobError(
             "job.location_unsupported",
-            f"{location!r} names a store and no object in it.",
+            f"{location!r} names a store but no object in it.",
             "Add the object's name: store://NAME/KEY.",
         )
     return Place(name, connection), key

@@ -77,6 +77,6 @@ def require_package(module: str, extra: str, store: str) -> None:
     if not found:
         raise StoreSetupError(
             "store.extra_missing",
-            f"What {store} needs is not installed.",
+            f"The packages that {store} needs are not installed.",
             f"Install the extra: pip install 'faceflow[{extra}]' (in a checkout: make develop).",
         )

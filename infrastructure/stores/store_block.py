@@ -27,21 +27,23 @@ class FaceflowStore(Block):
 
     _block_type_name: ClassVar[str | None] = "Faceflow Store"
     _block_type_slug: ClassVar[str | None] = SLUG
-    _description: ClassVar[str | None] = "A bucket, container or folder for inputs and results of faceflow."
+    _description: ClassVar[str | None] = "A bucket, container or folder for faceflow's inputs and results."
 
     address: str = Field(title="Address", description="s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, gs://BUCKET/PREFIX.")
     zone: Zone = Field(
-        default=Zone.PUBLIC, title="Trust zone", description="Private and restricted media is refused by public stores."
+        default=Zone.PUBLIC, title="Trust zone", description="Public stores refuse private and restricted media."
     )
     endpoint: str | None = Field(
-        default=None, title="Endpoint", description="Of services that are not the cloud's own."
+        default=None, title="Endpoint", description="Needed only for services other than the cloud provider's own."
     )
     region: str | None = Field(default=None, title="Region")
     profile: str | None = Field(default=None, title="AWS profile")
-    access_key_id: SecretStr | None = Field(default=None, title="Access key", description="None: the machine's role.")
+    access_key_id: SecretStr | None = Field(
+        default=None, title="Access key", description="Leave empty to use the machine's role."
+    )
     secret_access_key: SecretStr | None = Field(default=None, title="Secret key")
     session_token: SecretStr | None = Field(default=None, title="Session token")
-    virtual_hosted: bool = Field(default=False, title="Bucket in the host name", description="Alibaba OSS wants it.")
+    virtual_hosted: bool = Field(default=False, title="Bucket in the host name", description="Needed for Alibaba OSS.")
     account: str | None = Field(default=None, title="Azure account")
     account_key: SecretStr | None = Field(default=None, title="Azure account key")
     encryption: Literal["default", "aes256", "kms"] = Field(default="default", title="Encryption at rest")
@@ -49,7 +51,7 @@ class FaceflowStore(Block):
     checksums: Literal["sha256", "md5"] = Field(default="sha256", title="Checksums on arrival")
     links: Literal["signed", "cdn", "none"] = Field(default="signed", title="Links")
     link_base: str | None = Field(default=None, title="Address of the CDN")
-    link_s: float = Field(default=86_400.0, ge=60, le=7 * 86_400, title="Links end after, seconds")
+    link_s: float = Field(default=86_400.0, ge=60, le=7 * 86_400, title="Links expire after (seconds)")
     tags: dict[str, str] = Field(default_factory=dict, title="Tags")
 
     def to_connection(self) -> StoreConnection:
@@ -77,13 +79,13 @@ def connection_of(name: str) -> StoreConnection | None:
         raise StoreSetupError(
             "store.block_invalid",
             f"The Prefect block {SLUG}/{name} cannot be used: {wrong}.",
-            "Correct the block in the Prefect interface.",
+            "Correct the block in the Prefect UI.",
         ) from None
     except httpx.HTTPError as error:
         raise StoreError(
             "store.block_unreadable",
             f"The Prefect block {SLUG}/{name} cannot be read: {type(error).__name__}.",
-            "See that the Prefect server runs, and run the same command again.",
+            "Check that the Prefect server is running, and run the same command again.",
         ) from None
 
 

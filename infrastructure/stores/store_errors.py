@@ -92,12 +92,12 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     "credentials_invalid": lambda failed: StoreSetupError(
         "store.credentials_invalid",
         f"{failed}: the credentials are not accepted.",
-        "Correct the store's keys; see docs/stores.md for where they are looked for.",
+        "Correct the store's keys; see docs/stores.md for where faceflow looks for them.",
     ),
     "credentials_missing": lambda failed: StoreSetupError(
         "store.credentials_missing",
         f"{failed}: there are no credentials for it.",
-        "Configure the store with keys, or give the machine a role; docs/stores.md says where they are looked for.",
+        "Configure the store with keys, or give the machine a role; docs/stores.md says where faceflow looks for them.",
     ),
     "region_wrong": lambda failed: StoreSetupError(
         "store.region_wrong",
@@ -107,7 +107,7 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     "clock": lambda failed: StoreSetupError(
         "store.clock",
         f"{failed}: this machine's clock is wrong.",
-        "Set the clock (NTP); signatures are good for minutes.",
+        "Set the clock (NTP); signatures are only valid for minutes.",
     ),
     "certificate": lambda failed: StoreSetupError(
         "store.certificate",
@@ -116,7 +116,7 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     ),
     "encryption_refused": lambda failed: StoreSetupError(
         "store.encryption_refused",
-        f"{failed}: it cannot encrypt as asked.",
+        f"{failed}: it cannot encrypt as requested.",
         "Check `encryption_key` of the store and the right to use that key.",
     ),
     "not_signed": lambda failed: StoreSetupError(
@@ -127,43 +127,43 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     ),
     "full": lambda failed: StoreSetupError(
         "store.full",
-        f"{failed}: it takes no more bytes.",
-        "Free some room or raise the quota of the store.",
+        f"{failed}: it is full.",
+        "Free some space or raise the store's quota.",
     ),
     "key_refused": lambda failed: OutputError(
         "output.bad_name",
-        f"{failed}: it does not take this name.",
+        f"{failed}: it does not accept this name.",
         "Choose a shorter name without unusual characters.",
     ),
     "key_unusual": lambda failed: StoreSetupError(
         "store.key_unusual",
-        f"{failed}: an object below it has an empty part in its name (`//`), which nothing here can name.",
+        f"{failed}: an object below it has an empty part in its name (`//`), which faceflow cannot address.",
         "Rename it, or list a prefix without it.",
     ),
     "missing": lambda failed: StoreError(
         "store.missing",
-        f"{failed}: the object is not there.",
-        "Check the address, or run the step that makes it again.",
+        f"{failed}: the object does not exist.",
+        "Check the address, or run the step that creates it again.",
     ),
     "changed": lambda failed: StoreError(
         "store.changed",
-        f"{failed}: the object changed meanwhile.",
-        "Run the same command again; nobody else may write there.",
+        f"{failed}: the object changed in the meantime.",
+        "Run the same command again, and make sure that nothing else writes there.",
     ),
     "damaged": lambda failed: StoreError(
         "store.damaged",
-        f"{failed}: bytes arrived damaged.",
-        "Run the same command again; if it stays, check the network.",
+        f"{failed}: data was damaged in transit.",
+        "Run the same command again; if the error persists, check the network.",
     ),
     "busy": lambda failed: StoreError(
         "store.busy",
         f"{failed}: it is overloaded or failing.",
-        "Run the same command again later: it goes on where it was.",
+        "Run the same command again later: it continues where it stopped.",
     ),
     "unreachable": lambda failed: StoreError(
         "store.unreachable",
-        f"{failed}: it cannot be reached or does not answer in time.",
-        "Check the store's endpoint and the network, and run the same command again: it goes on where it was.",
+        f"{failed}: it cannot be reached or does not respond in time.",
+        "Check the store's endpoint and the network, and run the same command again: it continues where it stopped.",
     ),
     "refused": lambda failed: StoreError(
         "store.refused",

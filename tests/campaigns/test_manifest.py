@@ -92,7 +92,7 @@ def test_every_mistake_is_named_at_its_line(manifest):
     )
     found = problems_of(path)
     assert (3, "writes the same output as line 2") in found
-    assert (5, "2 cells, and the header has 5") in found
+    assert (5, "2 cells, but the header has 5") in found
     assert {line for line, _ in found} == {3, 4, 5, 6, 7}
     assert any(line == 4 and what.startswith("deadline:") for line, what in found)
     assert any(line == 6 and what.startswith("target:") for line, what in found)

@@ -147,7 +147,7 @@ def test_a_dispatched_job_is_told_why_it_runs_where_it_does(up: Up, program: Pro
     assert (said["state"], said["attempt"], said["started"]) == ("placed", 1, True)
     assert "was sent" in said["says"]
     assert "to local (private zone, owned)" in said["says"]
-    assert "This is what rule 'no rules' of policy version 1" in said["says"]
+    assert "Rule 'no rules' of policy version 1" in said["says"]
     assert "run.followed" in [event["event"] for event in done.events]
     kept = program("decision", "show", done.answer["request_id"])
     assert kept.exit_code == 0, kept.stderr

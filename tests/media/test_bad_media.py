@@ -209,7 +209,7 @@ def test_small_damage_is_counted_and_repaired_at_the_entrance(clips, tmp_path):
     carried = carry(path, tmp_path / "out.mp4")
     assert carried.index.frames == 39
     assert carried.index.left_out == {"undecodable": 1}
-    assert "its damaged frames were encoded as the decoder shows them" in carried.reasons
+    assert "its damaged frames were encoded as the decoder repaired them" in carried.reasons
 
 
 def test_much_damage_is_refused(clips, tmp_path):

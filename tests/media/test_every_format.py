@@ -240,22 +240,28 @@ def test_rgb_becomes_yuv_by_the_matrix_of_its_primaries(primaries, matrix):
 @pytest.mark.parametrize(
     ("name", "losses"),
     [
-        ("yuv420p12le", ["its 12 bits a sample were reduced to 10"]),
-        ("p016be", ["its 16 bits a sample were reduced to 10"]),
-        ("yuv440p", ["its 4:4:0 colour was resampled to 4:2:0"]),
-        ("uyyvyy411", ["its 4:1:1 colour was resampled to 4:2:0"]),
-        ("yuv410p", ["its 4:1:0 colour was resampled to 4:2:0"]),
+        ("yuv420p12le", ["its 12 bits per sample were reduced to 10"]),
+        ("p016be", ["its 16 bits per sample were reduced to 10"]),
+        ("yuv440p", ["its 4:4:0 chroma was resampled to 4:2:0"]),
+        ("uyyvyy411", ["its 4:1:1 chroma was resampled to 4:2:0"]),
+        ("yuv410p", ["its 4:1:0 chroma was resampled to 4:2:0"]),
         (
             "gbrp16le",
-            ["its 16 bits a sample were reduced to 10", "its RGB colours became YUV 4:4:4 by the matrix of BT.709"],
+            [
+                "its 16 bits per sample were reduced to 10",
+                "its RGB colours were converted to YUV 4:4:4 with the BT.709 matrix",
+            ],
         ),
-        ("pal8", ["its palette colours became YUV 4:4:4 by the matrix of BT.709"]),
+        ("pal8", ["its palette colours were converted to YUV 4:4:4 with the BT.709 matrix"]),
         (
             "xyz12be",
-            ["its 12 bits a sample were reduced to 10", "its XYZ colours became YUV 4:4:4 by the matrix of BT.709"],
+            [
+                "its 12 bits per sample were reduced to 10",
+                "its XYZ colours were converted to YUV 4:4:4 with the BT.709 matrix",
+            ],
         ),
-        ("bayer_gbrg8", ["its sensor samples became YUV 4:4:4 by the matrix of BT.709"]),
-        ("gray16be", ["its 16 bits a sample were reduced to 10"]),
+        ("bayer_gbrg8", ["its sensor samples were converted to YUV 4:4:4 with the BT.709 matrix"]),
+        ("gray16be", ["its 16 bits per sample were reduced to 10"]),
         ("nv12", []),
         ("yuva444p10le", []),
         ("yuv420p9be", []),

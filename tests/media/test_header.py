@@ -192,7 +192,7 @@ def test_a_timecode_that_cannot_be_counted_is_told(tmp_path, timecode):
     carried = carry(source, tmp_path / "out.mp4")
     assert timecodes(carried.output) == (None, [])
     assert [note for note in carried.notes if "timecode" in note] == [
-        f"its timecode {timecode} was left out: MP4 cannot count it at this frame rate"
+        f"its timecode {timecode} was left out: MP4 does not support timecodes at this frame rate"
     ]
     (tmp_path / "mkv").mkdir()
     assert timecodes(carry(source, tmp_path / "mkv" / "out.mkv").output)[0] == timecode

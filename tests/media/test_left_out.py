@@ -10,10 +10,10 @@ import pytest
 from tests.clips import AAC, X264, ffmpeg, picture, tone
 from tests.media.pipeline import carry
 
-SECOND = "video track {} (h264) was left out: one video track is carried, and it may show the face that was replaced"
-COVER = "cover picture (track {}, png) was left out: it may show the face that was replaced"
-WORDS = "subtitle track {} ({}) was left out: subtitles of this kind are not written to {} files"
-FONT = "attachment 'letters.ttf' was left out: {} files hold no attachments"
+SECOND = "video track {} (h264) was left out: only one video track is carried over, and it may show the original face"
+COVER = "cover picture (track {}, png) was left out: it may show the original face"
+WORDS = "subtitle track {} ({}) was left out: {} files cannot hold subtitles of this kind"
+FONT = "attachment 'letters.ttf' was left out: {} files cannot hold attachments"
 
 
 def rich(folder, kind):

@@ -123,7 +123,11 @@ def test_a_damaged_artifact_is_seen(tmp_path):
     ("name", "longest", "expected"),
     [
         ("plain", 1920, ()),
-        ("odd_vp9", 1920, ("the picture was made even, 98x64 pixels, by repeating its last row or column",)),
+        (
+            "odd_vp9",
+            1920,
+            ("the picture was extended to even sides, 98x64 pixels, by repeating its last row or column",),
+        ),
         ("odd_444", 1920, ()),
         ("odd_vp9", 96, ("the video was normalised before the swap: its longer side of 98 pixels was scaled to 96",)),
         (
@@ -131,12 +135,16 @@ def test_a_damaged_artifact_is_seen(tmp_path):
             1920,
             (
                 "the video was normalised before the swap: its pixel format yuv411p was converted to yuv420p; "
-                "its 4:1:1 colour was resampled to 4:2:0; "
-                "it was encoded once more, because single frames cannot be found again in avi files; "
-                "it was made even, 98x64 pixels, by repeating its last row or column",
+                "its 4:1:1 chroma was resampled to 4:2:0; "
+                "it was re-encoded, because single frames cannot be located in avi files; "
+                "it was extended to even sides, 98x64 pixels, by repeating its last row or column",
             ),
         ),
-        ("interlaced", 1920, ("the video was normalised before the swap: it was deinterlaced, one frame a frame",)),
+        (
+            "interlaced",
+            1920,
+            ("the video was normalised before the swap: it was deinterlaced, keeping the number of frames",),
+        ),
     ],
 )
 def test_normalising_is_told_once_and_truly(clips, tmp_path, name, longest, expected):

@@ -44,14 +44,14 @@ def escaped(payload):
 @pytest.mark.parametrize(("frames", "words"), [(1, "1 frame"), (4, "4 frames")])
 def test_captions_are_counted(tmp_path, frames, words):
     path = with_message(tmp_path, CAPTIONS, frames)
-    assert lost(path) == (f"left out, because encoding drops it: closed captions ({words})",)
+    assert lost(path) == (f"lost in encoding: closed captions ({words})",)
     assert lost(carry(path, tmp_path / "out.mp4").output) == ()
 
 
 def test_the_mark_of_a_3d_picture_is_told(tmp_path):
     path = tmp_path / "sides.mp4"
     ffmpeg(*picture(0.4), *X264, "-x264-params", "frame-packing=3", path)
-    at_its_key_frame = "left out, because encoding drops it: the mark of a 3D picture (1 frame)"
+    at_its_key_frame = "lost in encoding: the 3D video marker (1 frame)"
     assert lost(path) == (at_its_key_frame,)
     assert lost(carry(path, tmp_path / "out.mp4").output) == ()
 
@@ -72,9 +72,9 @@ def test_each_kind_is_told_once_in_a_fixed_order():
     found.see(0, Frame(Type.SPHERICAL, Type.DOVI_RPU_BUFFER, Type.DOVI_METADATA, Type.SEI_UNREGISTERED))
     found.see(1, Frame(Type.DOVI_METADATA, Type.DYNAMIC_HDR_PLUS, Type.MASTERING_DISPLAY_METADATA))
     assert found.notes() == (
-        "left out, because encoding drops it: Dolby Vision metadata (2 frames)",
-        "left out, because encoding drops it: HDR10+ metadata (1 frame)",
-        "left out, because encoding drops it: the mark of a 360-degree picture (1 frame)",
+        "lost in encoding: Dolby Vision metadata (2 frames)",
+        "lost in encoding: HDR10+ metadata (1 frame)",
+        "lost in encoding: the 360-degree video marker (1 frame)",
     )
 
 

@@ -85,7 +85,7 @@ def test_a_cover_picture_is_not_taken_for_the_video_and_is_noted(clips, tmp_path
     carried = carry(clips.path(CLIPS["cover"]), tmp_path / "out.mp4")
     assert carried.index.frames == 40
     assert [note for note in carried.notes if "left out" in note] == [
-        "cover picture (track 2, png) was left out: it may show the face that was replaced"
+        "cover picture (track 2, png) was left out: it may show the original face"
     ]
 
 

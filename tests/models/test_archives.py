@@ -50,7 +50,7 @@ def test_a_member_that_is_missing_or_wrong(bench, pack):
     assert (error.code, bench.path("one").exists(), bench.path("two").exists()) == ("model.hash", True, False)
     pack.content = packed({"one.onnx": CONTENT})
     error = bench.error("both")
-    assert (error.code, "does not hold it" in error.message) == ("model.unavailable", True)
+    assert (error.code, "does not contain it" in error.message) == ("model.unavailable", True)
 
 
 def test_an_archive_that_is_none(bench, pack):

@@ -78,7 +78,7 @@ def test_redirects_are_followed(bench):
 
 
 @pytest.mark.parametrize(
-    ("location", "why"), [("/net.onnx", "sends on more than"), ("ftp://127.0.0.1/net.onnx", "unsafe address (ftp)")]
+    ("location", "why"), [("/net.onnx", "redirects more than"), ("ftp://127.0.0.1/net.onnx", "unsafe address (ftp)")]
 )
 def test_redirects_end(bench, location, why):
     bench.add("net")

@@ -31,7 +31,7 @@ def test_a_file_of_another_size_is_not_even_fetched(bench, content):
     bench.add("net").content = content
     error = bench.error()
     assert error.code == "model.unavailable"
-    assert f"has {len(content)} bytes and not {len(CONTENT)}" in error.message
+    assert f"has {len(content)} bytes instead of {len(CONTENT)}" in error.message
     assert "net.onnx" not in bench.files()
 
 

@@ -57,26 +57,26 @@ FILES = {
         ".jpg", jpeg(segment(0xE1, GAIN_MAP_XMP), behind=jpeg_bytes() + FILM), f"XMP, {MAP_TOLD}, {FILM_TOLD}",
     ),
     "depth": (".jpg", jpeg(segment(0xE1, DEPTH_XMP)), "XMP, a depth map"),
-    "MPO": (".jpg", jpeg(segment(0xE2, b"MPF\0x"), behind=jpeg_bytes()), "further pictures behind the first"),
+    "MPO": (".jpg", jpeg(segment(0xE2, b"MPF\0x"), behind=jpeg_bytes()), "pictures after the first one"),
     "captions": (".jpg", jpeg(segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04rest")), "IPTC captions"),
     "comment": (".jpg", jpeg(segment(0xFE, b"hello")), "a comment"),
     "credentials": (".jpg", jpeg(segment(0xEB, b"JP\0\1 jumb c2pa")), "content credentials (C2PA)"),
     "a maker's data": (".jpg", jpeg(segment(0xE4, b"x"), segment(0xE4, b"y")), "application data (APP4)"),
-    "bytes behind": (".jpg", jpeg(behind=b"something"), "9 bytes behind the picture"),
+    "bytes after": (".jpg", jpeg(behind=b"something"), "9 bytes after the picture"),
     "zeros behind": (".jpg", jpeg(behind=bytes(100)), None),
     "thumbnail": (
         ".jpg", jpeg_bytes(exif=b"Exif\0\0" + exif_bytes(thumbnail=jpeg_bytes())),
-        "the thumbnail in EXIF, which shows the old face",
+        "the thumbnail in EXIF, which shows the original face",
     ),
     "PNG texts": (
         ".png",
         png_bytes(photo(), extra=TEXTS + chunk(b"tIME", b"1234567")),
-        "text chunks, XMP, chunks that are not known (tIME)",
+        "text chunks, XMP, chunks of unknown kinds (tIME)",
     ),
     "plain PNG": (".png", png_bytes(photo(), extra=chunk(b"pHYs", bytes(9)) + chunk(b"iDOT", b"x")), None),
     "PNG and more": (".png", png_bytes(photo()) + FILM, FILM_TOLD),
     "WebP": (".webp", webp(), None),
-    "WebP XMP": (".webp", webp((b"XMP ", b"<x/>"), (b"ODD ", b"x")), "XMP, chunks that are not known (ODD)"),
+    "WebP XMP": (".webp", webp((b"XMP ", b"<x/>"), (b"ODD ", b"x")), "XMP, chunks of unknown kinds (ODD)"),
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_named_in_one_note(tmp_path, name):
     ending, data, expected = FILES[name]
     path = tmp_path / f"in{ending}"
     path.write_bytes(data)
-    told = () if expected is None else (f"left out of the picture's file: {expected}",)
+    told = () if expected is None else (f"left out of the picture file: {expected}",)
     assert notes(path, f"out{ending}") == told
 
 
@@ -106,8 +106,8 @@ def test_fewer_bits_and_colours_that_only_png_states_are_told(tmp_path):
     path.write_bytes(png_bytes(photo_16_bit(), extra=chunk(b"gAMA", struct.pack(">I", 100_000))))
     assert notes(path, "out.png") == ()
     assert notes(path, "out.webp") == (
-        "left out of the picture's file: gamma",
-        "its samples of more than 8 bits were rounded to 8, which is what WEBP holds here",
+        "left out of the picture file: gamma",
+        "its samples of more than 8 bits were rounded to 8, the most that WEBP supports here",
     )
 
 
@@ -156,7 +156,8 @@ def test_whose_place_is_left_out_is_told_with_the_way_to_keep_it(tmp_path, sensi
     told = notes(path, "out.jpg", sensitivity, carry_place=setting)
     why = f"the job is {sensitivity}" if setting == "public" else f"FACEFLOW_TRUST__CARRY_PLACE is {setting}"
     expected = (
-        f"the place where it was taken was left out, because {why}; FACEFLOW_TRUST__CARRY_PLACE=always carries it",
+        f"the location where it was taken was left out, because {why}; "
+        "set FACEFLOW_TRUST__CARRY_PLACE=always to keep it",
     )
     assert told == (() if carried else expected)
     path.write_bytes(jpeg_bytes(exif=b"Exif\0\0" + exif_bytes()))
@@ -171,8 +172,8 @@ def test_whose_place_is_left_out_is_told_with_the_way_to_keep_it(tmp_path, sensi
         (("urn:mpeg:hevc:2015:auxid:2",), b"mdat", ("a depth map",)),
         (("urn:com:apple:photo:2018:aux:portraiteffectsmatte",), b"mdat", ("a matte",)),
         (("urn:x:y",), b"mdat", ("an auxiliary picture (urn:x:y)",)),
-        (("hvc1", "grid", "mime"), b"mdat", ("further pictures beside the first", "XMP")),
-        (("uri ",), b"mpvd", (FILM_TOLD, "items that are not known (uri)")),
+        (("hvc1", "grid", "mime"), b"mdat", ("additional pictures", "XMP")),
+        (("uri ",), b"mpvd", (FILM_TOLD, "items of unknown kinds (uri)")),
     ],
 )
 def test_what_lies_in_heif_and_avif_is_called_by_its_name(items, box, expected):

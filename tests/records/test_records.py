@@ -138,7 +138,7 @@ def test_a_run_that_nobody_submitted(database):
         start_run(database, RunKey(job_id="job-1", attempt=1, pool="mars"), NOW)
     assert raised.value.code == "job.unknown_run"
     run = submit_run(database, job(id="job-1"), SPOT, NOW)
-    with pytest.raises(ValueError, match="not an end"):
+    with pytest.raises(ValueError, match="not a final state"):
         end_run(database, run.key, RunState.RUNNING, NOW)
 
 

@@ -68,7 +68,7 @@ def test_check_reports_what_is_wrong(run, files):
     dead = "version: 1\nrules:\n- {name: a, place: {hold: x}}\n- {name: b, place: {hold: x}}\n"
     code, said = run("policy", "check", *files(rules=dead), *POOLS)
     assert code == 2
-    assert "line 4, rules[1]: rule 'b' can never match: 'a' before it takes all of its jobs" in said
+    assert "line 4, rules[1]: rule 'b' can never match: the earlier rule 'a' takes all of its jobs" in said
 
 
 def test_explain_for_programs_and_for_people(run, files):

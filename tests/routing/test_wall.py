@@ -30,7 +30,7 @@ def test_a_rule_cannot_send_it_out():
     decision = decide(job(sensitivity="restricted"), EVERYTHING_TO_AWS, snapshot(), POOLS)
     assert decision.action is Action.HOLD
     assert decision.placements == ()
-    assert "no pool that it may enter" in decision.reason
+    assert "no pool that the job may enter" in decision.reason
 
 
 def test_a_bug_in_the_first_check_is_caught_by_the_second(monkeypatch):
@@ -38,4 +38,4 @@ def test_a_bug_in_the_first_check_is_caught_by_the_second(monkeypatch):
     decision = decide(job(sensitivity="private"), EVERYTHING_TO_AWS, snapshot(), POOLS)
     assert decision.action is Action.REFUSE
     assert decision.placements == ()
-    assert "aws-g4dn-spot lies in the public zone, where private media may not go" in explain(decision)
+    assert "aws-g4dn-spot is in the public zone, which private media may not enter" in explain(decision)

@@ -112,7 +112,7 @@ def test_a_source_that_never_answers_costs_the_timeout(settings):
     current(settings, Memory(rules(1)))
     quick = settings.model_copy(update={"rule_source": RuleSourceSettings(timeout_s=0.2)})
     live = current(quick, Silent())
-    assert (live.policy.version, live.state.outage.reason) == (1, "it does not answer in time")
+    assert (live.policy.version, live.state.outage.reason) == (1, "it does not respond in time")
 
 
 def test_kept_rules_are_judged_with_the_pools_of_today(settings):

@@ -268,7 +268,7 @@ def test_a_config_map_that_is_mounted(tmp_path):
         (b"\xff\xfe version: 1", "not UTF-8 text (byte 0)"),
         (b"# " + b"x" * 1024 * 1024, "longer than 1 MiB"),
         (b"", "the text is empty"),
-        (b"version: 1\nversion: 2\nrules: []", "this key stands here twice"),
+        (b"version: 1\nversion: 2\nrules: []", "this key appears twice"),
     ],
 )
 def test_texts_that_are_none(tmp_path, content, problem):

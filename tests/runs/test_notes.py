@@ -18,8 +18,8 @@ from tests.media.test_header import read_back
 from tests.pictures.test_extras import placed
 
 PLACE = (
-    "the place where it was taken was left out, because the job is private; "
-    "FACEFLOW_TRUST__CARRY_PLACE=always carries it"
+    "the location where it was taken was left out, because the job is private; "
+    "set FACEFLOW_TRUST__CARRY_PLACE=always to keep it"
 )
 SETTINGS = Settings(pipeline=PipelineSettings(keep_free_bytes=0))
 

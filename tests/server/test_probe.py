@@ -92,8 +92,8 @@ def test_every_answer_is_told(answer: Callable[[Handler], None], found: Answer, 
 def test_silence_and_no_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         probed = asked(f"http://127.0.0.1:{silent.getsockname()[1]}/api", timeout_s=0.2)
-    assert probed == Probed(Answer.SILENT, "it does not answer in time")
-    assert asked(f"http://127.0.0.1:{free_port()}/api") == Probed(Answer.SILENT, "nobody answers there")
+    assert probed == Probed(Answer.SILENT, "it does not respond in time")
+    assert asked(f"http://127.0.0.1:{free_port()}/api") == Probed(Answer.SILENT, "nothing responds at that address")
 
 
 @pytest.mark.parametrize(

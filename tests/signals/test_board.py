@@ -155,7 +155,7 @@ def test_failures_leave_gaps_and_are_told_once(clock):
     told = [(event["event"], event.get("reason", "")) for event in said if event["event"] != "signals.unexpected"]
     assert told == [
         ("signals.failed", "it cannot be reached"),
-        ("signals.failed", "something failed that should not (ValueError)"),
+        ("signals.failed", "unexpected internal error (ValueError)"),
         ("signals.back", ""),
     ]
     assert len(source.asked) == 4, "a source that said nothing is asked again"

@@ -77,7 +77,7 @@ def test_paused_pools_queues_and_free_places(prefect):
     [report] = asyncio.run(board.ask())
     notes = {reading.pool.removeprefix(f"{prefect}-"): reading.note for reading in report.readings if reading.note}
     assert notes == {
-        "paused": "somebody paused it",
+        "paused": "it is paused",
         "deserted": "no worker is online",
         "unknown": "there is no such work pool",
     }

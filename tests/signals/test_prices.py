@@ -147,7 +147,7 @@ def test_the_real_client_speaks_to_an_ec2_server(aws, monkeypatch):
 def test_an_ec2_that_is_not_there_or_refuses(aws, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     told = failure(Ec2SpotSource("us-east-1", timeout_s=1))
-    assert "EC2 was not asked (EndpointConnectionError)" in told.reason
+    assert "EC2 could not be queried (EndpointConnectionError)" in told.reason
     with serving(
         {"/": (403, "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>")}
     ) as url:
@@ -234,9 +234,9 @@ def test_azures_linux_spot_meter_counts():
     [
         ((200, json.dumps({"Items": PAGE_1})), "eastus has no spot price for Standard_NC4as_T4_v3"),
         ((429, "slow down"), "HTTP 429"),
-        ((200, "<html>"), "not understood"),
-        ((200, "[]"), "not understood"),
-        ((200, json.dumps({"Items": [{}]})), "not understood"),
+        ((200, "<html>"), "cannot be understood"),
+        ((200, "[]"), "cannot be understood"),
+        ((200, json.dumps({"Items": [{}]})), "cannot be understood"),
         ((200, json.dumps({"Items": [], "NextPageLink": "http://elsewhere.example/steal"})), "another host"),
     ],
 )

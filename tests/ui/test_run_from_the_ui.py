@@ -75,7 +75,10 @@ def test_a_run_from_the_ui_completes_and_shows_what_it_did(page: Page, up: Up, t
     open_form(page)
     for title in ("Sources", "Target", "Output", "Face map", "Swap", "Encoding", "Consent", "Project", "Priority"):
         expect(heading(page, title)).to_be_visible()
-    for described in ("The video or picture whose faces are replaced.", "No face is swapped without a consent record."):
+    for described in (
+        "The video or picture whose faces are replaced.",
+        "faceflow swaps no face without a consent record.",
+    ):
         expect(page.get_by_text(described)).to_be_visible()
     for title, value in {"Faces to swap": "all", "Encoder preset": "veryfast", "Sensitivity": "public"}.items():
         expect(after(page, title, "*[contains(@class, 'p-select')]")).to_contain_text(value)

@@ -43,7 +43,7 @@ class Scrfd(Detector):
         session = NetworkSession(loaded.network, settings.engine.provider)
         self._detector: Any = insightface_class("model_zoo.scrfd", "SCRFD")(session=session)
         if not self._detector.use_kps:
-            raise contract_mismatch(loaded, "a detector that gives five points")
+            raise contract_mismatch(loaded, "a detector that returns five points")
         self._guard = threading.Lock()
 
     def _found(self, picture: Picture, size: tuple[int, int], least_score: float) -> list[Face]:
@@ -68,7 +68,7 @@ class YoloFace(Detector):
         del settings
         super().__init__(loaded)
         if len(loaded.network.outputs) != 1 or loaded.network.outputs[0].shape[1] not in {20, None}:
-            raise contract_mismatch(loaded, "a detector with twenty numbers a place")
+            raise contract_mismatch(loaded, "a detector with twenty numbers per position")
         self._network = loaded.network
         self._input = loaded.network.inputs[0].name
 
@@ -101,7 +101,7 @@ class YuNet(Detector):
         if len(widths) != 12 or any(
             found not in {wanted, None} for found, wanted in zip(widths, np.repeat([1, 1, 4, 10], 3), strict=True)
         ):
-            raise contract_mismatch(loaded, "YuNet, which gives class, object, box and points at three strides")
+            raise contract_mismatch(loaded, "YuNet, which returns class, object, box and points at three strides")
         self._network = loaded.network
         self._input = loaded.network.inputs[0].name
 

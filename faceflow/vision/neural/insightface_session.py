@@ -84,8 +84,8 @@ def _not_installed(why: str) -> EngineError:
     return EngineError(
         "engine.package_missing",
         f"The package insightface cannot be used: {why}.",
-        "Install it, pip install 'faceflow[insightface]' (docs/engines.md says how in a checkout and beside a GPU "
-        "build), or choose an analyser and a landmarker that do without it.",
+        "Install it, pip install 'faceflow[insightface]' (docs/engines.md says how in a checkout and beside a "
+        "GPU build), or choose an analyser and a landmarker that do not need it.",
     )
 
 

@@ -48,7 +48,7 @@ def needed(entry: ModelEntry, contract: Contract, settings: Settings) -> Loaded:
             return found
     raise EngineError(
         "engine.contract_mismatch",
-        f"The catalogue names no model with the contract {contract.value!r} among what {entry.name!r} needs.",
+        f"The catalogue lists no model with the contract {contract.value!r} among the needs of {entry.name!r}.",
         "Add it to `needs` in the catalogue file.",
         model=entry.name,
     )
@@ -65,7 +65,7 @@ def contract_mismatch(loaded: Loaded, wanted: str) -> EngineError:
     return EngineError(
         "engine.contract_mismatch",
         f"The network of the model {loaded.entry.name!r} is not {wanted}.",
-        "Check the file with `faceflow models verify`; fetch it again with `faceflow models pull`.",
+        "Check the file with `faceflow models verify`; download it again with `faceflow models pull`.",
         model=loaded.entry.name,
     )
 
@@ -78,6 +78,6 @@ def require_inputs(loaded: Loaded, *names: str) -> None:
             "engine.contract_mismatch",
             f"The network of the model {loaded.entry.name!r} has the inputs {', '.join(found)}, not "
             f"{', '.join(names)}.",
-            "The file is not what the catalogue says; check its contract there.",
+            "The file does not match the catalogue; check its contract there.",
             model=loaded.entry.name,
         )

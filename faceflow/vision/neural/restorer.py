@@ -58,8 +58,9 @@ class NeuralRestorer:
         if entry.template is None or entry.size_px is None or entry.contract not in _CONTRACTS:
             raise EngineError(
                 "engine.contract_mismatch",
-                f"The model {entry.name!r} is no restorer, or the catalogue does not say how faces are aligned for it.",
-                "Choose a restorer that `faceflow models list` shows.",
+                f"The model {entry.name!r} is not a restorer, or the catalogue does not state how to align faces "
+                "for it.",
+                "Choose a restorer from `faceflow models list`.",
                 model=entry.name,
             )
         self.name = entry.name

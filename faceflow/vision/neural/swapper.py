@@ -78,7 +78,7 @@ class NeuralSwapper(ABC):
         if entry.template is None or entry.size_px is None:
             raise EngineError(
                 "engine.contract_mismatch",
-                f"The catalogue says neither how faces are aligned nor which size the model {entry.name!r} takes.",
+                f"The catalogue states neither the alignment nor the input size of the model {entry.name!r}.",
                 "Add `template` and `size_px` to its entry.",
                 model=entry.name,
             )
@@ -116,7 +116,7 @@ class NeuralSwapper(ABC):
             raise EngineError(
                 "engine.identity_mismatch",
                 "The identity was prepared by another engine.",
-                "Prepare the source with the engine that swaps.",
+                "Prepare the source with the engine that does the swap.",
             )
         parts = [part for crop in crops for part in split(crop.pixels, self._boost)]
         many = self._boost**2

@@ -30,7 +30,7 @@ class Inswapper(EmbeddingSwapper):
             raise EngineError(
                 "engine.contract_mismatch",
                 f"The file of the model {loaded.entry.name!r} does not end with its embedding matrix.",
-                "Fetch the published file again; tools that rewrite networks may have moved the matrix.",
+                "Download the published file again; tools that rewrite networks may have moved the matrix.",
                 model=loaded.entry.name,
             )
         self._matrix = np.asarray(matrix, np.float32)
@@ -124,8 +124,8 @@ def load_swapper(name: str, options: SwapOptions, settings: Settings) -> NeuralS
     if contract not in _CONTRACTS:
         raise EngineError(
             "engine.contract_mismatch",
-            f"The model {name!r} has the contract {contract!r}, which is none of a swapper.",
-            "Choose a swapper that `faceflow models list` shows.",
+            f"The model {name!r} is not a swapper (contract {contract!r}).",
+            "Choose a swapper from `faceflow models list`.",
             model=name,
         )
     return _CONTRACTS[contract](loaded, options, settings)

@@ -103,7 +103,7 @@ class OnnxFile:
             raise EngineError(
                 "engine.model_missing",
                 f"The model file {str(path)!r} cannot be opened: {error}.",
-                "Fetch it again with `faceflow models pull`.",
+                "Download it again with `faceflow models pull`.",
                 model=path.name,
             ) from error
         with self._looking():
@@ -117,14 +117,14 @@ class OnnxFile:
             raise EngineError(
                 "engine.model_unusable",
                 f"The model file {str(self.path)!r} is not an ONNX model: {error}.",
-                "Fetch it again with `faceflow models pull`.",
+                "Download it again with `faceflow models pull`.",
                 model=self.path.name,
             ) from error
 
     def _read(self) -> None:
         graphs = [field for field in fields(self.buffer) if field.number == MODEL_GRAPH]
         if len(graphs) != 1:
-            raise WireError("it holds no graph")
+            raise WireError("it contains no graph")
         self._graph = graphs[0]
         self._parts = list(fields(self.buffer, self._graph.first, self._graph.end))
         self._initializers = {self._name_of(field): field for field in self._parts if field.number == GRAPH_INITIALIZER}
@@ -260,19 +260,19 @@ class OnnxFile:
         if dtype is None or content is None:
             return None
         if min(dims, default=0) < 0 or len(dims) > _MOST_SIDES:
-            raise WireError("a constant has sides that no array has")
+            raise WireError("a constant has dimensions that no array can have")
         if content.number == _TENSOR_INT64S:
             flat = self._listed(tensor)
         else:
             if (content.end - content.first) % np.dtype(dtype).itemsize:
-                raise WireError("a constant ends within a number")
+                raise WireError("a constant ends in the middle of a number")
             flat = np.frombuffer(self.buffer[content.first : content.end], dtype)
         return flat.reshape(dims) if flat.size == math.prod(dims) else None
 
     def _listed(self, tensor: Field) -> NDArray[np.int64]:
         parts = list(_inside(self.buffer, tensor, _TENSOR_INT64S))
         if sum(part.end - part.first for part in parts) > _MOST_LISTED_BYTES:
-            raise WireError("a list of whole numbers is longer than any that is looked at")
+            raise WireError("a list of integers is too long")
         return np.array([number for part in parts for number in varints(self.buffer, part)], np.int64)
 
     def _values(self, number: int) -> tuple[ValueInfo, ...]:
@@ -290,7 +290,7 @@ class OnnxFile:
                     for part in _inside(self.buffer, tensor, 2):
                         shape = [self._side(side) for side in islice(_inside(self.buffer, part, 1), _MOST_SIDES + 1)]
         if len(shape) > _MOST_SIDES:
-            raise WireError(f"{name!r} has more sides than any array")
+            raise WireError(f"{name!r} has too many dimensions")
         dtype = _DTYPES.get(kind)
         if dtype is None:
             raise WireError(f"{name!r} has an unknown element type {kind}")

@@ -312,14 +312,14 @@ def _failed(path: Path, error: Exception) -> EngineError:
     if any(words in str(error) for words in ("Failed to allocate memory", "Available memory of", "out of memory")):
         return EngineError(
             "engine.out_of_memory",
-            f"The network {path.name!r} needs more memory than there is: {_first_line(error)}.",
+            f"The network {path.name!r} needs more memory than is available: {_first_line(error)}.",
             "Raise FACEFLOW_ENGINE__MEMORY_LIMIT_BYTES, or lower FACEFLOW_ENGINE__BATCH or the pixel boost.",
             model=path.name,
         )
     return EngineError(
         "engine.run_failed",
         f"The network {path.name!r} failed: {_first_line(error)}.",
-        "Check the file with `faceflow models verify`; it may be another network than its name says.",
+        "Check the file with `faceflow models verify`; it may be a different network than its name suggests.",
         model=path.name,
     )
 
@@ -329,8 +329,8 @@ def _unusable(path: Path, error: Exception) -> EngineError:
         return _failed(path, error)
     return EngineError(
         "engine.model_unusable",
-        f"ONNX Runtime does not take the model file {path.name!r}: {_first_line(error)}.",
-        "Check the file with `faceflow models verify`, and update ONNX Runtime if the network is newer than it.",
+        f"ONNX Runtime cannot load the model file {path.name!r}: {_first_line(error)}.",
+        "Check the file with `faceflow models verify`, and update ONNX Runtime if the network needs a newer version.",
         model=path.name,
     )
 

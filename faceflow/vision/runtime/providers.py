@@ -61,7 +61,7 @@ def require_provider(provider: Provider, runtime: Any = None) -> None:
     """
     installed = list((runtime or onnxruntime()).get_available_providers())
     if NAMES[provider] not in installed:
-        raise _missing(provider, f"this ONNX Runtime knows only {', '.join(installed)}")
+        raise _missing(provider, f"this ONNX Runtime only supports {', '.join(installed)}")
     if provider != "cpu" and runtime is None and ctypes.util.find_library("cuda") is None:
         raise _missing(provider, "no NVIDIA driver (libcuda) is installed")
 
@@ -88,7 +88,7 @@ def provider_failed(provider: Provider, why: BaseException) -> EngineError:
 def _missing(provider: Provider, why: str) -> EngineError:
     return EngineError(
         "engine.provider_missing",
-        f"The networks are to run on {provider!r}, and that is not there: {why}.",
+        f"The configured provider {provider!r} is not available: {why}.",
         "Install the NVIDIA driver and the other build of ONNX Runtime (pip uninstall onnxruntime, then pip install "
         "'onnxruntime-gpu[cuda,cudnn]', and tensorrt for that provider; docs/engines.md), or choose another provider "
         "with FACEFLOW_ENGINE__PROVIDER.",

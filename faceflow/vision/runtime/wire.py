@@ -64,10 +64,10 @@ def fields(buffer: Buffer, begin: int = 0, end: int | None = None) -> Iterator[F
         else:
             raise WireError(f"unknown wire type {kind}")
         if after > stop:
-            raise WireError("a field reaches beyond its message")
+            raise WireError("a field extends beyond its message")
         yield Field(tag >> 3, place, after, first, value)
         place = after
-    raise WireError("a message has more fields than any network")
+    raise WireError("a message has too many fields")
 
 
 def varints(buffer: Buffer, field: Field) -> list[int]:

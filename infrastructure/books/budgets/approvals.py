@@ -52,7 +52,7 @@ def approve(
     """
     extra = exact_usd(extra_usd, "approved amount")
     if not extra:
-        raise BudgetError("budget.amount_invalid", "An approval of nothing says nothing.", "Give an amount above 0.")
+        raise BudgetError("budget.amount_invalid", "The approved amount must be above 0.", "Enter an amount above 0.")
     with database.write() as session:
         values = {
             "key": key,
@@ -68,8 +68,9 @@ def approve(
         if (row.job_id, row.project, row.extra_usd) != (job_id, project, extra):
             raise BudgetError(
                 "budget.contradiction",
-                f"The approval {key!r} allowed {row.extra_usd} USD for job {row.job_id}, now {extra} USD for {job_id}.",
-                "Give a further approval a key of its own.",
+                f"The approval {key!r} already allowed {row.extra_usd} USD for job {row.job_id}; it cannot allow "
+                f"{extra} USD for {job_id} too.",
+                "Use a new key for each approval.",
             )
         return _approval(row)
 

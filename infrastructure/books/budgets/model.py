@@ -81,7 +81,7 @@ class Standing(FrozenModel):
 def month_of(moment: datetime) -> str:
     """The calendar month in UTC, as `2026-12`."""
     if moment.tzinfo is None:
-        raise ValueError("a moment needs a UTC offset")
+        raise ValueError("a time needs a UTC offset")
     return moment.astimezone(UTC).strftime("%Y-%m")
 
 
@@ -92,7 +92,9 @@ def known_month(month: str) -> str:
         BudgetError: `budget.month_invalid`.
     """
     if not _MONTH.fullmatch(month):
-        raise BudgetError("budget.month_invalid", f"{month!r} is not a month.", "Write year and month, as 2026-12.")
+        raise BudgetError(
+            "budget.month_invalid", f"{month!r} is not a month.", "Write the year and month, such as 2026-12."
+        )
     return month
 
 
@@ -118,7 +120,7 @@ def exact_usd(amount_usd: Decimal, what: str) -> Decimal:
         raise BudgetError(
             "budget.amount_invalid",
             f"The {what} cannot be {amount_usd} US dollars.",
-            f"Give a number from 0 to {MAX_USD:,}.",
+            f"Use a number from 0 to {MAX_USD:,}.",
         ) from error
 
 

@@ -134,7 +134,7 @@ class Budgets:
                 raise BudgetError(
                     "budget.contradiction",
                     f"Attempt {attempt} of job {job_id} was settled with {row.spent_usd} USD, now with {spent} USD.",
-                    "Settle an attempt once, with all that it cost; a further attempt has a number of its own.",
+                    "Settle each attempt once, with its full cost; every further attempt has its own number.",
                 )
             _unbook(account, row)
             # The budget's own part is spent first; what was approved beyond it only as far as it was needed.
@@ -191,7 +191,7 @@ class Budgets:
                 raise BudgetError(
                     "budget.unknown_reservation",
                     f"Nothing was reserved for attempt {attempt} of job {job_id}.",
-                    "Reserve first; `faceflow decision show` lists what is known of a job.",
+                    "Reserve first; `faceflow decision show` lists a job's reservations.",
                 )
             account = _locked_account(session, found.project, found.month)
             row = _locked_row(session, job_id, attempt)
@@ -234,7 +234,7 @@ def _same(row: ReservationRow, project: str, count: int, amount: Decimal) -> Res
             "budget.contradiction",
             f"Attempt {row.attempt} of job {row.job_id} has reserved {row.amount_usd} USD for {row.count} jobs of "
             f"{row.project}, now {amount} USD for {count} jobs of {project}.",
-            "Release it first, or count the attempt up.",
+            "Release it first, or use the next attempt number.",
         )
     return Reservation.of(row)
 
@@ -242,5 +242,7 @@ def _same(row: ReservationRow, project: str, count: int, amount: Decimal) -> Res
 def _require_counts(attempt: int, count: int) -> None:
     if attempt < 1 or count < 1:
         raise BudgetError(
-            "budget.contradiction", f"Attempt {attempt} of {count} jobs cannot be.", "Both are counted from 1."
+            "budget.contradiction",
+            f"Attempt and job count start at 1 (got attempt {attempt} and {count} jobs).",
+            "Use 1 or more for both.",
         )

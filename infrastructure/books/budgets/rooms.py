@@ -70,8 +70,8 @@ def require_job_limit(
     if amount > left:
         raise BudgetError(
             "budget.job_limit",
-            f"Attempt {attempt} of job {job_id} needs {amount} USD, and the job may spend {left} USD more.",
-            "Raise the job's budget, have more approved for it, or choose a cheaper place.",
+            f"Attempt {attempt} of job {job_id} needs {amount} USD, but the job may only spend {left} USD more.",
+            "Raise the job's budget, have a higher amount approved, or choose a cheaper pool.",
             job_id=job_id,
             amount_usd=str(amount),
             left_usd=str(left),
@@ -93,7 +93,7 @@ def approved_part(session: Session, account: AccountRow, job_id: str, attempt: i
     if beyond > extra:
         raise BudgetError(
             "budget.exhausted",
-            f"Project {account.project} has {left} USD left in {account.month}, and job {job_id} needs {amount} USD.",
+            f"Project {account.project} has {left} USD left in {account.month}, but job {job_id} needs {amount} USD.",
             "Raise the budget (`faceflow budget set`), approve the job, or wait for the next month.",
             project=account.project,
             month=account.month,

@@ -106,7 +106,7 @@ def require_campaign(database: Database, name: str) -> None:
         if session.get(CampaignRow, name) is None:
             raise JobError(
                 "job.unknown_campaign",
-                f"No campaign {name!r} is known here.",
+                f"There is no campaign {name!r}.",
                 "`faceflow campaign status` lists campaigns.",
             )
 

@@ -45,8 +45,8 @@ def read_manifest(path: Path, defaults: Mapping[str, Any] | None = None) -> Rows
     if ending not in {".csv", ".jsonl", ".ndjson"}:
         raise JobError(
             "job.manifest_unreadable",
-            f"{path.name!r} is neither a CSV nor a JSON-lines file.",
-            "Name it .csv or .jsonl, as what it is.",
+            f"{path.name!r} is neither a CSV nor a JSON Lines file.",
+            "Use the ending of its format: .csv or .jsonl.",
         )
     try:
         with io.TextIOWrapper(open_given(path), encoding="utf-8-sig", newline="") as file:
@@ -66,13 +66,13 @@ def _csv_lines(file: IO[str]) -> Iterator[Line]:
         header = next(reader, [])
         names = [name.strip() for name in header]
         if len(set(names)) != len(names) or not all(names):
-            yield 1, "the header must name every column, each once"
+            yield 1, "the header must name every column exactly once"
             return
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(names):
-                yield reader.line_num, f"{len(cells)} cells, and the header has {len(names)}"
+                yield reader.line_num, f"{len(cells)} cells, but the header has {len(names)}"
                 continue
             yield reader.line_num, {name: cell for name, cell in zip(names, cells, strict=True) if cell.strip()}
     except csv.Error as error:
@@ -125,7 +125,7 @@ def rows_of(source: str, lines: Iterable[Line], folder: Path, defaults: Mapping[
         if not problems:
             rows.append(row)
     if problems or not len(rows):
-        raise _invalid(source, problems or [(1, "there is no job in it")])
+        raise _invalid(source, problems or [(1, "it contains no jobs")])
     return rows
 
 
@@ -158,7 +158,7 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         for part in path:
             inside = inside.setdefault(part, {})
             if not isinstance(inside, dict):
-                raise ValueError(f"{name}: {part} is given as a whole already")  # noqa: TRY004 - a mistake in a file
+                raise ValueError(f"{name}: {part} is already set as a whole")  # noqa: TRY004 - a mistake in a file
         inside[last] = _nested(value) if isinstance(value, Mapping) else value
     return nested
 
@@ -183,6 +183,6 @@ def _invalid(source: str, problems: list[Problem]) -> JobError:
     return JobError(
         "job.manifest_invalid",
         f"{source}: " + "; ".join(shown) + more,
-        "Correct these lines; nothing was started.",
+        "Correct these lines. Nothing was started.",
         problems=[{"line": number, "message": what} for number, what in problems[:1000]],
     )

@@ -46,8 +46,8 @@ def portraits_of(portraits: str, target: str, output: str, defaults: Mapping[str
     if not chosen:
         raise JobError(
             "job.manifest_unreadable",
-            f"No picture lies below {portraits!r}.",
-            "Name a folder, or a prefix in a store, with portraits (JPEG, PNG, WebP, HEIC, AVIF).",
+            f"There is no picture under {portraits!r}.",
+            "Choose a folder or a store prefix that contains portraits (JPEG, PNG, WebP, HEIC, AVIF).",
         )
     source = portraits.rstrip("/") if in_store(portraits) else str(local_path(portraits))
     place = output.rstrip("/") if in_store(output) else str(local_path(output))
@@ -87,6 +87,6 @@ def _sensitivity(defaults: Mapping[str, Any]) -> Sensitivity:
     except ValueError:
         raise JobError(
             "job.manifest_invalid",
-            f"The defaults name no sensitivity that there is: {given!r}.",
-            f"One of {', '.join(Sensitivity)}; nothing was started.",
+            f"Unknown sensitivity in the defaults: {given!r}.",
+            f"One of {', '.join(Sensitivity)}. Nothing was started.",
         ) from None

@@ -117,7 +117,9 @@ def write_report(database: Database, campaign: str, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in {".csv", ".json", ".jsonl"}:
         raise OutputError(
-            "output.report_kind", f"A report cannot be written as {path.name!r}.", "Name it .csv, .json or .jsonl."
+            "output.report_kind",
+            f"A report cannot be written as {path.name!r}.",
+            "Use a name that ends in .csv, .json or .jsonl.",
         )
     facts = (_facts(job) for job in jobs_of(database, campaign))
     with publishing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

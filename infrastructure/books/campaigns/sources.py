@@ -43,8 +43,9 @@ class CampaignSource(FrozenModel):
         if any(parts) if self.manifest else not all(parts):
             raise JobError(
                 "job.usage",
-                "Neither a manifest nor portraits with target and output are given as a whole.",
-                "faceflow campaign run MANIFEST, or: --portraits FOLDER_OR_PREFIX --target VIDEO -o FOLDER_OR_PREFIX",
+                "A campaign needs either a manifest, or portraits together with a target and an output.",
+                "Run `faceflow campaign run MANIFEST`, or `faceflow campaign run --portraits FOLDER_OR_PREFIX "
+                "--target VIDEO -o FOLDER_OR_PREFIX`.",
             )
 
 

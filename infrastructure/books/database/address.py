@@ -68,7 +68,7 @@ def address_of(settings: Settings) -> DatabaseAddress:
     if driver is None:
         raise _invalid(f"{url.drivername.split('+')[0]!r} with this driver is not supported")
     if driver.startswith("sqlite") and url.database in {None, "", ":memory:"}:
-        raise _invalid("a database in memory would be another one in every process")
+        raise _invalid("an in-memory database would be a different one in every process")
     return DatabaseAddress(url.set(drivername=driver))
 
 

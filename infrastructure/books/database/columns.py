@@ -45,7 +45,7 @@ class UtcMoment(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment needs a UTC offset")
+            raise ValueError("a time needs a UTC offset")
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 

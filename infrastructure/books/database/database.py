@@ -145,7 +145,8 @@ def _make_file(address: DatabaseAddress, path: Path) -> None:
         raise DatabaseError(
             "database.unreachable",
             f"The {address} cannot be opened: {error.strerror}.",
-            "Set FACEFLOW_PATHS__STATE to a folder that may be written, or FACEFLOW_DATABASE__URL to another database.",
+            "Set FACEFLOW_PATHS__STATE to a folder that you can write to, or FACEFLOW_DATABASE__URL to another "
+            "database.",
         ) from error
 
 

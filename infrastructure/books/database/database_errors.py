@@ -38,35 +38,35 @@ def _explain(error: SQLAlchemyError, address: DatabaseAddress) -> FaceflowError:
     if isinstance(error, TimeoutError) or state.startswith(_BUSY) or "database is locked" in words:
         return DatabaseError(
             "database.busy",
-            f"The {address} was busy for too long.",
-            "Try again; with many processes use PostgreSQL (FACEFLOW_DATABASE__URL).",
+            f"The {address} stayed busy for too long.",
+            "Try again. If many processes use the database, switch to PostgreSQL (FACEFLOW_DATABASE__URL).",
         )
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     no_answer = not address.is_sqlite and not state and type(cause).__name__ == "OperationalError"
     if state.startswith(_UNREACHABLE) or lost or no_answer or "unable to open database file" in words:
         return DatabaseError(
             "database.unreachable",
-            f"The {address} cannot be reached, or does not let us in.",
-            "Check that it runs, that FACEFLOW_DATABASE__URL is right, and that this user may use it.",
+            f"The {address} cannot be reached, or refused the login.",
+            "Check that it is running, that FACEFLOW_DATABASE__URL is correct, and that this user has access.",
             sqlstate=state,
         )
     if "file is not a database" in words or "malformed" in words:
         return DatabaseSetupError(
             "database.damaged",
-            f"The {address} is damaged, or no database at all: {cause}.",
-            "Put a backup in its place, or move the file away to begin with an empty one; budgets and records of "
-            "earlier runs are then gone.",
+            f"The {address} is damaged, or is not a database: {cause}.",
+            "Restore a backup, or move the file away to start with an empty database; that loses the budgets and "
+            "the records of earlier runs.",
         )
     if "readonly database" in words:
         return DatabaseSetupError(
             "database.read_only",
-            f"The {address} may not be written.",
-            "Change the permissions of the file and its folder, or set FACEFLOW_DATABASE__URL to another database.",
+            f"The {address} is read-only.",
+            "Make the file and its folder writable, or set FACEFLOW_DATABASE__URL to another database.",
         )
     told = str(cause) if address.is_sqlite else f"{type(cause or error).__name__} {state}".rstrip()
     return DatabaseError(
         "database.failed",
         f"The {address} failed: {told}.",
-        "`faceflow database status` says whether it can be used; its own log says more.",
+        "Run `faceflow database status` to check it; the database's own log says more.",
         sqlstate=state,
     )

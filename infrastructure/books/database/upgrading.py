@@ -57,8 +57,8 @@ def require_current(engine: Engine, address: DatabaseAddress) -> None:
     if state is not SchemaState.CURRENT:
         raise DatabaseSetupError(
             "database.older",
-            f"The schema of the {address} is older than this program.",
-            "Run `faceflow database upgrade`, or allow it with FACEFLOW_DATABASE__UPGRADE=true.",
+            f"The schema of the {address} is older than this version of faceflow.",
+            "Run `faceflow database upgrade`, or allow automatic upgrades with FACEFLOW_DATABASE__UPGRADE=true.",
         )
 
 
@@ -126,8 +126,8 @@ def _file_lock(path: Path, address: DatabaseAddress, timeout_s: float) -> Iterat
                 if time.monotonic() > deadline:
                     raise DatabaseError(
                         "database.busy",
-                        f"Another process has been bringing the {address} up to date for {timeout_s:.0f} s.",
-                        "Wait for it, or end it, and try again.",
+                        f"Another process has been upgrading the {address} for {timeout_s:.0f} s.",
+                        "Wait for that process to finish or stop it, then try again.",
                     ) from None
                 time.sleep(_POLL_S)
         yield
@@ -155,7 +155,7 @@ def migrations() -> Config:
 def _newer(address: DatabaseAddress) -> DatabaseSetupError:
     return DatabaseSetupError(
         "database.newer",
-        f"The schema of the {address} was made by a later version of faceflow.",
-        "Install that version here; it is not taken back, because what it keeps would be lost.",
+        f"The schema of the {address} was made by a newer version of faceflow.",
+        "Install that version here. The schema is not downgraded, because that would lose data.",
         known=SCHEMA_VERSION,
     )

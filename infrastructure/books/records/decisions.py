@@ -66,14 +66,14 @@ def find_job(database: Database, beginning: str) -> str:
     if found:
         raise JobError(
             "job.ambiguous",
-            f"Several jobs begin with {beginning!r}: {', '.join(found)}, ...",
-            "Give more of the job's id.",
+            f"Several job ids begin with {beginning!r}: {', '.join(found)}, ...",
+            "Enter more characters of the job's id.",
         )
     raise JobError(
         "job.unknown",
-        f"No decision about a job {beginning!r} is kept here.",
-        "Check the id, `request_id` in what the dispatcher answers; only jobs that were dispatched have decisions, and "
-        "erased ones have none any more.",
+        f"There is no recorded decision for job {beginning!r}.",
+        "Check the id (`request_id` in the dispatcher's answer). Only dispatched jobs have decisions, and "
+        "erasing a job removes its decisions.",
     )
 
 

@@ -89,8 +89,8 @@ def _require_settled(session: Session, which: object, what: str) -> None:
     if job_id is not None:
         raise BudgetError(
             "budget.still_reserved",
-            f"Money is reserved for {what} (job {job_id}), so it cannot be forgotten yet.",
-            "Wait for the run, or cancel it; then try again.",
+            f"Money is reserved for {what} (job {job_id}), so its records cannot be erased yet.",
+            "Wait for the run to end, or cancel it, then try again.",
         )
 
 

@@ -170,7 +170,7 @@ def end_run(
         JobError: `job.unknown_run`.
     """
     if not state.ended:
-        raise ValueError(f"{state} is not an end")
+        raise ValueError(f"{state} is not a final state")
     with database.write() as session:
         row = _locked(session, key)
         if row.ended_at is None:
@@ -208,7 +208,7 @@ def _locked(session: Session, key: RunKey) -> RunRow:
         raise JobError(
             "job.unknown_run",
             f"No run of attempt {key.attempt} of job {key.job_id} on {key.pool} {key.part}".rstrip() + " is known.",
-            "Keep that it was submitted first.",
+            "Record its submission first.",
         )
     return row
 

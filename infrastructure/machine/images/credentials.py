@@ -25,7 +25,7 @@ def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[
         RegistrySetupError: `registry.credentials_invalid`.
     """
     if secret is not None:
-        _check(secret, "The secret with the logins of the registries")
+        _check(secret, "The secret that holds the registry logins")
         with tempfile.TemporaryDirectory(prefix="faceflow-logins-") as folder:  # mode 0700
             file = Path(folder, "auth.json")
             file.write_text(secret)
@@ -40,10 +40,10 @@ def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[
         except OSError as error:
             raise RegistrySetupError(
                 "registry.credentials_invalid",
-                f"The file {str(named)!r} with the logins of the registries cannot be read: {error.strerror}.",
-                "Make it with `skopeo login --authfile FILE HOST`, and set FACEFLOW_IMAGES__CREDENTIALS to it.",
+                f"The file {str(named)!r} with the registry logins cannot be read: {error.strerror}.",
+                "Create it with `skopeo login --authfile FILE HOST`, and set FACEFLOW_IMAGES__CREDENTIALS to it.",
             ) from error
-        _check(content, f"The file {str(named)!r} with the logins of the registries")
+        _check(content, f"The file {str(named)!r} with the registry logins")
     yield named
 
 
@@ -55,6 +55,6 @@ def _check(content: str, what: str) -> None:
     if not good:
         raise RegistrySetupError(
             "registry.credentials_invalid",
-            f"{what} is not of the right form.",
-            'It is JSON, {"auths": {"HOST": {"auth": ...}}}: make it with `skopeo login --authfile FILE HOST`.',
+            f"{what} does not have the right form.",
+            'It must be JSON, {"auths": {"HOST": {"auth": ...}}}. Create it with `skopeo login --authfile FILE HOST`.',
         )

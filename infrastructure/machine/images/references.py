@@ -62,8 +62,8 @@ def image_reference(text: str) -> ImageReference:
     if found is None or found["tag"] is None:
         raise JobError(
             "job.image_invalid",
-            f"{text!r} is no image with a tag.",
-            "Write HOST/REPOSITORY:TAG, and @sha256:... behind it for exactly one version.",
+            f"{text!r} is not an image with a tag.",
+            "Write HOST/REPOSITORY:TAG; append @sha256:... to pin one exact version.",
         )
     return ImageReference(Repository(found["host"], found["repository"]), found["tag"], found["digest"])
 
@@ -78,7 +78,7 @@ def repository(text: str) -> Repository:
     if found is None or found["tag"] is not None or found["digest"] is not None:
         raise JobError(
             "job.image_invalid",
-            f"{text!r} is no repository.",
-            "Write HOST/REPOSITORY where registries are named, without a tag: copies take the tag of the source.",
+            f"{text!r} is not a repository.",
+            "Write registries as HOST/REPOSITORY, without a tag: copies get the tag of the source.",
         )
     return Repository(found["host"], found["repository"])

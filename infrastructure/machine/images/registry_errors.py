@@ -28,20 +28,20 @@ def failure(output: str, host: str, what: str) -> FaceflowError:
     if _POLICY.search(words):
         return RegistrySetupError(
             "registry.signature_refused",
-            f"The signature policy of this machine does not let {what} through: {words}",
-            "Correct /etc/containers/policy.json, or sign the image as it asks for.",
+            f"The signature policy of this machine rejects {what}: {words}",
+            "Correct /etc/containers/policy.json, or sign the image as the policy requires.",
         )
     if _TLS.search(words):
         return RegistrySetupError(
             "registry.certificate",
-            f"{host} has no certificate that is trusted here: {words}",
-            "Put the authority's certificate into /etc/containers/certs.d/HOST:PORT/ca.crt, or name a registry without "
-            "TLS in FACEFLOW_IMAGES__WITHOUT_TLS.",
+            f"The certificate of {host} is not trusted on this machine: {words}",
+            "Put the authority's certificate into /etc/containers/certs.d/HOST:PORT/ca.crt, or list a registry "
+            "without TLS in FACEFLOW_IMAGES__WITHOUT_TLS.",
         )
     if _DENIED.search(words):
         return RegistrySetupError(
             "registry.denied",
-            f"{host} does not let us in for {what}: {words}",
+            f"{host} refused the login for {what}: {words}",
             "Log in with `skopeo login --authfile FILE HOST` and set FACEFLOW_IMAGES__CREDENTIALS to that file, or put "
             "its content into the Secret block that FACEFLOW_IMAGES__CREDENTIALS_BLOCK names.",
         )
@@ -49,12 +49,13 @@ def failure(output: str, host: str, what: str) -> FaceflowError:
         return RegistrySetupError(
             "registry.image_missing",
             f"{host} has no {what}.",
-            "Push the image there first, or correct the name and the tag.",
+            "Push the image there first, or correct the name or tag.",
         )
     return RegistryError(
         "registry.failed",
         f"{host} failed for {what}: {words}",
-        "Try again: layers that have arrived are not sent again. If it persists, ask the registry's operators.",
+        "Try again: layers that have arrived are not sent again. If it keeps failing, contact the registry's "
+        "operators.",
     )
 
 
@@ -65,5 +66,5 @@ def is_missing(error: FaceflowError) -> bool:
 
 def _last_words(output: str) -> str:
     found = [match["message"] for match in _MESSAGE.finditer(output)]
-    words = found[-1].replace('\\"', '"') if found else (output.strip().splitlines() or ["it said nothing"])[-1]
+    words = found[-1].replace('\\"', '"') if found else (output.strip().splitlines() or ["it gave no reason"])[-1]
     return _LOGIN.sub("//***@", words)

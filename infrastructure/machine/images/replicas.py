@@ -90,7 +90,7 @@ def find_source(image: str, settings: Settings, skopeo: Skopeo) -> SourceImage:
     """
     named = image or settings.images.source
     if not named:
-        raise JobError("job.image_missing", "No image is named.", "Name one, or set FACEFLOW_IMAGES__SOURCE.")
+        raise JobError("job.image_missing", "No image was given.", "Pass one, or set FACEFLOW_IMAGES__SOURCE.")
     reference = image_reference(named)
     digest = digest_of(skopeo.manifest(reference.repository, reference.address))
     if reference.digest not in (None, digest):
@@ -168,8 +168,9 @@ def _digest_under(tag: str, place: Repository, skopeo: Skopeo) -> str:
 def _differs(where: str, wanted: str, found: str) -> RegistryError:
     return RegistryError(
         "registry.digest_differs",
-        f"{where} gives {found} where {wanted} was meant.",
-        "Somebody pushed under that tag meanwhile, or the registry is damaged: look there, and try again.",
+        f"{where} returns {found} instead of {wanted}.",
+        "Someone has pushed to that tag in the meantime, or the registry is damaged. Check the registry, then "
+        "try again.",
         wanted=wanted,
         found=found,
     )

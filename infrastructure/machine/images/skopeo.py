@@ -106,7 +106,8 @@ class Skopeo:
                         raise RegistryError(
                             "registry.timeout",
                             f"{host} did not finish with {what} within {timeout_s:.0f} s.",
-                            "Try again: what has arrived is not sent again. FACEFLOW_IMAGES__TIMEOUT_S allows more.",
+                            "Try again: layers that have arrived are not sent again. Raise "
+                            "FACEFLOW_IMAGES__TIMEOUT_S to allow more time.",
                         ) from None
         finally:
             _end(process)
@@ -131,7 +132,8 @@ def skopeo_program() -> str:
         raise RegistrySetupError(
             "registry.skopeo_missing",
             "skopeo, which copies images between registries, is not installed.",
-            "Install it: apt-get install skopeo; in an image of ours build it with EXTRA_PACKAGES=skopeo.",
+            "Install it with `apt-get install skopeo`; in faceflow's container image, build with "
+            "EXTRA_PACKAGES=skopeo.",
         )
     return found
 

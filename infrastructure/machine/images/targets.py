@@ -26,7 +26,7 @@ def targets(settings: Settings, pools: Sequence[str] = ()) -> dict[str, tuple[st
     if not known:
         raise JobError(
             "job.registries_missing",
-            "No registry near a pool is named.",
+            "No registry is configured for any pool.",
             "Give the pools a `registry` in the list that FACEFLOW_ROUTING__POOLS names, or set "
             'FACEFLOW_IMAGES__REGISTRIES, for instance {"aws-g4dn-spot": "HOST/REPOSITORY"}.',
         )
@@ -34,8 +34,8 @@ def targets(settings: Settings, pools: Sequence[str] = ()) -> dict[str, tuple[st
     if unknown:
         raise JobError(
             "job.pool_unknown",
-            f"No registry is named for {', '.join(unknown)}.",
-            f"One is named for {', '.join(sorted(known))}.",
+            f"No registry is configured for {', '.join(unknown)}.",
+            f"Configured: {', '.join(sorted(known))}.",
         )
     grouped: dict[str, tuple[str, ...]] = {}
     for pool in pools or sorted(known):

@@ -31,7 +31,7 @@ def container_environment(pool: Pool) -> dict[str, str]:
     """Variables of a job in a container of the pool."""
     runs_on = pool.runs_on
     if runs_on is None or isinstance(runs_on, ProcessRunsOn):
-        raise ValueError(f"pool {pool.name} runs no containers")
+        raise ValueError(f"pool {pool.name} does not run containers")
     prefect = client_environment(Path(STATE), "")
     del prefect["PREFECT_API_URL"]  # the worker's own, which it hands on
     return {

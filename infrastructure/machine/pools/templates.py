@@ -50,7 +50,7 @@ def process_template(environment: dict[str, str]) -> dict[str, Any]:
             "properties": {
                 "working_dir": {
                     "title": "Working directory",
-                    "description": "From where relative paths count.",
+                    "description": "The folder that relative paths start from.",
                     "type": "string",
                 },
                 "env": {"title": "Environment", "type": "object", "additionalProperties": {"type": "string"}},

@@ -105,7 +105,7 @@ def unanswered(named: str, found: Probed) -> ServerError:
     if found.answer is Answer.UNUSABLE:
         return ServerError(
             "server.address_invalid",
-            f"PREFECT_API_URL names {address}, which cannot be asked: {found.words}.",
+            f"PREFECT_API_URL names {address}, which cannot be reached: {found.words}.",
             "Correct it (an address looks like http://HOST:4200/api), or unset PREFECT_API_URL to use the local "
             "server.",
             api_url=address,
@@ -114,20 +114,20 @@ def unanswered(named: str, found: Probed) -> ServerError:
         return ServerError(
             "server.refused",
             f"PREFECT_API_URL names {address}, which refused the login: {found.words}.",
-            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as that server asks, or unset PREFECT_API_URL to use the "
-            "local one.",
+            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as that server requires, or unset PREFECT_API_URL to "
+            "use the local one.",
             api_url=address,
         )
     if found.answer is Answer.OTHER:
         return ServerError(
             "server.not_prefect",
-            f"PREFECT_API_URL names {address}, where no Prefect server is: {found.words}.",
+            f"PREFECT_API_URL names {address}, which is not a Prefect server: {found.words}.",
             "Correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the local server.",
             api_url=address,
         )
     return ServerError(
         "server.unreachable",
-        f"PREFECT_API_URL names {address}, and no Prefect server answers there: {found.words}.",
+        f"PREFECT_API_URL names {address}, but no Prefect server responds there: {found.words}.",
         "Start that server, correct the address (it ends with `/api`), or unset PREFECT_API_URL to use the local one.",
         api_url=address,
     )
@@ -172,8 +172,8 @@ def only_up(settings: Settings) -> Iterator[None]:
             where = f" at {record.ui_url}" if record is not None else ""
             raise ServerError(
                 "server.already_up",
-                f"Another `faceflow up` is running{where}, with the same state folder {str(settings.paths.state)!r}.",
-                "Use that one, or end it with Ctrl-C first.",
+                f"Another `faceflow up` is running{where} with the same state folder {str(settings.paths.state)!r}.",
+                "Use that one, or stop it with Ctrl-C first.",
             )
         yield
 
@@ -194,7 +194,7 @@ def _take_shared(lease: IO[bytes], timeout_s: float) -> None:
         if time.monotonic() > deadline:
             raise ServerError(
                 "server.start_timeout",
-                "The previous local Prefect server did not end in time.",
+                "The previous local Prefect server did not stop in time.",
                 "Wait a moment and run the same command again; `faceflow doctor` shows the server's state.",
             )
         time.sleep(POLL_S)
@@ -231,7 +231,7 @@ def find_or_start(
             if record is not None and answers(record.api_url):
                 return ServerAddress(record.api_url, record.ui_url, owned=True, started=keeper is not None)
             if record is None and keeper is not None and keeper.poll() is not None:
-                raise _start_failed(files, f"ended while it was starting (its keeper with code {keeper.returncode})")
+                raise _start_failed(files, f"stopped while starting (its keeper exited with code {keeper.returncode})")
             if record is None and keeper is None and _try_exclusive(start_lock):
                 try:
                     if files.read() is None:
@@ -298,8 +298,8 @@ def _await_record(files: ServerFiles, keeper: subprocess.Popen[bytes], pause: Ca
 def _start_failed(files: ServerFiles, what: str) -> ServerError:
     return ServerError(
         "server.start_failed",
-        f"The local Prefect server {what}. Its last words: {last_words(files.log) or 'none'}",
-        f"Look at {files.log}, and check with `faceflow doctor`.",
+        f"The local Prefect server {what}. Last lines of its log: {last_words(files.log) or 'none'}",
+        f"See {files.log}, and run `faceflow doctor`.",
         log=str(files.log),
     )
 
@@ -324,5 +324,5 @@ def claimed_port(wished: int) -> tuple[int, socket.socket]:
                 continue
         return found, claim
     raise ServerError(
-        "server.start_failed", "No TCP port of 127.0.0.1 is free.", "Close programs that hold ports, then try again."
+        "server.start_failed", "No TCP port of 127.0.0.1 is free.", "Close programs that occupy ports, then try again."
     )

@@ -34,7 +34,7 @@ def import_prefect(home: Path) -> None:
         raise ResourceError(
             "fault.scratch_unusable",
             f"The folder {str(home)!r} cannot be used: {error.strerror}.",
-            "Set FACEFLOW_PATHS__STATE to a folder that may be written.",
+            "Set FACEFLOW_PATHS__STATE to a folder that you can write to.",
         ) from error
     with _standing_in(home):
         try:
@@ -42,7 +42,7 @@ def import_prefect(home: Path) -> None:
         except ValueError as error:  # pydantic's ValidationError and SettingsError are such
             raise ServerError(
                 "server.settings_invalid",
-                f"A setting of Prefect is not valid: {_reason(error)}.",
+                f"A Prefect setting is not valid: {_reason(error)}.",
                 "Correct or unset that PREFECT_API_, PREFECT_CLIENT_ or PREFECT_CLOUD_ variable, or unset "
                 "PREFECT_API_URL to use the local server.",
             ) from error

@@ -92,7 +92,7 @@ def _get(client: httpx.Client, url: str, deadline: float) -> tuple[int, bytes]:
             if len(body) > MOST_BYTES:
                 break
             if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the answer does not end")
+                raise httpx.ReadTimeout("its answer does not end")
         location = response.headers.get("location", "")
         return response.status_code, location.encode() if response.is_redirect else body
 
@@ -102,13 +102,13 @@ def _health(status: int, body: bytes, *, cloud: bool) -> Probed:
     if refused is not None:
         return refused
     if 300 <= status < 400:
-        return Probed(Answer.OTHER, f"it sends on to {body.decode('utf-8', 'replace')[:200]!r}")
+        return Probed(Answer.OTHER, f"it redirects to {body.decode('utf-8', 'replace')[:200]!r}")
     if status != httpx.codes.OK:
-        return Probed(Answer.OTHER, f"it answers with status {status} and no Prefect server does")
+        return Probed(Answer.OTHER, f"it answers with status {status}, which a Prefect server never does")
     if body.strip() == b"true" or cloud:
         return Probed(Answer.PREFECT)
     kind = "a page" if b"<" in body[:200] else "something else"
-    return Probed(Answer.OTHER, f"it answers with {kind}, and it is no Prefect server")
+    return Probed(Answer.OTHER, f"it answers with {kind}, so it is not a Prefect server")
 
 
 def _refusal(status: int) -> Probed | None:
@@ -128,7 +128,7 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
         except ValueError:
             found = None
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise ValueError("PREFECT_CLIENT_CUSTOM_HEADERS is not a JSON object of texts")
+            raise ValueError("PREFECT_CLIENT_CUSTOM_HEADERS is not a JSON object whose values are strings")
         headers |= found
     auth, key = environment.get("PREFECT_API_AUTH_STRING"), environment.get("PREFECT_API_KEY")
     if auth:
@@ -136,7 +136,7 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
     elif key:
         headers["Authorization"] = f"Bearer {key}"
     if not all(name.isascii() and value.isascii() and value.isprintable() for name, value in headers.items()):
-        raise ValueError("a header or key for it holds letters that no header can")
+        raise ValueError("a header or key for it holds characters that are not allowed in a header")
     return headers
 
 
@@ -164,15 +164,15 @@ def _base(api_url: str) -> str:
     except (httpx.InvalidURL, ValueError) as error:
         raise ValueError(f"it is not an address ({error})") from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError("it is not an address of the kind http://HOST:PORT/api")
+        raise ValueError("it is not an address like http://HOST:PORT/api")
     return str(url).rstrip("/")
 
 
 def _silence(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
-        return "it does not answer in time"
+        return "it does not respond in time"
     if isinstance(error, httpx.ProxyError):
-        return f"the proxy does not lead there ({error})"
+        return f"the proxy cannot reach it ({error})"
     if not isinstance(error, httpx.ConnectError):
         return f"it breaks off its answer ({type(error).__name__})"
     cause: BaseException | None = error
@@ -180,4 +180,4 @@ def _silence(error: Exception) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted here ({cause.verify_message})"
         cause = cause.__cause__ or cause.__context__
-    return "nobody answers there"
+    return "nothing responds at that address"

@@ -51,8 +51,8 @@ class ServerFiles:
         except OSError as error:
             raise ResourceError(
                 "fault.scratch_unusable",
-                f"The folder {str(error.filename)!r} cannot be made: {error.strerror}.",
-                "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that may be written.",
+                f"The folder {str(error.filename)!r} cannot be created: {error.strerror}.",
+                "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders that you can write to.",
             ) from error
 
     def write(self, record: ServerRecord) -> None:

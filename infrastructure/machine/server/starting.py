@@ -47,12 +47,12 @@ class Sight:
     def words(self) -> str:
         """What the server is at."""
         if self.listening:
-            return "it listens and has to answer"
+            return "it is listening but has not answered yet"
         if self.database_bytes:
-            return f"it sets up its database, {self.database_bytes / 1e6:.1f} MB"
+            return f"it is setting up its database, {self.database_bytes / 1e6:.1f} MB"
         if self.process:
-            return f"it loads its program, {self.cpu_s:.0f} s of CPU time so far"
-        return "its process is to come"
+            return f"it is loading its program, {self.cpu_s:.0f} s of CPU time so far"
+        return "its process has not started yet"
 
 
 def look(files: ServerFiles) -> Sight:
@@ -101,13 +101,13 @@ class Start:
         if now - self._changed >= self._silence_s:
             raise self._given_up(f"has been silent for {now - self._changed:.0f} s ({sight.words})")
         if sight.cpu_s > MOST_CPU_S and not sight.listening:
-            raise self._given_up(f"has computed for {sight.cpu_s:.0f} s and does not listen yet")
+            raise self._given_up(f"has used {sight.cpu_s:.0f} s and does not listen yet")
 
     def _given_up(self, what: str) -> ServerError:
         return ServerError(
             "server.start_timeout",
-            f"The local Prefect server {what}. Its last words: {last_words(self._files.log) or 'none'}",
-            f"Look at {self._files.log}, or allow a longer silence with FACEFLOW_SERVER__START_TIMEOUT_S.",
+            f"The local Prefect server {what}. Last lines of its log: {last_words(self._files.log) or 'none'}",
+            f"See {self._files.log}, or raise FACEFLOW_SERVER__START_TIMEOUT_S to allow a longer silence.",
             log=str(self._files.log),
         )
 

@@ -38,7 +38,7 @@ def cost_chart(reports: Sequence[Report], bound_usd: float | None, owned: frozen
     paid = [_paid(report, owned) for report in reports]
     most = max([sum(parts.values()) for parts in paid] + [bound_usd or 0.0]) or 1.0
     height = 60 + 46 * len(reports)
-    lines = [_head(920, height, "Paid and done in time, by policy"), _legend(_COLOURS, 20)]
+    lines = [_head(920, height, "Cost and punctuality by policy"), _legend(_COLOURS, 20)]
     for number, (report, parts) in enumerate(zip(reports, paid, strict=True)):
         y = 44 + 46 * number
         lines.append(_text(10, y + 20, report.policy))
@@ -59,13 +59,13 @@ def cost_chart(reports: Sequence[Report], bound_usd: float | None, owned: frozen
 
 
 def day_chart(days: Sequence[tuple[str, Day]]) -> str:
-    """For each policy a panel with GPUs at work over the day, owned below rented."""
+    """For each policy a panel with GPUs in use over the day, owned below rented."""
     hours = max(day.ended for _, day in days) / 3600
     busy = [(name, _busy(day, owned=True), _busy(day, owned=False)) for name, day in days]
     most = max(float((owned + rented).max(initial=1.0)) for _, owned, rented in busy)
     height = 40 + 150 * len(days)
     colours = {label: _COLOURS[label] for label in ("owned machines", "rented machines")}
-    lines = [_head(920, height, "GPUs at work over the day"), _legend(colours, 20)]
+    lines = [_head(920, height, "GPUs in use over the day"), _legend(colours, 20)]
     for number, (name, owned, rented) in enumerate(busy):
         base = 40 + 150 * number + 125
         lines.append(_text(10, base - 55, name))

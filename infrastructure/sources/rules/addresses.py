@@ -44,12 +44,12 @@ def open_source(address: str, settings: RuleSourceSettings) -> RuleSource:
         try:
             return FileSource(local_path(address), settings.poll_s)
         except JobError:
-            raise _invalid("a file:// address names a file of this machine") from None
+            raise _invalid("a file:// address must name a file on this machine") from None
     if "@" in address.partition("://")[2].partition("/")[0]:
-        raise _invalid("an address holds no name and password; set FACEFLOW_RULE_SOURCE__... instead")
+        raise _invalid("an address must not contain a user name or password; set FACEFLOW_RULE_SOURCE__... instead")
     match = _STORE.fullmatch(address)
     if match is None:
-        raise _invalid(f"{address!r} is none of PATH, block:NAME, etcd://HOST:PORT/KEY, consul://HOST:PORT/KEY")
+        raise _invalid(f"{address!r} is not one of PATH, block:NAME, etcd://HOST:PORT/KEY, consul://HOST:PORT/KEY")
     hosts = match["hosts"].split(",")
     if any(not _HOST.fullmatch(host) for host in hosts) or (match["kind"] == "consul" and len(hosts) > 1):
         raise _invalid(f"{address!r} does not name HOST:PORT")
@@ -71,8 +71,8 @@ def configured_source(settings: Settings) -> RuleSource:
     if settings.routing.rules is None:
         raise PolicyError(
             "policy.rules_missing",
-            "The rules are not given.",
-            "Give --rules, or set FACEFLOW_ROUTING__RULES; deployments/policies/canonical.yaml is an example.",
+            "No rules are configured.",
+            "Use --rules, or set FACEFLOW_ROUTING__RULES; deployments/policies/canonical.yaml is an example.",
         )
     return open_source(settings.routing.rules, settings.rule_source)
 
@@ -84,7 +84,7 @@ def rules_folder(settings: Settings) -> Path:
 
 def _block(name: str, settings: RuleSourceSettings) -> RuleSource:
     if not _BLOCK.fullmatch(name):
-        raise _invalid(f"{name!r} is no name of a block: lower-case letters, digits and dashes")
+        raise _invalid(f"{name!r} is not a block name: use lower-case letters, digits and dashes")
     from faceflow.infrastructure.sources.rules.block_source import BlockSource  # noqa: PLC0415 (imports Prefect: 2 s)
 
     return BlockSource(name, settings.poll_s, settings.timeout_s)
@@ -94,5 +94,5 @@ def _invalid(what: str) -> PolicyError:
     return PolicyError(
         "policy.source_invalid",
         f"The address of the rules cannot be used: {what}.",
-        "Give a path, block:NAME, etcd://HOST:PORT/KEY or consul://HOST:PORT/KEY; docs/routing.md describes each.",
+        "Use a path, block:NAME, etcd://HOST:PORT/KEY or consul://HOST:PORT/KEY; docs/routing.md describes each.",
     )

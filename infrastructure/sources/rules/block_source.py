@@ -98,12 +98,12 @@ class BlockSource:
 @asynccontextmanager
 async def _client() -> AsyncIterator[PrefectClient]:
     if PREFECT_API_URL.value() is None:
-        raise RuleSourceError("no Prefect server is named (PREFECT_API_URL)")
+        raise RuleSourceError("no Prefect server is configured (PREFECT_API_URL)")
     try:
         async with get_client() as client:
             yield client
     except httpx.TimeoutException:
-        raise RuleSourceError("the Prefect server does not answer in time") from None
+        raise RuleSourceError("the Prefect server does not respond in time") from None
     except httpx.HTTPStatusError as error:
         raise RuleSourceError(f"the Prefect server refuses the request (HTTP {error.response.status_code})") from None
     except httpx.TransportError as error:

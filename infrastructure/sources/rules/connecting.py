@@ -31,7 +31,7 @@ def http_client(settings: RuleSourceSettings, *, encrypted: bool) -> httpx.Async
             if settings.tls_certificate is not None:
                 verify.load_cert_chain(settings.tls_certificate, settings.tls_key)
         except (OSError, ssl.SSLError) as error:
-            raise RuleSourceError(f"the certificate files of the settings cannot be used ({error})") from None
+            raise RuleSourceError(f"the configured certificate files cannot be used ({error})") from None
     return httpx.AsyncClient(timeout=settings.timeout_s, verify=verify, trust_env=False, follow_redirects=False)
 
 
@@ -41,10 +41,10 @@ def told() -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException:
-        raise RuleSourceError("it does not answer in time") from None
+        raise RuleSourceError("it does not respond in time") from None
     except httpx.ConnectError as error:
         raise RuleSourceError(f"it cannot be reached ({error})") from None
     except httpx.TransportError as error:
         raise RuleSourceError(f"the connection broke ({type(error).__name__})") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # JSON that is none, or not what was asked for
-        raise RuleSourceError(f"its answer is not understood ({type(error).__name__})") from None
+        raise RuleSourceError(f"its answer cannot be understood ({type(error).__name__})") from None

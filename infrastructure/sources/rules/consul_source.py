@@ -77,7 +77,7 @@ class ConsulSource:
         with told():
             response = await self._client.get(self._url(), params=parameters, headers=self._headers(), timeout=timeout)
             if response.status_code == httpx.codes.NOT_FOUND:
-                raise RuleSourceError(f"the key {self._key!r} is not there", absent=True)
+                raise RuleSourceError(f"the key {self._key!r} does not exist", absent=True)
             _require_ok(response)
             [entry] = response.json()
             text = RulesText(b64decode(entry["Value"] or ""), str(int(entry["ModifyIndex"])))
@@ -93,6 +93,6 @@ class ConsulSource:
 
 def _require_ok(response: httpx.Response) -> None:
     if response.status_code in REFUSED:
-        raise RuleSourceError("it refuses access: set FACEFLOW_RULE_SOURCE__CONSUL_TOKEN")
+        raise RuleSourceError("it denies access: set FACEFLOW_RULE_SOURCE__CONSUL_TOKEN")
     if response.status_code != httpx.codes.OK:
         raise RuleSourceError(f"it refuses the request (HTTP {response.status_code})")

@@ -46,7 +46,7 @@ class EtcdSource:
         with told():
             found = answer.get("kvs", [])
             if not found:
-                raise RuleSourceError(f"the key {self._key_name!r} is not there", absent=True)
+                raise RuleSourceError(f"the key {self._key_name!r} does not exist", absent=True)
             return RulesText(b64decode(found[0].get("value", "")), str(found[0]["mod_revision"]))
 
     async def wait_for_change(self, revision: str) -> None:
@@ -118,7 +118,7 @@ class EtcdSource:
     def _refusal(self, response: httpx.Response) -> RuleSourceError:
         if _is_sign_in(response):
             self._token = None
-            return RuleSourceError("it refuses access: set FACEFLOW_RULE_SOURCE__ETCD_USER and __ETCD_PASSWORD")
+            return RuleSourceError("it denies access: set FACEFLOW_RULE_SOURCE__ETCD_USER and __ETCD_PASSWORD")
         return RuleSourceError(f"it refuses the request (HTTP {response.status_code})")
 
     def _url(self, call: str) -> str:

@@ -77,8 +77,9 @@ class PolicyKeeper:
         if self._policy is None:
             raise PolicySourceError(
                 "policy.no_rules",
-                f"No usable rules ever came from {self._source.shown}: {self._reason()}.",
-                "Correct what is named (`faceflow policy show` has all of it), or push rules: `faceflow policy push`.",
+                f"No usable rules have been received from {self._source.shown}: {self._reason()}.",
+                "Correct the rules (`faceflow policy show` lists every mistake), or push other rules with "
+                "`faceflow policy push`.",
                 source=self._source.shown,
             )
         return self._policy
@@ -124,7 +125,7 @@ class PolicyKeeper:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._source.load()
         except TimeoutError:
-            self._lost("it does not answer in time", begun)
+            self._lost("it does not respond in time", begun)
         except Exception as error:  # noqa: BLE001 - a follower that ended would leave old rules in force without a word
             if not isinstance(error, RuleSourceError):
                 events().error("rules.unexpected", source=self._source.shown, exc_info=error)
@@ -230,13 +231,13 @@ class PolicyKeeper:
             return self._state.outage.reason
         if self._state.refused is not None:
             return "; ".join(self._state.refused.problems[:3])
-        return "it was not asked yet"
+        return "it has not been queried yet"
 
 
 def _reason_of(error: Exception) -> str:
     if isinstance(error, RuleSourceError):
         return error.reason
-    return f"something failed that should not ({type(error).__name__})"
+    return f"unexpected internal error ({type(error).__name__})"
 
 
 def _now() -> datetime:

@@ -47,58 +47,66 @@ class SensitivitySection(BaseModel):
     restricted_pools: _Pools = Field(
         default="",
         title="Pools for restricted media",
-        description="Names, with commas. Film work, actors' portraits: locked to these pools, it waits for them.",
+        description=(
+            "Names separated by commas. Restricted media (film work, actors' portraits) is locked to these pools and "
+            "waits for them."
+        ),
     )
     private_pools: _Pools = Field(
         default="",
         title="Pools for private media",
-        description="Names, with commas. It is locked to these pools and waits for them.",
+        description="Names separated by commas. Private media is locked to these pools and waits for them.",
     )
     public_pools: _Pools = Field(
         default="",
         title="Pools for public media",
-        description="Names, with commas, first choice first. The last rule: it takes what no free rule took.",
+        description=(
+            "Names separated by commas, first choice first. This is the last rule: it applies to jobs that no free "
+            "rule matched."
+        ),
     )
     public_fallback: _Pools = Field(
         default="",
         title="Fallback for public media",
-        description="Names, with commas. Used when the pools above are full or too late.",
+        description="Names separated by commas. Used when the pools above are full or would finish too late.",
     )
     public_max_wait_s: float = Field(
         default=60.0,
         ge=0,
         le=604_800,
         title="Longest wait, seconds",
-        description="From which wait on a pool counts as full.",
+        description="A pool counts as full when the wait is longer than this.",
     )
 
 
 class BudgetSection(BaseModel):
     """How money is guarded. Amounts of projects are set with `faceflow budget set`."""
 
-    model_config = ConfigDict(extra="forbid", title="Budget: how money is guarded")
+    model_config = ConfigDict(extra="forbid", title="Budget: limits on spending")
 
     over_budget: Literal["hold", "refuse"] = Field(
         default="hold",
-        title="When only the money is missing",
-        description="hold: the job waits for an approval. refuse: it is not done. For the rules of these sections.",
+        title="When the budget is exceeded",
+        description="hold: the job waits for approval. refuse: the job is rejected. For the rules above.",
     )
     cost_headroom: float = Field(
         default=float(_DEFAULTS.cost_headroom),
         ge=1,
         le=10,
         title="Headroom",
-        description="What is reserved before a run, as a multiple of the estimate.",
+        description="The amount reserved before a run, as a multiple of the estimate.",
     )
     saving_below_usd: float = Field(
         default=0.0,
         ge=0,
         title="Save below, US dollars",
-        description="When less than this is left of a project's month, its public media goes to the pools below only. "
-        "0: never.",
+        description=(
+            "When less than this remains of a project's monthly budget, its public media only goes to the pools "
+            "below. 0: never."
+        ),
     )
     saving_pools: _Pools = Field(
-        default="", title="Pools while saving", description="Names, with commas. Your own machines, as a rule."
+        default="", title="Pools while saving", description="Names separated by commas; usually your own machines."
     )
 
 
@@ -119,14 +127,14 @@ class EstimateSection(BaseModel):
         gt=0,
         le=86_400,
         title="Usual job, GPU-seconds",
-        description="Turns the depth of a queue into a wait.",
+        description="Converts the depth of a queue into a wait.",
     )
     changeover_s: float = Field(
         default=_DEFAULTS.changeover_s,
         ge=0,
         le=86_400,
         title="Changeover, seconds",
-        description="What moving a late job from spot to on-demand capacity costs.",
+        description="The cost of moving a late job from spot to on-demand capacity.",
     )
 
 
@@ -138,14 +146,16 @@ class RoutingPolicy(Block):
     _block_type_slug: ClassVar[str | None] = "routing-policy"
     _logo_url: ClassVar[HttpUrl | None] = _LOGO
     _description: ClassVar[str | None] = (
-        "Routing rules of faceflow: which media may go where, how money is guarded, and free rules for the rest. "
-        "Raise the version with every change."
+        "faceflow's routing rules: where each kind of media may go, how spending is limited, and free rules for "
+        "everything else. Raise the version with every change."
     )
 
     version: int = Field(
-        default=1, ge=1, title="Version", description="Raise it with every change; it stands on every decision."
+        default=1, ge=1, title="Version", description="Raise it with every change; every decision records it."
     )
-    summary: str = Field(default="", title="Description", description="What these rules are for, in a sentence or two.")
+    summary: str = Field(
+        default="", title="Description", description="The purpose of these rules, in a sentence or two."
+    )
     sensitivity: SensitivitySection = Field(default_factory=SensitivitySection, title="Sensitivity")
     budget: BudgetSection = Field(default_factory=BudgetSection, title="Budget")
     rules: list[dict[str, Any]] = Field(
@@ -157,8 +167,8 @@ class RoutingPolicy(Block):
     default_place: dict[str, Any] = Field(
         default_factory=dict,
         title="Otherwise",
-        description='What happens to a job that nothing fits, such as {"prefer": ["private-k8s"]}. Without it, it is '
-        "held.",
+        description='The placement of jobs that no rule matches, such as {"prefer": ["private-k8s"]}. '
+        "If empty, such jobs are held.",
     )
     estimates: EstimateSection = Field(default_factory=EstimateSection, title="Estimates")
 
@@ -218,7 +228,7 @@ class RoutingPolicy(Block):
         return [
             {
                 "name": "budget nearly spent",
-                "why": f"Less than {self.budget.saving_below_usd:g} USD is left of the project's month.",
+                "why": f"Less than {self.budget.saving_below_usd:g} USD of the project's monthly budget is left.",
                 "when": {"sensitivity": "public", "budget_left_usd": {"below": self.budget.saving_below_usd}},
                 "place": {"lock": pools, "over_budget": self.budget.over_budget},
             }

@@ -56,7 +56,7 @@ async def push_rules(source: RuleSource, text: str, pools: Pools, origin: str) -
             raise PolicyError(
                 "policy.version_not_grown",
                 f"{origin} has version {checked.policy.version}; {source.shown} holds version {replaced}.",
-                f"Raise `version` to {replaced + 1} or more, so that every decision says which rules it followed.",
+                f"Raise `version` to {replaced + 1} or more, so that every decision shows which rules it followed.",
                 version=checked.policy.version,
                 there=replaced,
             )
@@ -64,14 +64,15 @@ async def push_rules(source: RuleSource, text: str, pools: Pools, origin: str) -
     except ChangedMeanwhileError:
         raise PolicyError(
             "policy.changed_meanwhile",
-            f"Somebody else pushed rules to {source.shown} in the same moment; nothing was written.",
-            "Look at what is there now (`faceflow policy show`), then push again.",
+            f"Someone else pushed rules to {source.shown} at the same moment; nothing was written.",
+            "Check the current rules (`faceflow policy show`), then push again.",
         ) from None
     except RuleSourceError as error:
         raise PolicySourceError(
             "policy.source_failed",
             f"The rules could not be pushed to {source.shown}: {error.reason}.",
-            "Check the address, that the store runs, and its credentials (FACEFLOW_RULE_SOURCE__...); then push again.",
+            "Check the address, that the store is running, and its credentials (FACEFLOW_RULE_SOURCE__...); then "
+            "push again.",
             source=source.shown,
         ) from error
     return Pushed(checked.policy, revision, replaced, unchanged=False, notes=checked.problems)

@@ -45,7 +45,7 @@ class ArrivingWorkSource:
         now = datetime.now(UTC)
         arrived_s = await self.arrivals(self.window_s)
         if arrived_s < 0:
-            raise SignalError("less than nothing arrived")
+            raise SignalError("the count of arrivals is negative")
         return [
             Reading(
                 figure=Figure.PEAK_LOAD,

@@ -96,7 +96,7 @@ class AzureRetailSource:
                 prices += [_amount(item["retailPrice"]) for item in page["Items"] if _is_linux_spot(item)]
                 url, parameters = page.get("NextPageLink") or None, None
             except (KeyError, TypeError, AttributeError):
-                raise SignalError("the price list is not understood") from None
+                raise SignalError("the price list cannot be understood") from None
         if not prices:
             raise SignalError(f"{region} has no spot price for {size}")
         absurd = [price for price in prices if not price.is_finite()]
@@ -104,23 +104,23 @@ class AzureRetailSource:
 
     async def _page(self, client: httpx.AsyncClient, url: str, parameters: dict[str, str] | None) -> dict[str, Any]:
         if httpx.URL(url).host != httpx.URL(self.url).host:
-            raise SignalError("the price list sends on to another host")
+            raise SignalError("the price list redirects to another host")
         proxy = unusable_proxy(url)
         if proxy is not None:
             raise SignalError(f"its proxy cannot be used: {proxy}")
         try:
             response = await client.get(url, params=parameters)
             if response.status_code != httpx.codes.OK:
-                raise SignalError(f"the price list refuses (HTTP {response.status_code})")
+                raise SignalError(f"the price list refused the request (HTTP {response.status_code})")
             page = response.json(parse_float=str)
         except httpx.TimeoutException:
-            raise SignalError("the price list does not answer in time") from None
+            raise SignalError("the price list does not respond in time") from None
         except httpx.TransportError as error:
             raise SignalError(f"the price list cannot be reached ({type(error).__name__})") from None
         except ValueError:
-            raise SignalError("the price list is not understood") from None
+            raise SignalError("the price list cannot be understood") from None
         if not isinstance(page, dict):
-            raise SignalError("the price list is not understood")
+            raise SignalError("the price list cannot be understood")
         return page
 
 

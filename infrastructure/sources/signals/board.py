@@ -135,7 +135,7 @@ class SignalBoard:
             failure, readings = error.reason, error.readings
         except Exception as error:  # noqa: BLE001 - no fault of a source may keep a job from being decided
             events().error("signals.unexpected", source=source.name, exc_info=error)
-            failure, readings = f"something failed that should not ({type(error).__name__})", ()
+            failure, readings = f"unexpected internal error ({type(error).__name__})", ()
         said = Said(asked_at=asked_at, question=self._question(source), readings=readings)
         return said, time.monotonic() - begun, failure
 
@@ -148,7 +148,7 @@ class SignalBoard:
                 said, took_s, failure = task.result()
             else:
                 said, took_s = None, self._deadline_s
-                failure = f"it did not answer within {self._deadline_s:g} s"
+                failure = f"it did not respond within {self._deadline_s:g} s"
             if said is not None and (said.readings or failure is None):
                 kept = self._said[name] = said
                 if self._cache is not None and failure is None:

@@ -126,9 +126,9 @@ class Ec2SpotSource:
             )
             return [entry for page in pages for entry in page["SpotPriceHistory"]]
         except ClientError as error:
-            raise SignalError(f"EC2 refuses ({error.response['Error']['Code']})") from None
+            raise SignalError(f"EC2 refused the request ({error.response['Error']['Code']})") from None
         except BotoCoreError as error:
-            raise SignalError(f"EC2 was not asked ({type(error).__name__})") from None
+            raise SignalError(f"EC2 could not be queried ({type(error).__name__})") from None
 
 
 def _listed(history: SpotHistory, region: str, types: list[str]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-UNKNOWN_GPUS = "how many GPUs it has is not known (FACEFLOW_PRICES__GPUS_PER_MACHINE)"
+UNKNOWN_GPUS = "its number of GPUs is unknown (set FACEFLOW_PRICES__GPUS_PER_MACHINE)"
 
 GPUS_PER_MACHINE: Mapping[str, int] = {
     # AWS, T4

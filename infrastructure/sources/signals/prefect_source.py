@@ -1,6 +1,6 @@
 """What Prefect knows of the work pools: whether they take jobs, how many wait, how many more may start.
 
-A pool of the list is the work pool with the same name. It is paused where somebody paused it, where no worker is online
+A pool of the list is the work pool with the same name. It is paused where it is paused, where no worker is online
 (Prefect: not ready), and where there is no such work pool: a job that is sent there would lie for ever.
 
 The jobs that wait are the flow runs whose time has come and which no worker has started. What may start is what the
@@ -53,14 +53,14 @@ class PrefectSource:
     async def gather(self, pools: Pools) -> list[Reading]:
         """See `SignalSource`."""
         if not self.api_url:
-            raise SignalError("no Prefect server is named (PREFECT_API_URL)")
+            raise SignalError("no Prefect server is configured (PREFECT_API_URL)")
         try:
             async with get_client() as client:
                 return await self._ask(client, pools)
         except httpx.TimeoutException:
-            raise SignalError("the Prefect server does not answer in time") from None
+            raise SignalError("the Prefect server does not respond in time") from None
         except httpx.HTTPStatusError as error:
-            raise SignalError(f"the Prefect server refuses (HTTP {error.response.status_code})") from None
+            raise SignalError(f"the Prefect server refuses the request (HTTP {error.response.status_code})") from None
         except httpx.TransportError as error:
             raise SignalError(f"the Prefect server cannot be reached ({type(error).__name__})") from None
 
@@ -105,7 +105,7 @@ def _why_paused(pool: WorkPool | None) -> str:
     if pool is None:
         return "there is no such work pool"
     if pool.is_paused or pool.status is WorkPoolStatus.PAUSED:
-        return "somebody paused it"
+        return "it is paused"
     return "no worker is online" if pool.status is WorkPoolStatus.NOT_READY else ""
 
 

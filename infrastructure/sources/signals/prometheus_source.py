@@ -96,30 +96,34 @@ class PrometheusSource:
             response = await client.post(f"{self.url.rstrip('/')}/api/v1/query", data={"query": query})
             answer: dict[str, Any] = response.json()
         except httpx.TimeoutException:
-            raise SignalError("it does not answer in time") from None
+            raise SignalError("it does not respond in time") from None
         except httpx.TransportError as error:
             raise SignalError(f"it cannot be reached ({type(error).__name__})") from None
         except ValueError:
-            raise SignalError(f"its answer is not that of a Prometheus (HTTP {response.status_code})") from None
+            raise SignalError(
+                f"its answer does not come from a Prometheus server (HTTP {response.status_code})"
+            ) from None
         if not isinstance(answer, dict) or answer.get("status") != "success":
             said = answer.get("error", "") if isinstance(answer, dict) else ""
             raise SignalError(f"it refuses a query (HTTP {response.status_code}): {said}")
         try:
             return self._by_pool(answer["data"])
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise SignalError(f"its answer is not understood ({type(error).__name__})") from None
+            raise SignalError(f"its answer cannot be understood ({type(error).__name__})") from None
 
     def _by_pool(self, data: Mapping[str, Any]) -> dict[str | None, Decimal]:
         if data["resultType"] == "scalar":
             return {None: _number(data["result"][1])}
         if data["resultType"] != "vector":
-            raise SignalError(f"a query gives a {data['resultType']}; it must give one value for each pool")
+            raise SignalError(f"a query returns a {data['resultType']}; it must return one value for each pool")
         values: dict[str | None, Decimal] = {}
         for sample in data["result"]:
             label = sample["metric"].get(self.pool_label)
             pool = None if label is None else self.pool_names.get(label, label)
             if pool in values:
-                raise SignalError(f"a query gives several values for the pool {pool!r}: aggregate by {self.pool_label}")
+                raise SignalError(
+                    f"a query returns several values for the pool {pool!r}: aggregate by {self.pool_label}"
+                )
             values[pool] = _number(sample["value"][1])
         return values
 
