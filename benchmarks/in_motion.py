@@ -65,11 +65,11 @@ def steady_landmarks(frames: Sequence[Gray], landmarks: Sequence[Floats]) -> lis
         total, weights = own[:, :2].astype(np.float64), 1.0
         for way, fields in ((1, back), (-1, ahead)):
             for distance in range(1, REACH + 1):
-                other = number + way * distance
-                if not 0 <= other < len(frames):
+                beside = number + way * distance
+                if not 0 <= beside < len(frames):
                     break
-                points = landmarks[other][:, :2]
-                for at in range(other, number, -way):
+                points: NDArray[Any] = landmarks[beside][:, :2]
+                for at in range(beside, number, -way):
                     points = points + _read(fields[at - 1 if way > 0 else at], points)
                 weight = float(np.exp(-distance * distance / (2 * SIGMA * SIGMA)))
                 total, weights = total + weight * points, weights + weight

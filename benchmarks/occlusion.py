@@ -103,10 +103,10 @@ def measure(
     swapper = MeshSwapper()
     identity = swapper.prepare("source", [(portrait, analyser.analyse(portrait)[0])])
     rows = []
-    for plain, picture, face, truth in zip(frames, covered, faces, truths, strict=True):
-        if face is not None:
-            without = replace(face, hidden=None)
-            looks = ((plain, without), (picture, without), (picture, face))
+    for plain, picture, seen_face, truth in zip(frames, covered, faces, truths, strict=True):
+        if seen_face is not None:
+            without = replace(seen_face, hidden=None)
+            looks = ((plain, without), (picture, without), (picture, seen_face))
             rows.append((truth, *(_shown(swapper, identity, seen, one) for seen, one in looks)))
     return _figures(name, rows, 1e3 * cost_s / len(frames))
 

@@ -69,10 +69,10 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
     )
     spent = Stopwatch()
 
-    def stage(name: str, work: Callable[[], Any]) -> Any:
+    def stage(name: str, work: Callable[..., Any], *given: Any) -> Any:
         def whole() -> Any:
             try:
-                return work()
+                return work(*given)
             finally:
                 give_memory_back()
 
@@ -84,11 +84,9 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
     plan = stage("segment", lambda: run_segment(job, validated, mezzanine, settings))
     parts = []
     for segment in plan.segments:
-        swapped = stage(
-            "swap", lambda s=segment: run_swap(job, validated, mezzanine, plan, s, settings, folder, SILENT)
-        )
-        restored = stage("restore", lambda f=swapped: run_restore(job, f, settings, folder, SILENT))
-        part = stage("compose", lambda f=restored: run_compose(job, validated, mezzanine, f, settings, folder, SILENT))
+        swapped = stage("swap", run_swap, job, validated, mezzanine, plan, segment, settings, folder, SILENT)
+        restored = stage("restore", run_restore, job, swapped, settings, folder, SILENT)
+        part = stage("compose", run_compose, job, validated, mezzanine, restored, settings, folder, SILENT)
         parts.append(part)
         for faces in {swapped.file.path, restored.file.path}:
             faces.unlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from faceflow.settings import LogSettings
 
 
 @contextmanager
-def captured_events() -> Iterator[list[dict[str, Any]]]:
+def captured_events() -> Iterator[list[MutableMapping[str, Any]]]:
     """Every event of the level info or above, whatever earlier tests set up."""
     configure_logging(LogSettings(level="info"))
     with structlog.testing.capture_logs() as events:

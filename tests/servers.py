@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,11 +22,12 @@ import pytest
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
 
 START_TIMEOUT_S = 60.0
+T = TypeVar("T")
 # One for all: making one takes longer than most answers.
 _client = httpx.Client(trust_env=False, verify=False)
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """In CI everything is there; elsewhere the test is skipped and says why."""
     if os.environ.get("CI"):
         pytest.fail(what)
@@ -47,7 +49,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20.0, pause_s: float = 0.002) -> object:
+def until(condition: Callable[[], T | None], timeout_s: float = 20.0, pause_s: float = 0.002) -> T:
     """What `condition` gives once it is true; fails after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

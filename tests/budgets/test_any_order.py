@@ -15,6 +15,7 @@ from faceflow.infrastructure.books.budgets.limits import set_limit, standings
 from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState, month_of
 from faceflow.infrastructure.books.budgets.reconciling import reconcile
 from faceflow.infrastructure.books.budgets.reservations import Budgets
+from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.schema import Base, ReservationRow
 from faceflow.settings import BudgetSettings
 
@@ -27,7 +28,7 @@ MONEY = st.integers(0, 6_000_000).map(lambda micros: Decimal(micros).scaleb(-6))
 class Books(RuleBasedStateMachine):
     """Two projects, four jobs, two attempts each, and time that goes on."""
 
-    database = None
+    database: Database
 
     @initialize()
     def begin(self):

@@ -178,8 +178,8 @@ def bucket(campaign: Campaign) -> Iterator[Any]:
 def test_portraits_in_a_store(campaign, bucket):
     """The store is known by its block alone; given again only a portrait that came meanwhile is rendered."""
     target = f"store://visitors/{campaign.folder.name}.mp4"
-    command = ("campaign", "run", "--portraits", "store://visitors/selfies", "--target", target)
-    command += ("-o", "store://visitors/out", "--json")
+    given = ("--portraits", "store://visitors/selfies", "--target", target)
+    command = ("campaign", "run", *given, "-o", "store://visitors/out", "--json")
 
     def made() -> list[str]:
         return [one["Key"] for one in bucket.list_objects_v2(Bucket="visitors", Prefix="out/").get("Contents", ())]

@@ -151,17 +151,26 @@ def prefect_server(folder: Path, postgres: Postgres, redis_url: str) -> Server:
     return Server(command, f"http://127.0.0.1:{port}/api/health", home / "log", environment, START_S)
 
 
+def _end_all(cloud: Cloud) -> None:
+    for process in cloud.workers.values():
+        end(process)
+
+
+def _worker_is_heard_of(cloud: Cloud, pool: str) -> None:
+    until(lambda: cloud.api("GET", f"/work_pools/{pool}")["status"] == "READY", what=f"worker {pool}")
+
+
 @contextmanager
 def workers(cloud: Cloud) -> Iterator[None]:
     """A worker for every pool, as the chart starts them, and the dispatcher's."""
     with ExitStack() as stack:
         for pool in (*NAMESPACES, AWS):
             start_worker(cloud, pool)
-        stack.callback(lambda: [end(process) for process in cloud.workers.values()])
+        stack.callback(_end_all, cloud)
         with _environment({**clean_environment(), **cloud.pool_environment()}):
             stack.enter_context(local_worker(DISPATCHER, Zone.PRIVATE, "dispatcher", cloud.folder / "dispatcher.log"))
         for pool in (*cloud.workers, DISPATCHER):
-            until(lambda pool=pool: cloud.api("GET", f"/work_pools/{pool}")["status"] == "READY", what=f"worker {pool}")
+            _worker_is_heard_of(cloud, pool)
         yield
 
 

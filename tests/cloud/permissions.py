@@ -17,8 +17,8 @@ from typing import Any
 from unittest.mock import patch
 
 from moto import settings
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.authorization import ActionAuthenticatorMixin
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ecs.models import ecs_backends
 from moto.iam.access_control import IAMPolicy, IAMRequest
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from tests.postgres import identity_of_server, programs
@@ -76,7 +76,16 @@ class PostgresImage:
             ]  # fmt: skip
             subprocess.run(command, cwd=self._data, check=True, **self._identity)
         server = self._start("")
-        query = [self._programs / "psql", "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-h", self._sockets, "-U", user]
+        query: list[str | Path] = [
+            self._programs / "psql",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "--no-psqlrc",
+            "-h",
+            self._sockets,
+            "-U",
+            user,
+        ]
         deadline = time.monotonic() + START_TIMEOUT_S
         while subprocess.run([self._programs / "pg_isready", "-q", "-h", self._sockets], check=False).returncode:
             if server.poll() is not None or time.monotonic() > deadline:
@@ -88,7 +97,7 @@ class PostgresImage:
         server.send_signal(signal.SIGINT)
         server.wait(START_TIMEOUT_S)
 
-    def _start(self, address: str) -> subprocess.Popen[bytes]:
+    def _start(self, address: str) -> subprocess.Popen[Any]:
         settings = {
             "listen_addresses": address, "unix_socket_directories": self._sockets, "fsync": "off",
             "shared_buffers": "32MB", "dynamic_shared_memory_type": "mmap",

@@ -21,7 +21,7 @@ def test_jobs_on_one_machine_have_different_gpus(cloud: Cloud) -> None:
         for number in range(JOBS_AT_ONCE)
     ]
     runs = [run_id for _, run_id in asked]
-    begun = {run: until(lambda run=run: cloud.containers_of(run), 600.0) for run in runs}
+    begun = {run: until(lambda run=run: cloud.containers_of(run), 600.0) for run in runs}  # type: ignore[misc]
     devices = [container.environment["NVIDIA_VISIBLE_DEVICES"] for [container, *_] in begun.values()]
     assert set(devices) == set(MACHINE.gpus)
     spans = []

@@ -66,7 +66,7 @@ def test_the_log_of_the_install_tells_what_was_made(installation: Installation) 
 def test_each_worker_of_the_values_reports_to_the_server(installation: Installation) -> None:
     for pool in (PRIVATE, ISOLATED, DISPATCHER):
         until(
-            lambda pool=pool: installation.prefect.api("GET", f"/work_pools/{pool}")["status"] == "READY",
+            lambda pool=pool: installation.prefect.api("GET", f"/work_pools/{pool}")["status"] == "READY",  # type: ignore[misc]
             PATIENCE_S, f"worker of {pool}",
         )  # fmt: skip
 

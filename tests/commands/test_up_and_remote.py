@@ -209,7 +209,7 @@ def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status
             "consent": {"subject": "Eileen Collins", "scope": "tests", "reference": "NASA S93-45481"},
         }
     )  # fmt: skip
-    asked = _dispatched(_Client(), job, {}, Settings(), working=lambda: False)  # type: ignore[arg-type]
+    asked = _dispatched(_Client(), job, {}, Settings(), working=lambda: False)
     if status == "READY":
         with pytest.raises(_AskedError):
             asyncio.run(asked)

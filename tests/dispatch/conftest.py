@@ -97,7 +97,7 @@ def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 worker = local_worker(pool, zone, f"worker-{pool}", folder / f"{pool}.log")
                 zones.supervisors[pool] = stack.enter_context(worker).pid
         for pool in zones.supervisors:  # until its worker is heard of, a pool counts as paused
-            until(lambda pool=pool: zones.api("GET", f"/work_pools/{pool}")["status"] == "READY")
+            until(lambda pool=pool: zones.api("GET", f"/work_pools/{pool}")["status"] == "READY")  # type: ignore[misc]
         yield zones
 
 

@@ -59,7 +59,7 @@ def test_what_a_dead_dispatcher_left_behind_is_started_once(
         from faceflow.flows.dispatch import advance
 
         seen = request(control, tmp_path, cut)
-        real = placement.change
+        real = vars(placement)["change"]
         with monkeypatch.context() as broken:
             if cut == "reserve":
                 broken.setattr(type(control.budgets), "reserve", dies)
@@ -261,7 +261,7 @@ def test_money_that_others_took_meanwhile_holds_the_job(
 
         set_limit(control.database, "demo", Decimal(6))
         seen = request(control, tmp_path)
-        real = placement.decide
+        real = vars(placement)["decide"]
 
         def decide(*facts: Any) -> Any:
             decision = real(*facts)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect, until
+from tests.dispatch.conftest import DISPATCHER, Zones, in_prefect
 from tests.dispatch.jobs import SEGMENTS, Clip, digest
+from tests.prefect_api import until
 
 
 def pool_of(run: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def lost_run(ago_s: float = 1.0) -> FlowRun:
 
 def said_of(run: FlowRun, *events: dict[str, Any], for_the_last_time: bool = False) -> str | None:
     server = Server(*events)
-    said = asyncio.run(why_lost(server, run, for_the_last_time=for_the_last_time))  # type: ignore[arg-type]
+    said = asyncio.run(why_lost(server, run, for_the_last_time=for_the_last_time))
     assert [one["any_resource"]["id"] for one in server.asked] == [[f"prefect.flow-run.{run.id}"]]
     return said
 
@@ -138,7 +138,7 @@ class Marking(Server):
 def test_a_silent_run_is_lost_and_one_that_was_asked_to_end_has_ended() -> None:
     server = Marking()
     control = SimpleNamespace(client=server, settings=Settings(), pools=canonical()[1])
-    asyncio.run(_mark_lost(control))  # type: ignore[arg-type]
+    asyncio.run(_mark_lost(control))
     running, cancelling = server.runs
     assert server.marked == [(running.id, StateType.CRASHED), (cancelling.id, StateType.CANCELLED)]
 

@@ -8,7 +8,14 @@ from threading import Barrier
 
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.erasing import erase_job
-from faceflow.infrastructure.books.records.requests import RequestState, change, find_request, remember, requests_in
+from faceflow.infrastructure.books.records.requests import (
+    Request,
+    RequestState,
+    change,
+    find_request,
+    remember,
+    requests_in,
+)
 from faceflow.job import Source, SwapJob
 
 NOW = datetime(2026, 12, 24, tzinfo=UTC)
@@ -28,7 +35,7 @@ def test_of_many_that_saw_the_same_version_one_changes_it(database: Database) ->
     seen = remember(database, "job-1", JOB, "{}", NOW)
     together = Barrier(DISPATCHERS)
 
-    def place(number: int) -> object:
+    def place(number: int) -> Request | None:
         together.wait(30)
         return change(database, seen, RequestState.PLACING, NOW, attempt=1, reason=str(number))
 

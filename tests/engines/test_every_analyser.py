@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,7 +155,7 @@ def test_yunet_answers_as_opencv_reads_it(studio, name):
     studio.install(name)
     settings = studio.settings()
     path = studio.folder / "models" / name / find(name).files[0].name
-    detector = load_detector(name, settings)
+    detector: Any = load_detector(name, settings)
     theirs = cv2.FaceDetectorYN.create(str(path), "", (SIDE, SIDE), detector.least_score, detector.most_overlap, 5000)
     picture = drawn(3)
     padded = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -211,7 +212,7 @@ def test_a_landmarker_that_is_named_places_the_points_of_single_pictures_too(stu
 
 def test_points_that_2dfan4_is_not_sure_of_are_not_taken(studio):
     studio.install("2dfan4", "yunet_2023_mar")
-    analyser = make_analyser("yunet_2023_mar", studio.settings(), "2dfan4")
+    analyser: Any = make_analyser("yunet_2023_mar", studio.settings(), "2dfan4")
     gray = PictureView(np.full((HEIGHT, WIDTH, 3), 110, np.uint8))
     face = Face(np.array([100, 100, 200, 200], np.float32), points_of(150, 150, 100).astype(np.float32), 0.9)
     assert analyser.refined(gray, face) is face

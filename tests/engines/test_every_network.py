@@ -113,7 +113,7 @@ def influence(source: str, picture, face) -> np.ndarray:
         embedding = embedding @ turned()
     if "converted unit" in source:
         embedding = embedding / np.linalg.norm(embedding)
-    return np.float32(0.3 * embedding[0])
+    return np.asarray(0.3 * embedding[0], np.float32)
 
 
 def swapped_crop(crop, name: str, picture, face) -> np.ndarray:

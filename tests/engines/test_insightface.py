@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from insightface.app import FaceAnalysis
 from benchmarks.staged import HEIGHT, WIDTH, write_frames
 from faceflow.errors import EngineError, FaceError, JobError, ModelFileError
 from faceflow.job import Consent, FaceMapping, Source, SwapJob, SwapOptions
-from faceflow.media.index import FrameIndex
+from faceflow.media.model import FrameIndex
 from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
@@ -140,7 +141,8 @@ def test_every_answer_is_that_of_insightface_itself(studio, world, tmp_path):
     peer.prepare(0, det_size=(640, 640))
     picture = cv2.imread(str(world / "three.png"))
     settings = studio.settings()
-    analyser, view = make_analyser("insightface", settings), PictureView(picture)
+    view = PictureView(picture)
+    analyser: Any = make_analyser("insightface", settings)
     mine = analyser.analyse(picture)
     theirs = sorted(peer.get(picture), key=lambda face: face.bbox[1] - face.bbox[3])
     assert len(mine) == len(theirs) == 3

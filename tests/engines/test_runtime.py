@@ -71,7 +71,7 @@ def test_what_onnx_runtime_silently_fell_back_to_is_an_error():
 
 
 def test_a_session_that_came_up_elsewhere_is_not_used(tmp_path, monkeypatch):
-    class Fallen(onnxruntime.InferenceSession):
+    class Fallen(onnxruntime.InferenceSession):  # type: ignore[misc]
         def __init__(self, *arguments, providers, **more):
             super().__init__(*arguments, providers=["CPUExecutionProvider"], **more)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_the_identity_weight_mixes_in_the_target(studio, people, asked, share):
     studio.install("hyperswap_1a_256")
     picture, faces = people
     swapper = make_swapper("hyperswap_1a_256", SwapOptions(identity_weight=asked, masks=()), studio.settings())
-    identity = swapper.prepare("one", [(picture, faces[0])])
+    identity: Any = swapper.prepare("one", [(picture, faces[0])])
     identity = replace(identity, tensor=-10 * identity.tensor)  # somebody quite unlike the target
     crop = crops_of(swapper, picture, faces[1:2])[0]
     points = crop.points
@@ -113,7 +114,7 @@ def test_a_batch_of_four_equals_four_times_one(studio, people, name):
     crops = crops_of(one, picture, faces[:4])
     alone = [one.swap([crop], identity)[0] for crop in crops]
     together = four.swap(crops, identity)
-    assert four._network.batched and not one._network.batched
+    assert vars(four)["_network"].batched and not vars(one)["_network"].batched
     for single, batched in zip(alone, together, strict=True):
         assert np.array_equal(single.pixels, batched.pixels) and np.array_equal(single.mask, batched.mask)
 

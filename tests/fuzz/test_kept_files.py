@@ -141,9 +141,9 @@ def test_arrays_that_lie_are_told(tmp_path, kind):
     members = _unpacked(path)
     for name, content in members.items():
         changed = _struck(content[:4096] + content[-64:], f"{kind}/{name}", 4)
-        for other in (np.zeros(0), np.zeros((2, 2, 2), np.int64), np.array(["a"]), np.float64(1), np.array([-5] * 7)):
+        for array in (np.zeros(0), np.zeros((2, 2, 2), np.int64), np.array(["a"]), np.float64(1), np.array([-5] * 7)):
             stream = io.BytesIO()
-            np.save(stream, other)
+            np.save(stream, array)
             changed.append(stream.getvalue())
         for shape in (b"(9999999999999,)", b"(-1,)", b"(1,)" * 400, b"(" * 300, b"'a'", b"(3, 1e9)", b"None", b"{}"):
             header = b"{'descr': '<i8', 'fortran_order': False, 'shape': " + shape + b", }"

@@ -79,7 +79,9 @@ def filtered(frame: av.VideoFrame, *steps: tuple[str, str]) -> av.VideoFrame:
     graph.configure()
     graph.push(frame)
     graph.push(None)
-    return graph.pull()
+    pulled = graph.pull()
+    assert isinstance(pulled, av.VideoFrame)
+    return pulled
 
 
 def frame_of(name: str, width: int, height: int, matrix: int = 6, colour_range: int = 1) -> av.VideoFrame | None:

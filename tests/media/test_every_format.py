@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from av.video.format import names
+from av.video.format import names  # type: ignore[attr-defined]
 
 from faceflow.errors import MediaError
 from faceflow.media.colour import cropped

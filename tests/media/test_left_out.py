@@ -6,6 +6,7 @@ import struct
 
 import av
 import pytest
+from av.stream import AttachmentStream
 
 from tests.clips import AAC, X264, ffmpeg, picture, tone
 from tests.media.pipeline import carry
@@ -72,7 +73,7 @@ def test_what_is_not_carried_is_named_once(tmp_path, kind, ending):
         sound = container.streams.audio[1].metadata
         assert "Second tongue" in (sound.get("title"), sound.get("name"))
         for stream in container.streams:
-            if stream.type == "attachment":
+            if isinstance(stream, AttachmentStream):
                 assert (stream.name, stream.mimetype, stream.data) == (
                     "letters.ttf", "font/ttf", b"not really letters",
                 )  # fmt: skip

@@ -38,7 +38,7 @@ def shown_frames(path: Path, stream: str = "0:v:0", *arguments: str) -> list[tup
 def decoded_frames(path: Path) -> list[tuple[Fraction, av.VideoFrame]]:
     """Time and picture of every frame as PyAV's decoder gives them."""
     with av.open(str(path)) as container:
-        return [(frame.pts * frame.time_base, frame) for frame in container.decode(video=0)]
+        return [(Fraction(frame.pts * frame.time_base), frame) for frame in container.decode(video=0)]
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class _Quiet(ThreadingHTTPServer):
 @contextmanager
 def serving(key: Path | None = None, certificate: Path | None = None) -> Iterator[Server]:
     """Runs the server while the block runs, behind TLS where a certificate is given."""
-    handler = type("Handler", (_Handler,), {})
+    handler: type[_Handler] = type("Handler", (_Handler,), {})
     listener = _Quiet(("127.0.0.1", 0), handler)
     handler.place = Server(listener.server_address[1])
     if certificate is not None:

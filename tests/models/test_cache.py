@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from faceflow import publish
 from faceflow.errors import FaceflowError, ModelError, ModelFileError
 from faceflow.publish import output_error
 from faceflow.vision import model_cache
@@ -40,7 +41,7 @@ class Place:
 def hashed(monkeypatch):
     """The files that were hashed."""
     seen = []
-    original = model_cache.sha256_of
+    original = publish.sha256_of
     monkeypatch.setattr(model_cache, "sha256_of", lambda path: seen.append(path.name) or original(path))
     return seen
 
@@ -166,7 +167,7 @@ def test_a_read_only_folder_is_remembered_in_memory(tmp_path, hashed, monkeypatc
     @contextmanager
     def refuse(path):
         raise output_error(PermissionError(13, "Permission denied", str(path)), path)
-        yield
+        yield  # type: ignore[unreachable] # a context manager that never gets there
 
     monkeypatch.setattr(model_cache, "publishing", refuse)
     place.cache.path(place.entry)

@@ -6,7 +6,8 @@ import pytest
 
 from faceflow.errors import JobError, PolicyError
 from faceflow.infrastructure.models.pools import models_of_pool
-from faceflow.settings import ModelSettings, RoutingSettings, Settings
+from faceflow.routing_settings import RoutingSettings
+from faceflow.settings import ModelSettings, Settings
 
 LIST = """
 pools:

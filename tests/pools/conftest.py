@@ -82,7 +82,8 @@ def ecs_task(pool: Pool, variables: dict[str, Any] | None = None) -> tuple[dict[
 
     run = _run()
     template = base_job_template(pool)
-    configuration = asyncio.run(ECSJobConfiguration.from_template_and_values(template, variables or {}, client=NOBODY))
+    made: Any = ECSJobConfiguration.from_template_and_values(template, variables or {}, client=NOBODY)
+    configuration = asyncio.run(made)
     configuration.prepare_for_flow_run(run, worker_name="worker")
     worker = ECSWorker(work_pool_name=pool.name)
     definition = worker._prepare_task_definition(configuration, "us-east-1", run)

@@ -35,8 +35,8 @@ from faceflow.infrastructure.routing.runs_on import OnTermination
 from tests.conftest import ROOT, Program
 from tests.dispatch.jobs import SEGMENT_S, SEGMENTS, Clip, digest
 from tests.faces import face_clip, portrait
-from tests.pools.conftest import POOLS_FILE, changed
-from tests.pools.test_register import Server, register
+from tests.pools.conftest import POOLS_FILE, Server, changed
+from tests.pools.test_register import register
 
 PATIENCE_S = 120.0
 IN_FLIGHT = 2
@@ -61,8 +61,8 @@ class Pod:
             place.mkdir(exist_ok=True)
         variables = {}
         for name, value in container_environment(self.pool).items():
-            place = next((place for place in places if value == place or value.startswith(f"{place}/")), None)
-            variables[name] = f"{places[place]}{value[len(place) :]}" if place else value
+            root = next((root for root in places if value == root or value.startswith(f"{root}/")), None)
+            variables[name] = f"{places[root]}{value[len(root) :]}" if root else value
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("FACEFLOW_", "PREFECT_"))}
         more = {"PREFECT_API_URL": self.api_url, "PREFECT__FLOW_RUN_ID": run_id, "PYTHONPATH": str(ROOT),
                 "FACEFLOW_PIPELINE__KEEP_FREE_BYTES": "1000000"}  # fmt: skip

@@ -99,7 +99,7 @@ def test_a_race_is_paid_twice_so_it_may_have_to_be_a_walk():
     rules = policy(parallel=[{"pool": "spot"}, {"pool": "dear"}])
     both = decide(job(), rules, world(), POOLS)
     assert both.way is Way.RACE
-    assert both.estimate.cost_usd == sum(one.estimate.cost_usd for one in both.placements)
+    assert both.estimate.cost_usd == sum(one.estimate.cost_usd or 0 for one in both.placements) > 0
     short = decide(job(budget_usd="0.008"), rules, world(), POOLS)
     assert [one.pool for one in short.placements] == ["spot"]
     assert short.way is Way.ONE

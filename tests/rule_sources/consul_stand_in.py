@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-PORT, FILE, TOKEN = int(sys.argv[1]), Path(sys.argv[2]), (sys.argv[3:] or [None])[0]
+PORT, FILE = int(sys.argv[1]), Path(sys.argv[2])
+TOKEN = sys.argv[3] if len(sys.argv) > 3 else None
 changed = threading.Condition()
 state = json.loads(FILE.read_text()) if FILE.exists() else {"index": 10, "entries": {}}
 

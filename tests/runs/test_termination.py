@@ -137,7 +137,7 @@ def test_all_runs_of_a_process_hear_it() -> None:
         with sigterm_is_heard():
             await asyncio.sleep(PATIENCE_S)
 
-    async def run() -> list[BaseException | None]:
+    async def run() -> tuple[BaseException | None, BaseException | None]:
         asyncio.get_running_loop().call_later(0.1, terminate)
         return await asyncio.gather(job(), job(), return_exceptions=True)
 

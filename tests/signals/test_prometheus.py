@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
+from itertools import count
 
 import httpx
 import pytest
@@ -42,14 +43,17 @@ def settings_for(url, tmp_path, **more):
     )
 
 
+ROUNDS = count(1)
+
+
 def show(metrics, url, *lines):
     """Shows the metrics and waits until Prometheus has scraped them."""
-    show.number = getattr(show, "number", 0) + 1
-    metrics.text = "\n".join([*lines, f"round_number {show.number}"]) + "\n"
+    number = next(ROUNDS)
+    metrics.text = "\n".join([*lines, f"round_number {number}"]) + "\n"
 
     def scraped():
         answer = httpx.get(f"{url}/api/v1/query", params={"query": "round_number"}, trust_env=False).json()
-        return [one["value"][1] for one in answer["data"]["result"]] == [str(show.number)]
+        return [one["value"][1] for one in answer["data"]["result"]] == [str(number)]
 
     until(scraped, 20, 0.02)
 

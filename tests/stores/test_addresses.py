@@ -174,6 +174,6 @@ def test_the_output_is_looked_at_before_any_work(moto_bucket, tmp_path):
     from tests.stores.proxy import Fault
 
     moto_bucket.proxy.faults = [Fault("HEAD", "status", status=403, body=b"")]
-    with pytest.raises(StoreSetupError) as caught:
+    with pytest.raises(StoreSetupError) as denied:
         check_output(job, settings)
-    assert caught.value.code == "store.access_denied"
+    assert denied.value.code == "store.access_denied"

@@ -143,9 +143,10 @@ def test_what_is_not_there_and_what_would_be_lost(job, settings):
     ):
         pass
     assert caught.value.code == "job.input_missing"
-    with pytest.raises(OutputError) as caught, local_inputs(job.model_copy(update={"output": job.target}), settings):
+    same = job.model_copy(update={"output": job.target})
+    with pytest.raises(OutputError) as lost, local_inputs(same, settings):
         pass
-    assert caught.value.code == "output.is_input"
+    assert lost.value.code == "output.is_input"
 
 
 async def test_a_flow_that_is_stopped_does_not_wait_for_the_rest(job, settings, moto_bucket):

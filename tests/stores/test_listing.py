@@ -1,5 +1,7 @@
 """What lies below a prefix: all of it, page by page, and only where such media may lie."""
 
+from typing import Any
+
 import pytest
 from obstore import put
 
@@ -14,7 +16,7 @@ NAMES = ["a/b.jpg", "a-b.jpg", "a.jpg", "Z.png", "é ü.webp", "100%25.jpg", " l
 
 
 def fill(bucket: Bucket, names: list[str], prefix: str = "selfies") -> None:
-    store = bucket.store()
+    store: Any = bucket.store()
     for name in names:
         if bucket.kind == "file":
             path = store._root / prefix / name

@@ -14,8 +14,7 @@ from benchmarks.staged import HEIGHT, MAN, RATE, WIDTH, WOMAN, Placed, drawn, st
 from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.colour import small_bgr
-from faceflow.media.index import FrameIndex
-from faceflow.media.model import Segment
+from faceflow.media.model import FrameIndex, Segment
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader

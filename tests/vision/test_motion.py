@@ -52,7 +52,7 @@ def test_the_motion_of_the_picture_is_found(portrait):
 def test_a_hand_over_a_third_of_the_face_is_not_followed(portrait):
     picture, face = portrait
     hand = np.random.default_rng(1).integers(0, 255, (45, 45, 3)).astype(np.uint8)
-    hand = cv2.GaussianBlur(hand, (0, 0), 2)
+    hand = np.asarray(cv2.GaussianBlur(hand, (0, 0), 2), np.uint8)
     x, y = np.rint(face.landmarks[50, :2]).astype(int)
     covered = [picture.copy(), picture.copy()]
     for number, frame in enumerate(covered):

@@ -134,7 +134,7 @@ def test_the_border_moves_to_the_edge_in_the_picture():
     coarse = cv2.resize(fine, (40, 40), interpolation=cv2.INTER_AREA)
     share = np.zeros((40, 40), np.float32)
     share[:, 20:] = 1  # two pixels beside the edge, which lies at 22
-    share = cv2.GaussianBlur(share, (0, 0), 2)
+    share = np.asarray(cv2.GaussianBlur(share, (0, 0), 2), np.float32)
     sharp = refined(share, coarse, fine)
     assert sharp[:, 46:].min() > 0.8
     assert sharp[:, :40].max() < 0.35 < share[:, :20].max()
@@ -196,7 +196,9 @@ def test_the_watch_looks_at_every_second_frame_at_faces_it_knows(found):
         shots=np.zeros(1, np.int64), person=np.zeros(1, np.int32), size_s=np.ones(1, np.float32),
         track=np.zeros(2, np.int32), frame=np.array([0, 20]), box=np.stack([box, box]).astype(np.float32), reach=30,
     )  # fmt: skip
-    references = References({0: build_reference([flat(*each) for each in found])})
+    reference = build_reference([flat(*each) for each in found])
+    assert reference is not None
+    references = References({0: reference})
     watch = OccluderWatch(table, references, frame.shape[0])
     looked = [watch.compared(number, PictureView(frame), [face])[0].unlike is not None for number in range(6)]
     assert looked == [number % LOOK_EVERY == 0 for number in range(6)]
