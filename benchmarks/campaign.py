@@ -26,7 +26,9 @@ import psutil
 from benchmarks.material import face_clip, portrait
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server, running_server
-from faceflow.settings import PathSettings, ServerSettings, Settings, current_settings
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.settings import PathSettings
 
 IDLE_S = 20.0
 SETTLE_S = 5.0

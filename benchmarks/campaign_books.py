@@ -35,7 +35,8 @@ from faceflow.infrastructure.books.campaigns.figures import counts_of
 from faceflow.infrastructure.books.campaigns.manifest import read_manifest
 from faceflow.infrastructure.books.campaigns.report import report_of, write_report
 from faceflow.infrastructure.books.database.database import Database
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 
 CAMPAIGN = "greetings"
 BATCH_JOBS = 50

@@ -31,7 +31,9 @@ from benchmarks.server import ask
 from faceflow.infrastructure.machine.pools.environment import ENGINE_COMMAND
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
-from faceflow.settings import PathSettings, ServerSettings, Settings
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 
 STEPS = ("imports, run from the server", "models checked", "validated, cut, scanned", "networks loaded", "first frame")
 POOLS = """pools:

@@ -30,7 +30,8 @@ from benchmarks.networks import inswapper, still_models
 
 def network(path: Path, provider: str, threads: int, batch: int, faces: int) -> dict[str, float | bool]:
     """Runs `faces` faces in batches: seconds to load, milliseconds and CPU milliseconds a face, peak memory in MiB."""
-    from faceflow.settings import EngineSettings, Settings
+    from faceflow.infrastructure.settings import Settings
+    from faceflow.settings import EngineSettings
     from faceflow.vision.runtime.networks import open_network
 
     settings = Settings(

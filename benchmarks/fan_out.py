@@ -30,8 +30,10 @@ from benchmarks.scaling import frames_a_second, on_core
 from benchmarks.server import ask
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
 from faceflow.infrastructure.machine.worker import local_worker
-from faceflow.settings import PathSettings, ServerSettings, Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.settings import PathSettings
 from faceflow.zones import Zone
 
 POOLS = ("one", "two")

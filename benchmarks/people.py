@@ -25,9 +25,9 @@ import numpy as np
 
 from benchmarks.material import SIX_PEOPLE
 from benchmarks.staged import HEIGHT, MAN, OTHER, WIDTH, WOMAN, Placed, moving, still, write_clip, write_frames
+from faceflow.infrastructure.settings import Settings
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
-from faceflow.settings import Settings
 from faceflow.stages.census import Census, Detail, take_census
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import NO_PERSON

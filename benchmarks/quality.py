@@ -29,6 +29,7 @@ from benchmarks.gaze import gaze
 from benchmarks.in_motion import Calm, calm, steady_landmarks
 from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE, package_file
 from benchmarks.quality_plot import quality_plot
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Source, SwapJob
 from faceflow.media.colour import small_bgr
 from faceflow.media.model import ColourTags
@@ -36,7 +37,6 @@ from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
-from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import Detail, take_census
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob

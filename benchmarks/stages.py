@@ -45,9 +45,10 @@ def run_job(target: Path, source: Path, folder: Path, swap: dict[str, Any] | Non
         What each took, and how many frames and faces there were.
     """
     from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
+    from faceflow.infrastructure.settings import Settings
     from faceflow.job import Consent, Source, SwapJob, SwapOptions
     from faceflow.progress import SILENT
-    from faceflow.settings import PathSettings, Settings
+    from faceflow.settings import PathSettings
     from faceflow.stages.compose import run_compose
     from faceflow.stages.identity import identify
     from faceflow.stages.join import run_join

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from faceflow.flows.server.deployed import Deployed, dispatcher_flows, work_flows
 from faceflow.flows.server.deployments import wanted_deployment
 from faceflow.infrastructure.routing.loading import load_pools
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 
 PAGE = ROOT / "deployments/prefect.yaml"
 POOLS = ROOT / "deployments/policies/pools.yaml"

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the docstrings in faceflow/settings.py; with --check it only says whether it differs.
+"""Writes docs/settings.md from the docstrings of all groups of settings; with --check it only says whether it differs.
 
 python docs/make_settings.py
 """
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pydantic.fields import FieldInfo
 
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\

@@ -1,4 +1,4 @@
-"""Every error that a user can meet, in one tree.
+"""The tree of errors that a user can meet, and its branches that a face swap itself raises.
 
 A failure is part of the product: it has a `code` that never changes (programs match on it), says whether trying
 again can help (`retryable`, which is what task retries read), and a `resolution` that tells the user what to do.
@@ -12,27 +12,19 @@ again can help (`retryable`, which is what task retries read), and a `resolution
     │   ├── OutputError         output.*    the result cannot be written where it was asked for
     │   ├── ModelError          model.*     there is no such model, or its licence forbids this use
     │   ├── TrustError          trust.*     consent, content gate or trust zone refuses the job
-    │   ├── PolicyError         policy.*    routing rules, pools or a scenario cannot be used
-    │   └── BudgetError         budget.*    there is no money for it, or what is asked contradicts what was booked
-    ├── WaitingError            job.*       the dispatcher keeps the job and does not start it yet; exit code 3
     └── FaultError              the machine, a server or faceflow itself failed; exit code 1
         ├── ExactnessError      fault.exactness   frames or timestamps did not survive a stage: a bug, never retried
         ├── ResourceError       fault.*     disk, memory, time: may pass, retryable
         ├── EngineError         engine.*    a model or an execution provider is missing or failed
         ├── ModelFileError      model.*     a model's file is missing, damaged or not what it says it is
-        ├── DownloadError       model.*     no source gave a model's file: may pass, retryable
         ├── StoreError          store.*     a store did not take or give the bytes: may pass, retryable
         ├── StoreSetupError     store.*     a store cannot be used as it is set up
-        ├── PolicySourceError   policy.*    the source of routing rules does not answer: may pass, retryable
-        ├── ServerError         server.*    the Prefect server did not start or answer
-        ├── RegistryError       registry.*  a registry of images did not answer as it must: may pass, retryable
-        ├── RegistrySetupError  registry.*  a registry cannot be used as it is set up: login, certificate, name
-        ├── DatabaseError       database.*  the database did not answer in time: may pass, retryable
-        ├── DatabaseSetupError  database.*  the database cannot be used as it is set up
         ├── AnswerError         fault.not_printed   what was done stands, and standard output took no word of it
         └── CancelledError      fault.cancelled   the run was told to stop
 
-The classes carry the family; the code is given where the error is raised, because that is where the reason is known.
+Errors of one room (its database, its registries, its server) are classes of that room, beside the code that raises
+them; docs/errors.md lists the codes of all. The classes carry the family; the code is given where the error is raised,
+because that is where the reason is known.
 """
 
 from __future__ import annotations
@@ -97,13 +89,6 @@ class JobError(InputError):
     family = "job"
 
 
-class WaitingError(FaceflowError):
-    """The job was taken in, nothing is wrong with it, and it has not been started yet."""
-
-    family = "job"
-    exit_code = 3
-
-
 class MediaError(InputError):
     """The target video cannot be read, or lies outside the limits."""
 
@@ -140,18 +125,6 @@ class ModelError(InputError):
     family = "model"
 
 
-class PolicyError(InputError):
-    """Routing rules, a list of pools or what they are tried on cannot be used."""
-
-    family = "policy"
-
-
-class BudgetError(InputError):
-    """There is no money for it, or what is asked contradicts what was booked before."""
-
-    family = "budget"
-
-
 class FaultError(FaceflowError):
     """The machine, a server or faceflow itself failed."""
 
@@ -180,13 +153,6 @@ class ModelFileError(FaultError):
     family = "model"
 
 
-class DownloadError(FaultError):
-    """No source gave a model's file. May pass, so it is worth another try."""
-
-    family = "model"
-    retryable = True
-
-
 class StoreError(FaultError):
     """A store did not take or give the bytes."""
 
@@ -198,46 +164,6 @@ class StoreSetupError(FaultError):
     """A store cannot be used as it is set up: its bucket, its credentials or its options."""
 
     family = "store"
-
-
-class PolicySourceError(FaultError):
-    """The source of routing rules gave none, or did not take new ones."""
-
-    family = "policy"
-    retryable = True
-
-
-class ServerError(FaultError):
-    """The Prefect server did not start or did not answer."""
-
-    family = "server"
-    retryable = True
-
-
-class RegistryError(FaultError):
-    """A registry of images did not answer, or not as it must. May pass, so it is worth another try."""
-
-    family = "registry"
-    retryable = True
-
-
-class RegistrySetupError(FaultError):
-    """A registry of images cannot be used as it is set up: its logins, its certificate, the image's name."""
-
-    family = "registry"
-
-
-class DatabaseError(FaultError):
-    """The database did not answer, or not in time. May pass, so it is worth another try."""
-
-    family = "database"
-    retryable = True
-
-
-class DatabaseSetupError(FaultError):
-    """The database cannot be used as it is set up: its address, its driver or its schema."""
-
-    family = "database"
 
 
 class AnswerError(FaultError):

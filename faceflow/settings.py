@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import os
 import pwd
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from faceflow.errors import JobError
-from faceflow.image_settings import ImageSettings
-from faceflow.routing_settings import (
-    PriceSettings,
-    PrometheusSettings,
-    RoutingSettings,
-    RuleSourceSettings,
-    SignalSettings,
-)
 from faceflow.setting_errors import NamedSource, setting_error
 from faceflow.setting_group import Group, Names, Place
-from faceflow.store_settings import StoreSettings
 from faceflow.zones import Zone
 
 
@@ -161,71 +151,6 @@ class PoolSettings(Group):
     """Trust zone of this machine: `isolated`, `private` or `public`."""
 
 
-class ExchangeSettings(Group):
-    """Where workers that do one job together, or one after the other, find each other's finished parts."""
-
-    folder: Place | None = None
-    """A folder that all workers of the zone share; with it a job goes on where it was on any of them. Without it,
-    shards use `exchange` in the state folder, so they have to run on machines that share that."""
-    zone: Zone | None = None
-    """Trust zone of that folder. Default: that of this machine."""
-
-
-class DatabaseSettings(Group):
-    """Where budgets, decisions and runs are kept ([budgets.md](budgets.md))."""
-
-    url: SecretStr | None = None
-    """`postgresql://USER:PASSWORD@HOST:5432/NAME` for several machines (needs the extra `postgres`), or
-    `sqlite:////absolute/path.db`. Default `faceflow.db` in the state folder. Never shown in logs and errors."""
-    upgrade: bool = True
-    """Whether whoever connects first brings the schema up to date; otherwise `faceflow database upgrade` has to."""
-    busy_timeout_s: float = Field(default=30.0, gt=0, le=3600)
-    """Longest wait for another writer, seconds."""
-    connections: int = Field(default=5, ge=1, le=100)
-    """Most connections that one process holds open."""
-
-
-class BudgetSettings(Group):
-    """How long money may stay reserved without news."""
-
-    lease_s: float = Field(default=6 * 3600.0, gt=0, le=31 * 86400)
-    """Life of a reservation, seconds. After it, and without a run that may still spend, the money is given back."""
-    settle_after_s: float = Field(default=600.0, ge=0, le=86400)
-    """How long after the last run of an attempt ended its money is settled by reconciliation, seconds, if whoever
-    reserved it does not."""
-
-
-class CampaignSettings(Group):
-    """How campaigns are cut into batches and driven."""
-
-    batch_jobs: int = Field(default=50, ge=1, le=1000)
-    """Most jobs of one batch."""
-    batch_s: float = Field(default=900.0, gt=0, le=86_400)
-    """Longest work of one batch, seconds on the reference GPU: what a lost machine may cost at most."""
-    batches_in_flight: int = Field(default=20, ge=1, le=10_000)
-    """Batches that are placed at once. Later ones are decided with the signals of then."""
-    jobs_in_flight: int = Field(default=1, ge=1, le=64)
-    """Jobs that one batch works on at once. More fill the gaps of a GPU, and hold their memory together."""
-    attempts: int = Field(default=3, ge=1, le=100)
-    """How often a job is started at most, when its machine is lost or it fails in a way that may pass."""
-    poll_s: float = Field(default=2.0, ge=0.1, le=600)
-    """How often the driver of a campaign looks what became of its batches, seconds."""
-    patience_s: float = Field(default=3600.0, ge=0)
-    """How long it waits while nothing can be placed, seconds; then it ends, and goes on when it is started again."""
-
-
-class ServerSettings(Group):
-    """The local Prefect server that faceflow starts when `PREFECT_API_URL` names none."""
-
-    port: int = Field(default=4200, ge=1, le=65535)
-    """TCP port on 127.0.0.1; another free one is taken when it is in use."""
-    start_timeout_s: float = Field(default=120.0, gt=0, le=86_400)
-    """Longest silence of a server that is starting, seconds: its log, its database and its CPU time stand still, or it
-    listens and does not answer. A start itself takes 15 s to two minutes, by how busy the machine is."""
-    idle_s: float = Field(default=20.0, ge=0)
-    """How long the server lives on after its last user ended, seconds, so that a next command starts at once."""
-
-
 class ModelSettings(Group):
     """Published network weights: where they lie, where they come from, and which licences are accepted."""
 
@@ -261,8 +186,8 @@ class LogSettings(Group):
     """Least severe event that is written."""
 
 
-class Settings(BaseSettings):
-    """All settings. Read once from the environment; pass `Settings(...)` explicitly in tests."""
+class SwapSettings(BaseSettings):
+    """The settings that a face swap needs, whatever orders it. Programs read them with those of the other rooms."""
 
     model_config = SettingsConfigDict(
         env_prefix="FACEFLOW_", env_nested_delimiter="__", env_ignore_empty=True, frozen=True, extra="ignore"
@@ -275,19 +200,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = Field(default_factory=EngineSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     pool: PoolSettings = Field(default_factory=PoolSettings)
-    exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
-    routing: RoutingSettings = Field(default_factory=RoutingSettings)
-    rule_source: RuleSourceSettings = Field(default_factory=RuleSourceSettings)
-    signals: SignalSettings = Field(default_factory=SignalSettings)
-    prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings)
-    prices: PriceSettings = Field(default_factory=PriceSettings)
-    stores: StoreSettings = Field(default_factory=StoreSettings)
-    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
-    budgets: BudgetSettings = Field(default_factory=BudgetSettings)
-    campaigns: CampaignSettings = Field(default_factory=CampaignSettings)
-    server: ServerSettings = Field(default_factory=ServerSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
-    images: ImageSettings = Field(default_factory=ImageSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod
@@ -308,14 +221,16 @@ class Settings(BaseSettings):
         return self.models.folder or self.paths.state / "models"
 
 
-@lru_cache(maxsize=1)
-def current_settings() -> Settings:
-    """The settings of this process, from its environment.
+SettingsT = TypeVar("SettingsT", bound=SwapSettings)
+
+
+def read_settings(kind: type[SettingsT]) -> SettingsT:
+    """Settings of the given kind from the environment of this process.
 
     Raises:
         JobError: `job.settings_invalid`, naming the variable and what is wrong with it.
     """
     try:
-        return Settings()
+        return kind()
     except (ValidationError, SettingsError) as error:
         raise setting_error(error, "FACEFLOW_") from error

@@ -18,7 +18,6 @@ from prefect.flow_runs import asuspend_flow_run
 from prefect.runtime import deployment, flow_run
 from pydantic import Field
 
-from faceflow.errors import BudgetError
 from faceflow.flows.dispatcher.answer import Dispatching, dispatching_of, show_dispatching
 from faceflow.flows.dispatcher.approval import form_of, keep_approval, shortfall_of
 from faceflow.flows.dispatcher.attempts import follow_up
@@ -28,10 +27,11 @@ from faceflow.flows.dispatcher.placement import current, place_next, start_place
 from faceflow.flows.run.entry import entered
 from faceflow.flows.run.queries import read_runs
 from faceflow.infrastructure.books.budgets.approvals import approvals
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.records.requests import Request, RequestState, change, remember
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.settings import Settings
 
 _WAITS_IN = "it can be approved in flow run "
 _OPEN = {RequestState.NEW, RequestState.HELD, RequestState.APPROVAL}

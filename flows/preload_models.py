@@ -16,8 +16,8 @@ from pydantic import Field
 from faceflow.errors import FaceflowError
 from faceflow.flows.run.entry import entered
 from faceflow.infrastructure.models.pools import models_of_pool
+from faceflow.infrastructure.settings import Settings
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.tasks.pull_model import InstalledModel, pull_model
 from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_licence import require_allowed
@@ -53,7 +53,7 @@ def _wanted(models: list[str], pool: str, settings: Settings) -> list[str]:
     chosen = [*models]
     if pool or not models:
         chosen += models_of_pool(pool or settings.pool.name, settings)
-    known = catalogue()
+    known = catalogue(settings)
     for name in chosen:
         require_allowed(known.find(name), settings, known)
     return [entry.name for entry in known.with_needs(chosen) if entry.files]

@@ -24,10 +24,10 @@ from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
 from faceflow.infrastructure.books.campaigns.books import Ending, JobState
 from faceflow.infrastructure.machine.ledger import remove_stale_work
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.inputs import remove_stale_inputs
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.zones import require_pool_zone
 
 Jobs = Annotated[

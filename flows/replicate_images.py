@@ -18,8 +18,8 @@ from faceflow.errors import FaceflowError
 from faceflow.flows.run.entry import entered
 from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage
 from faceflow.infrastructure.machine.images.targets import targets
+from faceflow.infrastructure.settings import Settings
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.tasks.replicate_image import find_image, replicate_image
 
 REPLICAS_KEY = "image-replicas"

@@ -22,11 +22,11 @@ from faceflow.flows.run.progress import RunProgress, shown
 from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
 from faceflow.infrastructure.machine.ledger import JobPlace, claim
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, exchange_folder
 from faceflow.infrastructure.stores.inputs import inputs_here
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.stages.identity import identify
 from faceflow.tasks.context import running
 from faceflow.tasks.stage_task import version_digest

@@ -33,13 +33,13 @@ from faceflow.flows.run.reasons import RESUMABLE, reason_of
 from faceflow.flows.run.starting import require_wanted
 from faceflow.flows.run.termination import sigterm_is_heard
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, finished_record, remove_stale_work
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
 from faceflow.infrastructure.stores.inputs import inputs_here, remove_stale_inputs
 from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.infrastructure.stores.resolve import check_output
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Delivery, Output

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
-from faceflow.settings import Settings
 from faceflow.stages.order import Step
 from faceflow.vision.registry import engine_versions
 

@@ -8,10 +8,10 @@ import threading
 from prefect import task
 
 from faceflow.infrastructure.models.pull import pull
+from faceflow.infrastructure.settings import current_settings
 from faceflow.job import FrozenModel
-from faceflow.settings import current_settings
 from faceflow.tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
-from faceflow.vision.catalogue import find
+from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_cache import ModelCache
 
 
@@ -54,7 +54,7 @@ async def pull_model(name: str) -> InstalledModel:
     finally:
         stop.set()  # a cancelled task's thread ends at its next piece
     report.require_complete()
-    entry = find(name)
+    entry = catalogue(settings).find(name)
     cache = ModelCache(settings.models_folder)
     record = await asyncio.to_thread(cache.verify_file, entry, entry.files[0])
     return InstalledModel(

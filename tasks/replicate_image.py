@@ -12,11 +12,11 @@ from typing import Any
 from prefect import task
 from prefect.blocks.system import Secret
 
-from faceflow.errors import RegistrySetupError
 from faceflow.infrastructure.machine.images.credentials import credentials_file
+from faceflow.infrastructure.machine.images.registry_errors import RegistrySetupError
 from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage, bring, find_source, look
 from faceflow.infrastructure.machine.images.skopeo import Skopeo
-from faceflow.settings import Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
 
 

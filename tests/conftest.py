@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from faceflow.infrastructure.books.book_settings import DatabaseSettings
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.machine.server.lease import end_if_unused, lease_server
-from faceflow.settings import DatabaseSettings, PathSettings, ServerSettings, Settings
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.postgres import Postgres, running_postgres
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 from tests.servers import asked
 
 T = TypeVar("T")

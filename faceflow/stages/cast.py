@@ -14,7 +14,7 @@ from faceflow.errors import FaceError, JobError
 from faceflow.job import FaceMapping, Selection, SwapJob
 from faceflow.locations import local_path
 from faceflow.media.picture import read_picture
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.census import Census
 from faceflow.vision.choosing import fitting_tracks
 from faceflow.vision.model import Analyser, Face, Picture
@@ -30,7 +30,7 @@ _LENIENT = 1.05
 _EQUALLY_LARGE = 0.5
 
 
-def check_mapping(job: SwapJob, settings: Settings | None = None) -> None:
+def check_mapping(job: SwapJob, settings: SwapSettings) -> None:
     """What can be told about the face map before the target is looked at.
 
     Raises:
@@ -56,7 +56,7 @@ def check_mapping(job: SwapJob, settings: Settings | None = None) -> None:
         raise _needs_recogniser("A person is named by a reference picture")
 
 
-def resolve_cast(job: SwapJob, census: Census, settings: Settings) -> tuple[tuple[int, str], ...]:
+def resolve_cast(job: SwapJob, census: Census, settings: SwapSettings) -> tuple[tuple[int, str], ...]:
     """Person and source of every mapping, in the order of the people; nothing where the job maps nobody.
 
     Raises:
@@ -108,7 +108,7 @@ def reference_face(analyser: Analyser, picture: Picture, shown: str) -> Face:
     return faces[0]
 
 
-def _person_of(mapping: FaceMapping, people: Sequence[Person], analyser: str, settings: Settings) -> int:
+def _person_of(mapping: FaceMapping, people: Sequence[Person], analyser: str, settings: SwapSettings) -> int:
     if mapping.reference is not None:
         return _shown_in(mapping.reference, people, analyser, settings)
     person = -1 if mapping.person is None else mapping.person
@@ -123,7 +123,7 @@ def _person_of(mapping: FaceMapping, people: Sequence[Person], analyser: str, se
     return person
 
 
-def _shown_in(reference: str, people: Sequence[Person], analyser: str, settings: Settings) -> int:
+def _shown_in(reference: str, people: Sequence[Person], analyser: str, settings: SwapSettings) -> int:
     recogniser = make_recogniser(analyser, settings)
     if recogniser is None:
         raise _needs_recogniser("A person is named by a reference picture")

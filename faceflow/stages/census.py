@@ -20,7 +20,7 @@ from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
 from faceflow.media.thumbnail import luma_thumbnail
 from faceflow.progress import SILENT, Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
 from faceflow.vision.person import Person
@@ -82,7 +82,7 @@ def take_census(
     target: Path,
     described: MediaInfo | PictureFile,
     scrutiny: Scrutiny | Detail,
-    settings: Settings,
+    settings: SwapSettings,
     *,
     progress: Progress = SILENT,
     observers: Sequence[Observer] = (),

@@ -15,7 +15,7 @@ from faceflow.media.picture_exif import without_place
 from faceflow.media.reader import FrameReader
 from faceflow.media.writer import PartWriter
 from faceflow.progress import Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
 from faceflow.stages.place import carries_place
@@ -30,7 +30,7 @@ def run_compose(
     validated: ValidatedJob,
     mezzanine: Mezzanine,
     faces: FacesArtifact,
-    settings: Settings,
+    settings: SwapSettings,
     directory: Path,
     progress: Progress,
 ) -> Part:

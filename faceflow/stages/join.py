@@ -10,7 +10,7 @@ from faceflow.job import SwapJob
 from faceflow.media.join import join
 from faceflow.media.model import FrameIndex
 from faceflow.progress import Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, Output, Part, TargetKind, ValidatedJob
 from faceflow.stages.place import place_note
@@ -22,7 +22,7 @@ def run_join(
     validated: ValidatedJob,
     mezzanine: Mezzanine,
     parts: Sequence[Part],
-    settings: Settings,
+    settings: SwapSettings,
     directory: Path,
     progress: Progress,
 ) -> Output:

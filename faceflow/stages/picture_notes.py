@@ -10,7 +10,7 @@ from faceflow.media.picture import PICTURE_ENDINGS, PictureFile
 from faceflow.media.picture_exif import has_place
 from faceflow.media.picture_extras import picture_extras
 from faceflow.media.picture_open import open_picture
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.place import place_note
 
 _PNG_ONLY = {
@@ -22,7 +22,7 @@ _PNG_ONLY = {
 }
 
 
-def picture_notes(picture: PictureFile, job: SwapJob, settings: Settings) -> tuple[str, ...]:
+def picture_notes(picture: PictureFile, job: SwapJob, settings: SwapSettings) -> tuple[str, ...]:
     """Notes on a picture target.
 
     Args:

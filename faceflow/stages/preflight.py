@@ -17,7 +17,7 @@ from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.publish import output_error, require_writable
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.cast import check_mapping, reference_face
 from faceflow.trust.consent import require_consent
 from faceflow.vision.model import Face
@@ -28,7 +28,7 @@ from faceflow.zones import require_pool_zone
 Portraits = dict[str, list[tuple[PictureFile, Face]]]
 
 
-def preflight(job: SwapJob, settings: Settings) -> tuple[MediaInfo | PictureFile, Portraits]:
+def preflight(job: SwapJob, settings: SwapSettings) -> tuple[MediaInfo | PictureFile, Portraits]:
     """Checks the request, the output's place, the portraits, the reference pictures and the target's headers.
 
     Returns:
@@ -63,7 +63,7 @@ def inputs_of(job: SwapJob) -> list[str]:
     return [job.target, *portraits, *(mapping.reference for mapping in job.face_map if mapping.reference)]
 
 
-def _check_request(job: SwapJob, settings: Settings) -> None:
+def _check_request(job: SwapJob, settings: SwapSettings) -> None:
     require_engines(job.swap, settings, identifies=job.maps_people)
     check_mapping(job, settings)
     if job.callback is not None:
@@ -112,13 +112,13 @@ def _require_ending(output: Path, endings: Collection[str], kind: str) -> None:
         )
 
 
-def _check_references(job: SwapJob, settings: Settings) -> None:
+def _check_references(job: SwapJob, settings: SwapSettings) -> None:
     for location in (mapping.reference for mapping in job.face_map if mapping.reference is not None):
         picture = read_picture(local_path(location), settings.limits)
         reference_face(make_analyser(job.swap.analyser, settings), picture.bgr(), str(local_path(location)))
 
 
-def _portraits(job: SwapJob, settings: Settings) -> Portraits:
+def _portraits(job: SwapJob, settings: SwapSettings) -> Portraits:
     analyser = make_analyser(job.swap.analyser, settings)
     found: Portraits = {}
     for source in job.sources:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faceflow.errors import FaultError
 from faceflow.job import SwapJob
 from faceflow.progress import Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact
 from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter, trimmed
@@ -21,7 +21,7 @@ from faceflow.vision.registry import make_restorer
 
 
 def run_restore(
-    job: SwapJob, faces: FacesArtifact, settings: Settings, directory: Path, progress: Progress
+    job: SwapJob, faces: FacesArtifact, settings: SwapSettings, directory: Path, progress: Progress
 ) -> FacesArtifact:
     """Reads a faces file and writes the restored one; passes it on as it is when there is nothing to restore.
 
@@ -38,7 +38,7 @@ def run_restore(
         FaultError: the faces file is missing or damaged.
         ResourceError: `fault.disk_full`.
     """
-    restorer = make_restorer(job.swap.restorer, job.swap, settings)
+    restorer = make_restorer(job.swap.restorer, settings, job.swap)
     segment = faces.segment
     if restorer.name == "none" or job.swap.restore_blend == 0 or faces.faces == 0:
         progress.advance(segment.frames)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from faceflow.job import SwapJob
 from faceflow.media.model import FrameIndex, Segment
 from faceflow.media.plan import plan_segments
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.model import Mezzanine, Plan, TargetKind, ValidatedJob
 
 
-def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, settings: Settings) -> Plan:
+def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, settings: SwapSettings) -> Plan:
     """Plans the segments of the mezzanine. A picture is one segment of one frame."""
     if validated.kind is TargetKind.PICTURE or mezzanine.index is None:
         segments: tuple[Segment, ...] = (Segment(number=0, first=0, frames=1, context_before=0, context_after=0),)

@@ -20,7 +20,7 @@ from faceflow.media.native import NativeFrame
 from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader, presented_size
 from faceflow.progress import Progress
-from faceflow.settings import LimitSettings, Settings
+from faceflow.settings import LimitSettings, SwapSettings
 from faceflow.stages.artifacts import make_faces_file
 from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
 from faceflow.stages.unchanged import unchanged
@@ -53,7 +53,7 @@ def run_swap(
     mezzanine: Mezzanine,
     plan: Plan,
     segment: Segment,
-    settings: Settings,
+    settings: SwapSettings,
     directory: Path,
     progress: Progress,
 ) -> FacesArtifact:
@@ -76,7 +76,7 @@ def run_swap(
         MediaError: `media.changed`, `media.missing`: the video is not any more what was validated.
         ResourceError: `fault.disk_full`.
     """
-    swapper = make_swapper(job.swap.engine, job.swap, settings)
+    swapper = make_swapper(job.swap.engine, settings, job.swap)
     analyser = make_analyser(job.swap.analyser, settings, job.swap.landmarker)
     table = TrackTable.empty() if plan.tracks is None else TrackTable.load(plan.tracks.path)
     casting = Casting(job, table, plan.cast)
@@ -88,7 +88,7 @@ def run_swap(
         swapper,
         identities,
         make_maskers(job.swap, settings),
-        make_restorer(job.swap.restorer, job.swap, settings),
+        make_restorer(job.swap.restorer, settings, job.swap),
         settings.engine.faces_at_once,
     )
     path = directory / f"swap-{segment.number:05d}.faces"
@@ -120,7 +120,7 @@ def swap_frame(
 
 
 def _followed(
-    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, table: TrackTable, segment: Segment, settings: Settings
+    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, table: TrackTable, segment: Segment, settings: SwapSettings
 ) -> Iterator[tuple[NativeFrame, list[Face]]]:
     """The segment's own frames with their smoothed faces."""
     if mezzanine.media is None or mezzanine.index is None or not isinstance(analyser, Tracking):

@@ -10,14 +10,14 @@ from faceflow.media.model import FrameIndex
 from faceflow.media.transcode import transcode, transcode_reasons
 from faceflow.progress import Progress
 from faceflow.publish import output_error, sha256_of
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
 from faceflow.stages.unchanged import unchanged
 
 
 def run_transcode(
-    job: SwapJob, validated: ValidatedJob, settings: Settings, directory: Path, progress: Progress
+    job: SwapJob, validated: ValidatedJob, settings: SwapSettings, directory: Path, progress: Progress
 ) -> Mezzanine:
     """Gives the video that swap and compose read.
 

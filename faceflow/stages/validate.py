@@ -17,7 +17,7 @@ from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
 from faceflow.media.side_data import LostSideData
 from faceflow.progress import Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.cast import resolve_cast
 from faceflow.stages.census import detail_for, require_people, take_census
@@ -30,7 +30,7 @@ from faceflow.vision.references import ReferenceCollector
 
 
 def run_validate(
-    identity: JobIdentity, job: SwapJob, settings: Settings, directory: Path, progress: Progress
+    identity: JobIdentity, job: SwapJob, settings: SwapSettings, directory: Path, progress: Progress
 ) -> ValidatedJob:
     """Checks the whole job and describes its inputs.
 
@@ -92,7 +92,7 @@ def _unenforced(job: SwapJob) -> tuple[str, ...]:
     return (f"{' and '.join(wishes)} of the job: recorded, but not enforced on a single machine",) if wishes else ()
 
 
-def _require_room(directory: Path, settings: Settings) -> None:
+def _require_room(directory: Path, settings: SwapSettings) -> None:
     free = shutil.disk_usage(directory).free
     if free < settings.pipeline.keep_free_bytes:
         raise ResourceError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from faceflow.job import SwapJob
 from faceflow.progress import SILENT, Progress
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery, FacesArtifact, Output, ValidatedJob
@@ -56,7 +56,7 @@ class _Watch:
 def run_whole_job(
     job: SwapJob,
     identity: JobIdentity,
-    settings: Settings,
+    settings: SwapSettings,
     directory: Path,
     store: Store,
     key: str,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.errors import JobError
-from faceflow.vision.catalogue import Contract, ModelKind, catalogue
+from faceflow.vision.catalogue import Catalogue, Contract, ModelKind
 from faceflow.vision.neural.genderage import GENDERAGE_MODEL
 from faceflow.vision.neural.recogniser import ARCFACE_MODEL
 
@@ -26,16 +26,16 @@ _INSIGHTFACE_DETECTOR, _INSIGHTFACE_LANDMARKER = "det_10g", "2d106det"
 _READ_BY_INSIGHTFACE = {Contract.SCRFD, Contract.LANDMARK106, Contract.LANDMARK68_3D, Contract.GENDERAGE}
 
 
-def detector_model(analyser: str) -> str | None:
+def detector_model(analyser: str, known: Catalogue) -> str | None:
     """The detector of an analyser, None for the embedded one. Raises `JobError` `job.engine_unknown`."""
     if analyser == EMBEDDED_ANALYSER:
         return None
     if analyser == INSIGHTFACE:
         return _INSIGHTFACE_DETECTOR
-    return _named("analyser", analyser, ModelKind.DETECTOR, (EMBEDDED_ANALYSER, INSIGHTFACE))
+    return _named("analyser", analyser, ModelKind.DETECTOR, (EMBEDDED_ANALYSER, INSIGHTFACE), known)
 
 
-def landmarker_model(analyser: str, landmarker: str) -> str | None:
+def landmarker_model(analyser: str, landmarker: str, known: Catalogue) -> str | None:
     """The landmarker that refines what an analyser finds, None where its own points are kept.
 
     Raises:
@@ -45,7 +45,7 @@ def landmarker_model(analyser: str, landmarker: str) -> str | None:
         return None
     if landmarker == AUTO_LANDMARKER:
         return _INSIGHTFACE_LANDMARKER if analyser == INSIGHTFACE else None
-    named = _named("landmarker", landmarker, ModelKind.LANDMARKER, (AUTO_LANDMARKER, NO_LANDMARKER))
+    named = _named("landmarker", landmarker, ModelKind.LANDMARKER, (AUTO_LANDMARKER, NO_LANDMARKER), known)
     if analyser == EMBEDDED_ANALYSER:
         raise JobError(
             "job.landmarker_unfit",
@@ -55,33 +55,36 @@ def landmarker_model(analyser: str, landmarker: str) -> str | None:
     return named
 
 
-def analyser_models(analyser: str, landmarker: str, *, identifies: bool, traits: bool) -> tuple[str, ...]:
+def analyser_models(
+    analyser: str, landmarker: str, known: Catalogue, *, identifies: bool, traits: bool
+) -> tuple[str, ...]:
     """The networks that are run to find and judge faces.
 
     Args:
         analyser, landmarker: what the job names.
+        known: the networks that there are.
         identifies: whether people must be told apart.
         traits: whether gender and age are asked for.
 
     Raises:
         As `detector_model` and `landmarker_model`.
     """
-    found = [detector_model(analyser), landmarker_model(analyser, landmarker)]
+    found = [detector_model(analyser, known), landmarker_model(analyser, landmarker, known)]
     found.append(ARCFACE_MODEL if identifies and analyser == INSIGHTFACE else None)
     found.append(GENDERAGE_MODEL if traits else None)
     return tuple(name for name in found if name is not None)
 
 
-def need_insightface(models: tuple[str, ...]) -> bool:
+def need_insightface(models: tuple[str, ...], known: Catalogue) -> bool:
     """Whether the package insightface reads the numbers of one of these networks."""
-    return any(catalogue().find(name).contract in _READ_BY_INSIGHTFACE for name in models)
+    return any(known.find(name).contract in _READ_BY_INSIGHTFACE for name in models)
 
 
-def _named(family: str, name: str, kind: ModelKind, more: tuple[str, ...]) -> str:
-    entry = catalogue().models.get(name)
+def _named(family: str, name: str, kind: ModelKind, more: tuple[str, ...], known: Catalogue) -> str:
+    entry = known.models.get(name)
     if entry is not None and entry.kind is kind:
         return name
-    raise unknown_engine(family, name, [*more, *(one.name for one in catalogue().entries(kind))])
+    raise unknown_engine(family, name, [*more, *(one.name for one in known.entries(kind))])
 
 
 def unknown_engine(family: str, name: str, known: Sequence[str]) -> JobError:

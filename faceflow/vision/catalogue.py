@@ -5,7 +5,7 @@ aligned for it, where its file comes from, and under which licence. A user's own
 the same form; what it names again replaces what is built in, licences too. So a company that has bought a licence
 says so in a file, and a new network needs no code where its contract is known.
 
-    entry = find("inswapper_128")
+    entry = catalogue(settings).find("inswapper_128")
     path = ModelCache(settings.models_folder).path(entry)        # faceflow.vision.model_cache
 
 Nothing here touches the network: files are fetched by `faceflow.infrastructure.models`.
@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 from faceflow.errors import ModelError
 from faceflow.given_files import read_given
 from faceflow.job import FrozenModel
-from faceflow.settings import current_settings
+from faceflow.settings import SwapSettings
 
 BUILT_IN = Path(__file__).with_name("data") / "models.toml"
 
@@ -223,19 +223,13 @@ def load_catalogue(extra: Path | None = None, built_in: Path = BUILT_IN) -> Cata
         raise _invalid(extra or built_in, str(error)) from error
 
 
-def catalogue() -> Catalogue:
-    """The catalogue of this process's settings, read once."""
-    return _cached(current_settings().models.extra)
+def catalogue(settings: SwapSettings) -> Catalogue:
+    """The catalogue that the settings name, read once.
 
-
-def find(name: str) -> ModelEntry:
-    """The model `name`. Raises `ModelError` `model.unknown`."""
-    return catalogue().find(name)
-
-
-def entries(kind: ModelKind | None = None) -> tuple[ModelEntry, ...]:
-    """All models, or those of one kind."""
-    return catalogue().entries(kind)
+    Raises:
+        ModelError: `model.catalogue_invalid`.
+    """
+    return _cached(settings.models.extra)
 
 
 @lru_cache(maxsize=4)

@@ -27,7 +27,7 @@ from faceflow.errors import FaceflowError, ModelFileError
 from faceflow.job import FrozenModel
 from faceflow.log import events
 from faceflow.publish import publishing, sha256_of
-from faceflow.settings import Settings, current_settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_licence import require_allowed
 from faceflow.vision.onnx_header import fault_of
@@ -216,15 +216,14 @@ def check(entry: ModelEntry, file: ModelFile, path: Path, known: FileRecord | No
     )
 
 
-def ready_model(name: str, settings: Settings | None = None) -> ReadyModel:
+def ready_model(name: str, settings: SwapSettings) -> ReadyModel:
     """The model `name`, or an installed variant of it, with its licence and its files checked.
 
     Raises:
         ModelError: `model.unknown`, `model.licence`.
         ModelFileError: as `ModelCache.path`; `model.missing` where neither it nor a variant is installed.
     """
-    settings = settings or current_settings()
-    known = catalogue()
+    known = catalogue(settings)
     cache = _cache_of(settings.models_folder)
     wished = known.find(name)
     entry = next((one for one in known.variants(name) if cache.state(one) is not CacheState.MISSING), wished)

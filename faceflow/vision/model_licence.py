@@ -15,13 +15,13 @@ from pathlib import Path
 
 from faceflow.errors import FaceflowError, ModelError
 from faceflow.publish import output_error, publishing
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Catalogue, Licence, ModelEntry, catalogue
 
 _ACCEPTED = ".accepted"
 
 
-def accepted_licences(settings: Settings) -> frozenset[str]:
+def accepted_licences(settings: SwapSettings) -> frozenset[str]:
     """Names of the licences that were accepted for non-commercial use, here or by whoever shares the folder."""
     noted = settings.models_folder / _ACCEPTED
     names = (path.name for path in noted.iterdir() if not path.name.startswith(".")) if noted.is_dir() else ()
@@ -46,16 +46,16 @@ def accept(licences: Iterable[Licence], folder: Path) -> None:
                 temporary.write_text(f"{licence.title}\naccepted {datetime.now(UTC).isoformat(timespec='seconds')}\n")
 
 
-def open_licences(entry: ModelEntry, settings: Settings, known: Catalogue | None = None) -> tuple[Licence, ...]:
+def open_licences(entry: ModelEntry, settings: SwapSettings, known: Catalogue | None = None) -> tuple[Licence, ...]:
     """The licences of the model and of all that it needs which nobody has accepted here yet."""
     accepted = accepted_licences(settings)
-    licences = {one.licence.name: one.licence for one in (known or catalogue()).with_needs([entry.name])}
+    licences = {one.licence.name: one.licence for one in (known or catalogue(settings)).with_needs([entry.name])}
     return tuple(one for one in licences.values() if not one.commercial_ok and one.name not in accepted)
 
 
-def refusal(entry: ModelEntry, settings: Settings, known: Catalogue | None = None) -> FaceflowError | None:
+def refusal(entry: ModelEntry, settings: SwapSettings, known: Catalogue | None = None) -> FaceflowError | None:
     """Why the model may not be used here, None where it may."""
-    known = known or catalogue()
+    known = known or catalogue(settings)
     if settings.models.commercial:
         for one in known.with_needs([entry.name]):
             if not one.commercial_ok:
@@ -86,12 +86,12 @@ def refusal(entry: ModelEntry, settings: Settings, known: Catalogue | None = Non
     )
 
 
-def allowed(entry: ModelEntry, settings: Settings, known: Catalogue | None = None) -> bool:
+def allowed(entry: ModelEntry, settings: SwapSettings, known: Catalogue | None = None) -> bool:
     """Whether the model, with all that it needs, may be used here."""
     return refusal(entry, settings, known) is None
 
 
-def require_allowed(entry: ModelEntry, settings: Settings, known: Catalogue | None = None) -> None:
+def require_allowed(entry: ModelEntry, settings: SwapSettings, known: Catalogue | None = None) -> None:
     """Raises `ModelError` `model.licence` where the model may not be used here."""
     reason = refusal(entry, settings, known)
     if reason is not None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from faceflow.errors import JobError
 from faceflow.job import MaskKind, SwapOptions
-from faceflow.settings import Settings, current_settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.analyser_models import (
     AUTO_LANDMARKER,
     EMBEDDED_ANALYSER,
@@ -26,7 +26,7 @@ from faceflow.vision.analyser_models import (
     need_insightface,
     unknown_engine,
 )
-from faceflow.vision.catalogue import ModelKind, catalogue
+from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshSwapper
@@ -98,7 +98,7 @@ _guard = threading.Lock()
 _made: dict[tuple[str, ...], object] = {}
 
 
-def make_analyser(name: str, settings: Settings | None = None, landmarker: str = AUTO_LANDMARKER) -> Analyser:
+def make_analyser(name: str, settings: SwapSettings, landmarker: str = AUTO_LANDMARKER) -> Analyser:
     """The analyser `name`, whose trackers refine points with the landmarker; see `analyser_models`.
 
     Raises:
@@ -106,10 +106,10 @@ def make_analyser(name: str, settings: Settings | None = None, landmarker: str =
         ModelError, ModelFileError, EngineError: a network, or the package that reads it, may not be used or is not
             there.
     """
-    detector, refining = detector_model(name), landmarker_model(name, landmarker)
+    known = catalogue(settings)
+    detector, refining = detector_model(name, known), landmarker_model(name, landmarker, known)
     if detector is None:
         return _embedded("analyser", name, _ANALYSERS)
-    settings = settings or current_settings()
     named = landmarker != AUTO_LANDMARKER
     return _once(
         ("analyser", name, landmarker, *_machine(settings)),
@@ -117,39 +117,37 @@ def make_analyser(name: str, settings: Settings | None = None, landmarker: str =
     )
 
 
-def make_swapper(name: str, options: SwapOptions | None = None, settings: Settings | None = None) -> Swapper:
+def make_swapper(name: str, settings: SwapSettings, options: SwapOptions | None = None) -> Swapper:
     """The swapper `name`; `auto` as `resolve_engine` has it.
 
     Raises:
         JobError: `job.engine_unknown`, `job.resolution_unsupported`.
         ModelError, ModelFileError, EngineError: a network may not be used, is not there, or does not run as asked.
     """
-    settings, options = settings or current_settings(), options or SwapOptions()
+    options, known = options or SwapOptions(), catalogue(settings)
     name = resolve_engine(name, settings)
-    if name in _SWAPPERS or not _published(name, ModelKind.SWAPPER):
-        return _embedded("engine", name, _SWAPPERS, ModelKind.SWAPPER)
+    if name in _SWAPPERS or not _published(name, ModelKind.SWAPPER, known):
+        return _embedded("engine", name, _SWAPPERS, known.entries(ModelKind.SWAPPER))
     return _once(("engine", name, *_state(options, settings)), lambda: load_swapper(name, options, settings))
 
 
-def make_restorer(
-    name: str, options: SwapOptions | None = None, settings: Settings | None = None
-) -> Restorer | PlacedRestorer:
+def make_restorer(name: str, settings: SwapSettings, options: SwapOptions | None = None) -> Restorer | PlacedRestorer:
     """The restorer `name`. Raises as `make_swapper`."""
-    settings, options = settings or current_settings(), options or SwapOptions()
-    if name in _RESTORERS or not _published(name, ModelKind.RESTORER):
-        return _embedded("restorer", name, _RESTORERS, ModelKind.RESTORER)
+    options, known = options or SwapOptions(), catalogue(settings)
+    if name in _RESTORERS or not _published(name, ModelKind.RESTORER, known):
+        return _embedded("restorer", name, _RESTORERS, known.entries(ModelKind.RESTORER))
     weight = options.restorer_weight
     return _once(("restorer", name, *_state(options, settings)), lambda: load_restorer(name, weight, settings))
 
 
-def make_maskers(options: SwapOptions, settings: Settings) -> Sequence[Masker]:
+def make_maskers(options: SwapOptions, settings: SwapSettings) -> Sequence[Masker]:
     """The networks that bound the swap, as the job asks. Raises as `make_swapper`."""
     if not set(options.masks) - {MaskKind.BOX}:
         return ()
     return _once(("masks", *_state(options, settings)), lambda: load_maskers(options, settings))
 
 
-def make_recogniser(analyser: str = EMBEDDED_ANALYSER, settings: Settings | None = None) -> Recogniser | None:
+def make_recogniser(analyser: str, settings: SwapSettings) -> Recogniser | None:
     """What tells people apart: with the analyser `insightface` its own network, else dlib's.
 
     Returns:
@@ -159,21 +157,20 @@ def make_recogniser(analyser: str = EMBEDDED_ANALYSER, settings: Settings | None
         EngineError: dlib's network is damaged; and as `make_analyser`.
     """
     if analyser == INSIGHTFACE:
-        settings = settings or current_settings()
         return _once(("recogniser", ARCFACE_MODEL, *_machine(settings)), lambda: ArcFaceRecogniser(settings))
     return _embedded("recogniser", "dlib", _RECOGNISERS) if recogniser_installed() else None
 
 
-def make_traits_estimator(settings: Settings) -> TraitsEstimator:
+def make_traits_estimator(settings: SwapSettings) -> TraitsEstimator:
     """What guesses gender and age. Raises as `make_analyser`."""
     return _once(("traits", *_machine(settings)), lambda: GenderAge(settings))
 
 
-def resolve_engine(name: str, settings: Settings) -> str:
+def resolve_engine(name: str, settings: SwapSettings) -> str:
     """The engine itself where the name is `auto`: the best that is installed and that the licence policy allows."""
     if name != AUTO:
         return name
-    known, cache = catalogue(), ModelCache(settings.models_folder)
+    known, cache = catalogue(settings), ModelCache(settings.models_folder)
     for best in _BEST_FIRST:
         needed = known.with_needs([best]) if best in known.models else ()
         there = [
@@ -184,21 +181,26 @@ def resolve_engine(name: str, settings: Settings) -> str:
     return EMBEDDED
 
 
-def require_names(engine: str, restorer: str) -> None:
+def require_names(engine: str, restorer: str, settings: SwapSettings) -> None:
     """That something bears these names, whether it is installed here or not.
+
+    Args:
+        engine, restorer: what a job names.
+        settings: which catalogue of networks there is.
 
     Raises:
         JobError: `job.engine_unknown`.
     """
+    known = catalogue(settings)
     for family, name, table, kind in (
         ("engine", engine, (AUTO, *_SWAPPERS), ModelKind.SWAPPER),
         ("restorer", restorer, tuple(_RESTORERS), ModelKind.RESTORER),
     ):
-        if name not in table and not _published(name, kind):
-            raise _unknown(family, name, table, kind)
+        if name not in table and not _published(name, kind, known):
+            raise _unknown(family, name, table, known.entries(kind))
 
 
-def require_engines(options: SwapOptions, settings: Settings, *, identifies: bool = False) -> None:
+def require_engines(options: SwapOptions, settings: SwapSettings, *, identifies: bool = False) -> None:
     """Sees, without loading a network, that everything a job names is there and may run here.
 
     Args:
@@ -210,9 +212,9 @@ def require_engines(options: SwapOptions, settings: Settings, *, identifies: boo
         JobError: `job.analyser_unfit`, `job.landmarker_unfit`.
         As `make_swapper` and `make_analyser`.
     """
-    engine = resolve_engine(options.engine, settings)
+    engine, known = resolve_engine(options.engine, settings), catalogue(settings)
     published = _published_names(options, settings)
-    if engine == EMBEDDED and detector_model(options.analyser) is not None:
+    if engine == EMBEDDED and detector_model(options.analyser, known) is not None:
         raise JobError(
             "job.analyser_unfit",
             f"The engine {EMBEDDED!r} needs a mesh of the face, which the analyser {options.analyser!r} does not "
@@ -220,23 +222,23 @@ def require_engines(options: SwapOptions, settings: Settings, *, identifies: boo
             f"Choose a published network with --engine, or the analyser {EMBEDDED_ANALYSER!r}.",
         )
     require_analyser(options.analyser, settings, options.landmarker, identifies=identifies, traits=options.asks_traits)
-    require_maskers(options)
+    require_maskers(options, known)
     if engine not in published:
-        make_swapper(engine)
+        make_swapper(engine, settings)
     if options.restorer not in published:
-        make_restorer(options.restorer)
+        make_restorer(options.restorer, settings)
     if not published:
         return
     require_provider(settings.engine.provider)
-    for entry in catalogue().with_needs(published):
+    for entry in known.with_needs(published):
         ready_model(entry.name, settings)
     if engine in published:
-        boost_factor(catalogue().find(engine), options.pixel_boost_px)
+        boost_factor(known.find(engine), options.pixel_boost_px)
 
 
 def require_analyser(
     name: str,
-    settings: Settings,
+    settings: SwapSettings,
     landmarker: str = NO_LANDMARKER,
     *,
     identifies: bool = False,
@@ -254,10 +256,11 @@ def require_analyser(
     Raises:
         As `make_analyser`.
     """
-    published = analyser_models(name, landmarker, identifies=identifies, traits=traits)
+    known = catalogue(settings)
+    published = analyser_models(name, landmarker, known, identifies=identifies, traits=traits)
     if not published:
         return
-    if need_insightface(published):
+    if need_insightface(published, known):
         require_insightface()
     require_provider(settings.engine.provider)
     for model in published:
@@ -265,7 +268,7 @@ def require_analyser(
 
 
 def engine_versions(
-    options: SwapOptions | None = None, settings: Settings | None = None, *, identifies: bool = False
+    options: SwapOptions | None = None, settings: SwapSettings | None = None, *, identifies: bool = False
 ) -> dict[str, str]:
     """Version of every engine that decides on what a job makes, by `family.name`; part of its cache keys.
 
@@ -286,10 +289,11 @@ def engine_versions(
         f"{family}.{name}": _embedded(family, name, table).version for family, table in tables.items() for name in table
     }
     if options is not None and settings is not None:
+        known = catalogue(settings)
         looking = analyser_models(
-            options.analyser, options.landmarker, identifies=identifies, traits=options.asks_traits
+            options.analyser, options.landmarker, known, identifies=identifies, traits=options.asks_traits
         )
-        if need_insightface(looking):
+        if need_insightface(looking, known):
             versions["insightface"] = version("insightface")
         for name in dict.fromkeys((*looking, *_published_names(options, settings))):
             versions[f"model.{name}"] = models_digest(name, settings)
@@ -305,24 +309,24 @@ def release_engines() -> None:
     release_networks()
 
 
-def _published_names(options: SwapOptions, settings: Settings) -> list[str]:
+def _published_names(options: SwapOptions, settings: SwapSettings) -> list[str]:
     """The networks that a job names."""
-    engine = resolve_engine(options.engine, settings)
+    engine, known = resolve_engine(options.engine, settings), catalogue(settings)
     named = [
-        *([engine] if engine not in _SWAPPERS and _published(engine, ModelKind.SWAPPER) else ()),
-        *([options.restorer] if _published(options.restorer, ModelKind.RESTORER) else ()),
+        *([engine] if engine not in _SWAPPERS and _published(engine, ModelKind.SWAPPER, known) else ()),
+        *([options.restorer] if _published(options.restorer, ModelKind.RESTORER, known) else ()),
         *([options.occlusion_model] if MaskKind.OCCLUSION in options.masks else ()),
         *([options.region_model] if MaskKind.REGION in options.masks else ()),
     ]
     return list(dict.fromkeys(named))
 
 
-def _published(name: str, kind: ModelKind) -> bool:
-    entry = catalogue().models.get(name)
+def _published(name: str, kind: ModelKind, known: Catalogue) -> bool:
+    entry = known.models.get(name)
     return entry is not None and entry.kind is kind
 
 
-def _state(options: SwapOptions, settings: Settings) -> tuple[str, ...]:
+def _state(options: SwapOptions, settings: SwapSettings) -> tuple[str, ...]:
     """What else than its name an engine depends on."""
     return (
         options.model_dump_json(
@@ -335,24 +339,23 @@ def _state(options: SwapOptions, settings: Settings) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _machine(settings: Settings) -> tuple[str, ...]:
-    """How networks are run here, and where they lie."""
-    return settings.engine.model_dump_json(), str(settings.models_folder)
+def _machine(settings: SwapSettings) -> tuple[str, ...]:
+    """How networks are run here, where they lie and which catalogue describes them."""
+    return settings.engine.model_dump_json(), str(settings.models_folder), str(settings.models.extra)
 
 
 def _embedded(
     family: str,
     name: str,
     table: Mapping[str, Callable[[], _Engine]],
-    kind: ModelKind | None = None,
+    published: Iterable[ModelEntry] = (),
 ) -> _Engine:
     if name not in table:
-        raise _unknown(family, name, table, kind)
+        raise _unknown(family, name, table, published)
     return _once((family, name), table[name])
 
 
-def _unknown(family: str, name: str, table: Iterable[str], kind: ModelKind | None) -> JobError:
-    published = catalogue().entries(kind) if kind is not None else ()
+def _unknown(family: str, name: str, table: Iterable[str], published: Iterable[ModelEntry]) -> JobError:
     return unknown_engine(family, name, sorted({*table, *(entry.name for entry in published)}))
 
 

@@ -13,9 +13,9 @@ from uuid import UUID
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
-from faceflow.errors import BudgetError
 from faceflow.flows.dispatcher.control import Control, now
 from faceflow.infrastructure.books.budgets.approvals import job_left_usd
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.campaigns.batching import batch_name, batch_size, facts_of, shared_out
 from faceflow.infrastructure.books.campaigns.books import CampaignJob, fail_waiting, next_waiting, place_jobs
 from faceflow.infrastructure.books.records.decisions import decisions_of, keep_decision

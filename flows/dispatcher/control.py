@@ -20,10 +20,10 @@ from faceflow.infrastructure.routing.loading import load_pools
 from faceflow.infrastructure.routing.model import MoneySignal, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, Rule
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.infrastructure.sources.rules import current_policy
 from faceflow.infrastructure.sources.signals import SignalBoard, signal_board
-from faceflow.settings import Settings
 
 LOCAL_GPUS = 64
 """Of the one pool where no list is given: more than its work pool lets run at once, so that its limit counts."""

@@ -15,12 +15,12 @@ from uuid import UUID
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
-from faceflow.errors import BudgetError
 from faceflow.flows.dispatcher.control import Control, now
 from faceflow.flows.dispatcher.known_media import KnownMedia, facts_of
 from faceflow.flows.job.assignment import Dispatched, WorkPlace
 from faceflow.flows.run.queries import sent
 from faceflow.infrastructure.books.budgets.approvals import job_left_usd
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.records.decisions import decisions_of, keep_decision
 from faceflow.infrastructure.books.records.requests import Request, RequestState, change, find_request
 from faceflow.infrastructure.books.records.runs import submit_run

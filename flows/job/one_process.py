@@ -19,13 +19,13 @@ from faceflow.errors import FaceflowError
 from faceflow.flows.run.aftermath import Aftermath
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, finished_record
 from faceflow.infrastructure.machine.memory import give_memory_back, keep_memory_low
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.stores.inputs import inputs_here
 from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.infrastructure.stores.resolve import check_output, store_for
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.progress import Progress
-from faceflow.settings import Settings, current_settings
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.place import carries_place
 from faceflow.stages.whole import run_whole_job

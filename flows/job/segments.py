@@ -18,11 +18,11 @@ import structlog
 
 from faceflow.flows.job.help import farthest
 from faceflow.flows.run.progress import RunProgress
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob
 from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.media.model import Segment
-from faceflow.settings import Settings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import FacesArtifact, Part

@@ -17,8 +17,8 @@ import structlog
 
 from faceflow.flows.run.artifacts import show_failure
 from faceflow.flows.run.reasons import reason_of
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.log import configure_logging
-from faceflow.settings import Settings, current_settings
 
 
 @asynccontextmanager

@@ -7,15 +7,8 @@ import asyncio
 import httpx
 from prefect.exceptions import PrefectException, TerminationSignal
 
-from faceflow.errors import (
-    CancelledError,
-    FaceflowError,
-    FaultError,
-    ResourceError,
-    ServerError,
-    StoreError,
-    StoreSetupError,
-)
+from faceflow.errors import CancelledError, FaceflowError, FaultError, ResourceError, StoreError, StoreSetupError
+from faceflow.infrastructure.machine.server.server_errors import ServerError
 from faceflow.log import events
 from faceflow.machine_faults import fault_of_machine
 

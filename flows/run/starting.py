@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from faceflow.errors import CancelledError
 from faceflow.flows.run.queries import runs_in
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 
 START_MARGIN = 4
 """A run that is not there after so many times the start of the slowest pool will not come."""

@@ -25,8 +25,8 @@ from faceflow.flows.replicate_images import replicate_images
 from faceflow.flows.run.automations import image_is_replicated, lost_runs, runs_that_do_not_start, silent_runs_are_lost
 from faceflow.flows.swap_shard import swap_shard
 from faceflow.flows.swap_video import swap_video
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Priority
-from faceflow.settings import Settings
 
 QUEUES = {Priority.URGENT: 1, Priority.HIGH: 2, Priority.NORMAL: 3, Priority.LOW: 4}
 """Work queues of every pool by the priority of jobs; Prefect takes from queue 1 first."""

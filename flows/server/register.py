@@ -19,8 +19,8 @@ from faceflow.flows.server.difference import Action, Change, Item, difference
 from faceflow.flows.server.renaming import retired
 from faceflow.flows.server.work_pools import dispatcher_pool, pool_item, queue_items, wanted_pool
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
-from faceflow.settings import Settings
 
 _NOT_YET = UUID(int=0)
 

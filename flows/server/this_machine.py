@@ -29,7 +29,6 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
-from faceflow.errors import ServerError
 from faceflow.flows.dispatch import dispatch
 from faceflow.flows.dispatcher.control import configured_pools
 from faceflow.flows.run.automations import keep_automation
@@ -45,8 +44,9 @@ from faceflow.flows.server.deployed import (
 from faceflow.flows.server.work_pools import queue_items
 from faceflow.flows.swap_video import swap_video
 from faceflow.infrastructure.machine.server.environment import HEARTBEAT_S
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
-from faceflow.settings import Settings
 
 POOL_TYPE = "process"
 POOL_DESCRIPTION = "Jobs as processes on this machine."

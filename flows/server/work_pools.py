@@ -9,7 +9,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from faceflow.errors import PolicyError
 from faceflow.flows.server.deployed import DISPATCHER_DESCRIPTION, DISPATCHES_AT_ONCE, QUEUES
 from faceflow.flows.server.difference import Item
 from faceflow.infrastructure.machine.pools.templates import (
@@ -18,9 +17,10 @@ from faceflow.infrastructure.machine.pools.templates import (
     process_template,
     work_pool_type,
 )
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Priority
-from faceflow.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

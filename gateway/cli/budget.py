@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from faceflow.errors import BudgetError
 from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.model import Standing, known_month, moment_in, month_of, utc_now
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.budgets.reconciling import Reconciled

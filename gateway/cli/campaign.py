@@ -21,9 +21,9 @@ from faceflow.gateway.cli.request import operator
 from faceflow.gateway.cli.screen import console, print_json, result_console
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.lease import lease_server
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.locations import in_store, local_path
 from faceflow.log import events
-from faceflow.settings import Settings, current_settings
 
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.campaigns.figures import Counts

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from faceflow.gateway.cli.screen import print_json, result_console
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 app = typer.Typer(
     help="Show the state and upgrade the schema of the database of budgets, decisions and runs.", no_args_is_help=True

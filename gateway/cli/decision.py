@@ -13,7 +13,7 @@ from rich.table import Table
 from faceflow.errors import JobError, OutputError
 from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.routing.wording import explain
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.budgets.approvals import Approval

@@ -16,9 +16,9 @@ from faceflow.errors import EngineError, OutputError
 from faceflow.gateway.cli.local_run import run_job
 from faceflow.gateway.cli.request import build_job, sources_of
 from faceflow.gateway.cli.screen import print_json, record_json, result_console, show_record
+from faceflow.infrastructure.settings import current_settings
 from faceflow.locations import local_path
 from faceflow.media.picture import is_picture
-from faceflow.settings import current_settings
 from faceflow.stages.sheet import before_after_sheet
 
 if TYPE_CHECKING:

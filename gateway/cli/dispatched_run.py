@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from rich.markup import escape
 
-from faceflow.errors import JobError, ServerError, WaitingError, no_longer_followed
+from faceflow.errors import FaceflowError, JobError, no_longer_followed
 from faceflow.gateway.cli.remote_run import FOLLOW_S, SILENCE_S, require_server, result_of, worker_missing
 from faceflow.gateway.cli.screen import console, progress_bar
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.lease import is_up, lease_server
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
 from faceflow.media.model import MediaInfo
-from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ DECIDE_S = 300.0
 """Longest wait for the dispatcher's answer, seconds."""
 NEXT_ATTEMPT_S = 60.0
 """How long the next attempt of a lost run is waited for, beyond the time in which the dispatcher looks after them."""
+
+
+class WaitingError(FaceflowError):
+    """The job was taken in, nothing is wrong with it, and it has not been started yet."""
+
+    family = "job"
+    exit_code = 3
 
 
 def run_dispatched(job: SwapJob, labels: dict[str, str], settings: Settings) -> tuple[JobRecord, str]:

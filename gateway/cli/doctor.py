@@ -29,7 +29,7 @@ from faceflow.infrastructure.machine.server.inherited import named_server
 from faceflow.infrastructure.machine.server.lease import is_up, running_server, shown, unanswered
 from faceflow.infrastructure.machine.server.probe import Answer, answers, answers_named
 from faceflow.infrastructure.proxies import remembered_proxies
-from faceflow.settings import Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
 
 _GIB = 2**30
 
@@ -104,11 +104,11 @@ def _ffmpeg(_settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.GOOD, "encoders", "libx264, libx265, aac")
 
 
-def _models(_settings: Settings) -> Iterator[Finding]:
+def _models(settings: Settings) -> Iterator[Finding]:
     from faceflow.vision.registry import engine_versions, make_analyser
 
     try:
-        make_analyser("embedded").analyse(_gray_picture())
+        make_analyser("embedded", settings).analyse(_gray_picture())
     except FaceflowError as error:
         yield Finding(Level.PROBLEM, "embedded models", error.message, error.resolution)
     else:
@@ -120,11 +120,12 @@ def _gray_picture() -> NDArray[np.uint8]:
     return np.full((64, 64, 3), 128, np.uint8)
 
 
-def _people(_settings: Settings) -> Iterator[Finding]:
+def _people(settings: Settings) -> Iterator[Finding]:
+    from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
     from faceflow.vision.registry import make_recogniser
 
     try:
-        recogniser = make_recogniser()
+        recogniser = make_recogniser(EMBEDDED_ANALYSER, settings)
     except FaceflowError as error:
         yield Finding(Level.PROBLEM, "telling people apart", error.message, error.resolution)
         return
@@ -167,7 +168,7 @@ def _networks(settings: Settings) -> Iterator[Finding]:
 
     what, cache = "published networks", ModelCache(settings.models_folder)
     try:
-        known = catalogue()
+        known = catalogue(settings)
     except FaceflowError as error:
         yield Finding(Level.PROBLEM, what, error.message, error.resolution)
         return

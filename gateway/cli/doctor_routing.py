@@ -10,10 +10,10 @@ from faceflow.gateway.cli.doctor import Finding, Level
 from faceflow.gateway.cli.policy_files import needed_pools
 from faceflow.gateway.cli.policy_sources import named_server, warnings_of
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import rule_state
 from faceflow.infrastructure.sources.signals.configured import signal_board
-from faceflow.settings import Settings
 
 
 def routing(settings: Settings) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from faceflow.infrastructure.machine.images.credentials import credentials_file
 from faceflow.infrastructure.machine.images.replicas import Replica, SourceImage, bring, find_source, look
 from faceflow.infrastructure.machine.images.skopeo import Skopeo
 from faceflow.infrastructure.machine.images.targets import targets
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 app = typer.Typer(
     name="images",

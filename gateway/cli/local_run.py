@@ -10,10 +10,10 @@ from faceflow.errors import stopped
 from faceflow.gateway.cli.screen import progress_bar, waiting
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.lease import lease_server
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.inputs import local_inputs
 from faceflow.infrastructure.stores.resolve import check_output, needs_server
 from faceflow.job import SwapJob
-from faceflow.settings import Settings
 from faceflow.stages.preflight import preflight
 
 if TYPE_CHECKING:

@@ -34,9 +34,10 @@ from faceflow.gateway.cli import (
     up,
 )
 from faceflow.gateway.cli.screen import show_error
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.log import configure_logging, events, guarded_stderr
 from faceflow.machine_faults import fault_of_machine
-from faceflow.settings import LogSettings, Settings, current_settings
+from faceflow.settings import LogSettings
 from faceflow.streams import answer_stream, open_closed_descriptors
 
 EXIT_TIMEOUT_S = 15.0

@@ -11,7 +11,7 @@ import typer
 from faceflow.errors import FaceflowError, JobError
 from faceflow.gateway.cli.model_screen import pull_screen, show_accepted, show_checks, show_models, show_report
 from faceflow.gateway.cli.screen import print_json, result_console
-from faceflow.settings import Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
 from faceflow.vision.model_licence import accept, open_licences
@@ -37,7 +37,7 @@ def list_models(
     """Shows every model of the catalogue: size, licence, whether commercial use is allowed, whether it is installed."""
     settings = current_settings()
     cache = ModelCache(settings.models_folder)
-    known = catalogue()
+    known = catalogue(settings)
     rows = [_facts(entry, cache, known) for entry in known.entries(kind)]
     if as_json:
         print_json({"folder": str(cache.folder), "models": rows})
@@ -70,7 +70,8 @@ def pull_models(
     from faceflow.infrastructure.models.pools import models_of_pool
     from faceflow.infrastructure.models.pull import pull
 
-    settings, known = current_settings(), catalogue()
+    settings = current_settings()
+    known = catalogue(settings)
     wanted = [*(names or ()), *(models_of_pool(for_pool, settings) if for_pool else ())]
     wanted += [entry.name for kind in all_of or () for entry in known.entries(kind) if not entry.variant_of]
     if not wanted:
@@ -95,8 +96,8 @@ def verify_models(
     as_json: AsJson = False,
 ) -> int:
     """Hashes installed models anew. Exit code 1 where one is not what it should be."""
-    known = catalogue()
-    cache = ModelCache(current_settings().models_folder)
+    settings = current_settings()
+    known, cache = catalogue(settings), ModelCache(settings.models_folder)
     chosen = known.with_needs(names) if names else _installed(known, cache)
     checks = [_check(entry, cache) for entry in chosen if entry.files]
     good = all(check["good"] for check in checks)
@@ -119,7 +120,8 @@ def import_model(
     """Takes a file that was brought by hand into the models folder, after checking it."""
     from faceflow.infrastructure.models.importing import import_file, recognised_models
 
-    settings, known = current_settings(), catalogue()
+    settings = current_settings()
+    known = catalogue(settings)
     if accept_licence:
         _accept(recognised_models(file, name, known), settings, known)
     with pull_screen() as watcher:

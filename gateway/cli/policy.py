@@ -11,7 +11,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from faceflow.errors import PolicyError
 from faceflow.gateway.cli import policy_store
 from faceflow.gateway.cli.policy_files import needed_pools, pools_from, records_from
 from faceflow.gateway.cli.policy_signals import live_snapshot, signals
@@ -21,9 +20,11 @@ from faceflow.infrastructure.routing.comparing import Replayed, replay, rule_dif
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.loading import check_policy, invalid, load_model
 from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.routing.schema import policy_schema
 from faceflow.infrastructure.routing.wording import explain as in_words
+from faceflow.infrastructure.settings import current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
 
 app = typer.Typer(help="Check, push, explain, compare and replay routing rules.", no_args_is_help=True)
@@ -91,7 +92,7 @@ def explain(
     known = needed_pools(pools)
     policy = rules_from(rules, known)
     facts = load_model(JobFacts, read_text(job), str(job))
-    require_names(facts.engine, facts.restorer)
+    require_names(facts.engine, facts.restorer, current_settings())
     world = _snapshot(snapshot, live, known, facts)
     decision = decide(facts, policy, world, known)
     if as_json:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from faceflow.errors import PolicyError
 from faceflow.infrastructure.routing.comparing import Record
 from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
-from faceflow.settings import current_settings
 
 
 def pools_from(path: Path | None) -> Pools | None:

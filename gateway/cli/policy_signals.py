@@ -18,10 +18,10 @@ from faceflow.gateway.cli.policy_sources import named_server
 from faceflow.gateway.cli.screen import console, print_json, result_console
 from faceflow.infrastructure.routing.model import JobFacts, MoneySignal, Snapshot
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.signals.arriving_work_source import Arrivals
 from faceflow.infrastructure.sources.signals.board import SignalBoard, SourceReport
 from faceflow.infrastructure.sources.signals.configured import signal_board
-from faceflow.settings import Settings, current_settings
 
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.database.database import Database

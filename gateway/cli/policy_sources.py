@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
-from faceflow.errors import PolicySourceError
 from faceflow.gateway.cli.screen import console, waiting
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.inherited import named_server as server_of
@@ -20,13 +19,13 @@ from faceflow.infrastructure.machine.server.lease import lease_server, running_s
 from faceflow.infrastructure.routing.loading import load_policy
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.infrastructure.sources.rules.addresses import is_file, open_source
-from faceflow.infrastructure.sources.rules.model import RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.model import PolicySourceError, RuleSource, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import current_policy
 from faceflow.locations import local_path
-from faceflow.settings import Settings, current_settings
 
 
 def rules_from(address: str | None, pools: Pools) -> Policy:

@@ -15,12 +15,12 @@ from faceflow.gateway.cli.policy_files import needed_pools
 from faceflow.gateway.cli.policy_sources import at, prefect_server, rules_text
 from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.rules.addresses import configured_source, open_source
 from faceflow.infrastructure.sources.rules.model import RuleSource
 from faceflow.infrastructure.sources.rules.pushing import Pushed, push_rules
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import rule_state
-from faceflow.settings import Settings, current_settings
 
 Pools_ = Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")]
 Json_ = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

@@ -13,7 +13,7 @@ from faceflow.gateway.cli.policy_files import needed_pools
 from faceflow.gateway.cli.screen import print_json, result_console, waiting
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.lease import lease_server
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 LONGEST_SHOWN = 60
 

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from faceflow.errors import FaceflowError, FaultError, InputError, ServerError, no_longer_followed
+from faceflow.errors import FaceflowError, FaultError, InputError, no_longer_followed
 from faceflow.gateway.cli.screen import console, progress_bar
 from faceflow.infrastructure.machine.server.environment import point_prefect_at
 from faceflow.infrastructure.machine.server.inherited import named_server
 from faceflow.infrastructure.machine.server.lease import is_up, lease_server, running_server
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
-from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of, preflight
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from faceflow.errors import JobError
 from faceflow.gateway.cli.local_run import run_job
 from faceflow.gateway.cli.request import ages_of, build_job, labels_of, mappings_of, sources_of
 from faceflow.gateway.cli.screen import print_json, record_json, result_console, show_record
+from faceflow.infrastructure.settings import current_settings
 from faceflow.job import FaceOrder, Gender, MaskKind, Priority, Selection, Sensitivity, SpeedPreset
-from faceflow.settings import current_settings
 
 
 def swap(

@@ -20,9 +20,9 @@ from faceflow.infrastructure.machine.server.lease import ServerAddress, end_if_u
 from faceflow.infrastructure.machine.server.record import ServerFiles
 from faceflow.infrastructure.machine.worker import local_worker, require_running, worker_name
 from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.log import events
-from faceflow.settings import Settings, current_settings
 from faceflow.zones import Zone
 
 CHECK_S = 1.0

@@ -25,10 +25,10 @@ from pydantic import ValidationError
 
 from faceflow.errors import ResourceError
 from faceflow.infrastructure.stores.resolve import store_for
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import FrozenModel, SwapJob
 from faceflow.log import events
 from faceflow.publish import publishing
-from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
 from faceflow.stages.place import carries_place
@@ -59,7 +59,7 @@ class JobRecord(FrozenModel):
 class JobPlace:
     """The folders and files of one job."""
 
-    def __init__(self, settings: Settings, identity: JobIdentity) -> None:
+    def __init__(self, settings: SettingsWithStores, identity: JobIdentity) -> None:
         jobs = settings.paths.state / "jobs" / identity.project
         self.lock = jobs / f"{identity.job_id}.lock"
         self.record = jobs / f"{identity.job_id}.json"
@@ -100,7 +100,7 @@ class JobPlace:
         shutil.rmtree(self.results, ignore_errors=True)
 
 
-def finished_record(place: JobPlace, job: SwapJob, settings: Settings) -> JobRecord | None:
+def finished_record(place: JobPlace, job: SwapJob, settings: SettingsWithStores) -> JobRecord | None:
     """The job's record when its output is still where it was put, unchanged; links are made anew.
 
     None also where the output was made under another setting of what it may say about its target's place.
@@ -145,7 +145,7 @@ def _taken(lock: IO[bytes]) -> bool:
     return True
 
 
-def remove_stale_work(settings: Settings, keep_s: float) -> int:
+def remove_stale_work(settings: SettingsWithStores, keep_s: float) -> int:
     """Removes the work of interrupted jobs that nobody came back to for `keep_s` seconds. Returns how many.
 
     A job that is claimed is never touched.

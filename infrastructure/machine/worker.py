@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.environment import worker_environment
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_errors import ServerError
 from faceflow.log import configure_logging, guarded_stderr
-from faceflow.settings import current_settings
+from faceflow.settings import SwapSettings, read_settings
 from faceflow.zones import Zone
 
 POLL_S = 0.2
@@ -169,6 +169,6 @@ def _reap(awaited: int | None = None) -> bool:
 
 if __name__ == "__main__":
     with guarded_stderr():
-        configure_logging(current_settings().log)
+        configure_logging(read_settings(SwapSettings).log)
         exit_code = supervise(sys.argv[1], sys.argv[2])
     sys.exit(exit_code)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceflow.errors import DownloadError, FaceflowError, ModelFileError, ResourceError, stopped
+from faceflow.errors import FaceflowError, FaultError, ModelFileError, ResourceError, stopped
 from faceflow.infrastructure.models.partial import Partial
 from faceflow.infrastructure.models.sources import Opened, Source, SourceError
 from faceflow.infrastructure.models.watching import PullWatcher
@@ -29,6 +29,13 @@ _PROGRESS_BYTES = 1 << 16
 """As much must have come for the failures before it to be forgotten."""
 _MOST_BYTES = 32 << 30
 """No model is larger; ends a source that never ends."""
+
+
+class DownloadError(FaultError):
+    """No source gave a model's file. May pass, so it is worth another try."""
+
+    family = "model"
+    retryable = True
 
 
 @dataclass(frozen=True, slots=True)

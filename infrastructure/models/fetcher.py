@@ -9,16 +9,16 @@ from pathlib import Path
 
 import httpx
 
-from faceflow.errors import DownloadError, ModelFileError, stopped
+from faceflow.errors import ModelFileError, stopped
 from faceflow.infrastructure.models.addresses import addresses_of, open_sources
 from faceflow.infrastructure.models.archive_source import MemberSource
-from faceflow.infrastructure.models.download import Downloader, Wanted
+from faceflow.infrastructure.models.download import Downloader, DownloadError, Wanted
 from faceflow.infrastructure.models.partial import file_lock
 from faceflow.infrastructure.models.sources import Source
 from faceflow.infrastructure.models.watching import PullWatcher
 from faceflow.log import events
 from faceflow.publish import output_error
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile
 from faceflow.vision.model_cache import FileRecord, ModelCache, check
 
@@ -29,7 +29,12 @@ class Fetcher:
     """Fetches into the models folder of `settings`. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, known: Catalogue, client: httpx.Client, watcher: PullWatcher, stop: threading.Event
+        self,
+        settings: SwapSettings,
+        known: Catalogue,
+        client: httpx.Client,
+        watcher: PullWatcher,
+        stop: threading.Event,
     ) -> None:
         self.cache = ModelCache(settings.models_folder)
         self._models = settings.models

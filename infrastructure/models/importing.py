@@ -15,7 +15,7 @@ from faceflow.infrastructure.models.folder_source import FolderSource
 from faceflow.infrastructure.models.http_source import http_client
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.publish import sha256_of
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_cache import check
 from faceflow.vision.model_licence import require_allowed
@@ -24,7 +24,7 @@ from faceflow.vision.model_licence import require_allowed
 def import_file(
     path: Path,
     name: str | None,
-    settings: Settings,
+    settings: SwapSettings,
     *,
     known: Catalogue | None = None,
     watcher: PullWatcher | None = None,
@@ -43,7 +43,7 @@ def import_file(
         ModelFileError: `model.hash`, `model.truncated`, `model.not_onnx`.
         ResourceError, OutputError, StoreError: the models folder does not take it.
     """
-    known = known or catalogue()
+    known = known or catalogue(settings)
     archive, pieces = _recognised(path, name, known)
     for entry, _ in pieces:
         require_allowed(entry, settings, known)

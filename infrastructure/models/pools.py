@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from faceflow.errors import JobError, PolicyError
+from faceflow.errors import JobError
 from faceflow.infrastructure.routing.loading import load_pools
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pool
-from faceflow.settings import Settings
+from faceflow.infrastructure.routing_settings import SettingsWithRouting
 
 
-def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
+def models_of_pool(pool: str, settings: SettingsWithRouting) -> tuple[str, ...]:
     """Names of the models that a work pool needs: of FACEFLOW_MODELS__POOLS, else of the list of pools.
 
     Raises:
@@ -31,7 +32,7 @@ def models_of_pool(pool: str, settings: Settings) -> tuple[str, ...]:
     )
 
 
-def listed_pools(settings: Settings) -> tuple[Pool, ...]:
+def listed_pools(settings: SettingsWithRouting) -> tuple[Pool, ...]:
     """The list of pools of FACEFLOW_ROUTING__POOLS; empty where that is not set. Raises as `models_of_pool` does."""
     path = settings.routing.pools
     if path is None:

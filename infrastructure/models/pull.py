@@ -17,7 +17,7 @@ from faceflow.infrastructure.models.download import require_room
 from faceflow.infrastructure.models.fetcher import Fetcher, make_folder
 from faceflow.infrastructure.models.http_source import http_client
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Catalogue, ModelEntry, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache
 from faceflow.vision.model_licence import require_allowed
@@ -52,7 +52,7 @@ class PullReport:
 
 def pull(
     names: Iterable[str],
-    settings: Settings,
+    settings: SwapSettings,
     *,
     needs: bool = True,
     known: Catalogue | None = None,
@@ -75,7 +75,7 @@ def pull(
         OutputError: the models folder cannot be made.
         CancelledError: `stop` was set, or Ctrl-C.
     """
-    known = known or catalogue()
+    known = known or catalogue(settings)
     stop = stop or threading.Event()
     names = tuple(names)
     entries = _wanted(names, known, settings) if needs else tuple(map(known.find, dict.fromkeys(names)))
@@ -87,7 +87,7 @@ def pull(
         return _run(fetcher, entries, known, settings.models.parallel, stop)
 
 
-def _wanted(names: Collection[str], known: Catalogue, settings: Settings) -> tuple[ModelEntry, ...]:
+def _wanted(names: Collection[str], known: Catalogue, settings: SwapSettings) -> tuple[ModelEntry, ...]:
     """The models and what they need; a variant that is installed already stands in for what is only needed."""
     cache = ModelCache(settings.models_folder)
     found = {}
@@ -99,7 +99,7 @@ def _wanted(names: Collection[str], known: Catalogue, settings: Settings) -> tup
     return tuple(found.values())
 
 
-def _require_room(entries: Iterable[ModelEntry], settings: Settings, known: Catalogue) -> None:
+def _require_room(entries: Iterable[ModelEntry], settings: SwapSettings, known: Catalogue) -> None:
     """Says early that the files, as far as their sizes are known, do not fit."""
     cache = ModelCache(settings.models_folder)
     missing = [one for one in entries if cache.state(one) in (CacheState.MISSING, CacheState.DAMAGED)]

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from faceflow.errors import PolicyError
 from faceflow.infrastructure.routing.document import Document, Problem, read_document
 from faceflow.infrastructure.routing.plain_rules import from_plain_rules, is_plain
 from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.routing.reachability import never_matching, placing_nothing, unknown_pools
 

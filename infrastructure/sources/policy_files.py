@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceflow.errors import PolicyError
 from faceflow.given_files import read_given
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 
 
 def read_text(path: Path) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from faceflow.errors import JobError
-from faceflow.store_settings import StoreConnection, StoreSettings
+from faceflow.infrastructure.stores.store_settings import StoreConnection, StoreSettings
 
 SERVICES = ("s3", "az", "gs")
 NAMED = "store"

@@ -33,9 +33,9 @@ from faceflow.infrastructure.stores.addresses import Place
 from faceflow.infrastructure.stores.pieces import Payload, Piece, send_all
 from faceflow.infrastructure.stores.service import CHECKSUM, client_options, retry_options
 from faceflow.infrastructure.stores.store_errors import RefusedError
+from faceflow.infrastructure.stores.store_settings import StoreSettings
 from faceflow.log import events
 from faceflow.store import Watcher
-from faceflow.store_settings import StoreSettings
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig

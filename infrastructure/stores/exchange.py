@@ -26,11 +26,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from faceflow.errors import StoreError
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import FrozenModel, Sensitivity, SwapJob
 from faceflow.locations import local_path
 from faceflow.media.model import Segment
 from faceflow.publish import output_error, publishing
-from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, Mezzanine, Part, Plan, ValidatedJob
 from faceflow.store import FolderStore, Store
@@ -54,7 +54,9 @@ class PreparedJob(FrozenModel):
 class Exchange:
     """The place of one job in the exchange folder. Calls block."""
 
-    def __init__(self, settings: Settings, identity: JobIdentity, sensitivity: Sensitivity, versions: str) -> None:
+    def __init__(
+        self, settings: SettingsWithStores, identity: JobIdentity, sensitivity: Sensitivity, versions: str
+    ) -> None:
         self._folder = exchange_folder(settings)
         self._job = self._folder / identity.project / identity.job_id
         self._root = self._job / versions
@@ -190,12 +192,12 @@ class Exchange:
             return None
 
 
-def exchange_folder(settings: Settings) -> Path:
+def exchange_folder(settings: SettingsWithStores) -> Path:
     """The folder that workers share."""
     return settings.exchange.folder or settings.paths.state / "exchange"
 
 
-def remove_stale_exchange(settings: Settings, keep_s: float) -> int:
+def remove_stale_exchange(settings: SettingsWithStores, keep_s: float) -> int:
     """Removes what was published for jobs of which nothing was published for `keep_s` seconds. Returns how many."""
     removed = 0
     for job in exchange_folder(settings).glob("*/*"):

@@ -22,8 +22,8 @@ from faceflow.infrastructure.stores.addresses import Place
 from faceflow.infrastructure.stores.pieces import Payload, wrong_checksum
 from faceflow.infrastructure.stores.service import CHECKSUM, client_options, retry_options
 from faceflow.infrastructure.stores.store_errors import RefusedError, obstore_refusals
+from faceflow.infrastructure.stores.store_settings import StoreSettings
 from faceflow.store import Watcher
-from faceflow.store_settings import StoreSettings
 
 STAGED = ".faceflow-part"
 """Ending of names beside the final ones; a rule of the bucket may remove them after a day."""

@@ -23,18 +23,18 @@ from typing import IO
 
 from faceflow.errors import InputError, JobError, OutputError, ResourceError
 from faceflow.infrastructure.stores.resolve import store_for
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.locations import in_store, name_of
 from faceflow.log import events
 from faceflow.progress import SILENT, Progress
 from faceflow.publish import sha256_of
-from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of
 from faceflow.zones import require_pool_zone, require_zone
 
 
 @asynccontextmanager
-async def inputs_here(job: SwapJob, settings: Settings) -> AsyncIterator[SwapJob]:
+async def inputs_here(job: SwapJob, settings: SettingsWithStores) -> AsyncIterator[SwapJob]:
     """`local_inputs` for a flow: fetched in a thread, which a cancelled flow ends at its next piece."""
     stop = threading.Event()
     inputs = local_inputs(job, settings, Progress(stop=stop))
@@ -52,7 +52,7 @@ async def inputs_here(job: SwapJob, settings: Settings) -> AsyncIterator[SwapJob
 
 
 @contextmanager
-def local_inputs(job: SwapJob, settings: Settings, progress: Progress = SILENT) -> Iterator[SwapJob]:
+def local_inputs(job: SwapJob, settings: SettingsWithStores, progress: Progress = SILENT) -> Iterator[SwapJob]:
     """The job with every input as a file on this machine, until the block ends.
 
     The zones of this machine and of the stores are asked, and sizes are compared with the limits, before a byte is
@@ -92,7 +92,7 @@ def local_inputs(job: SwapJob, settings: Settings, progress: Progress = SILENT) 
             _remove(folders.values())
 
 
-def remove_stale_inputs(settings: Settings, keep_s: float) -> int:
+def remove_stale_inputs(settings: SettingsWithStores, keep_s: float) -> int:
     """Removes fetched inputs that nobody came back to for `keep_s` seconds and nobody holds. Returns how many."""
     removed = 0
     for folder in [path for path in _root(settings).glob("*") if path.is_dir()]:
@@ -104,7 +104,9 @@ def remove_stale_inputs(settings: Settings, keep_s: float) -> int:
     return removed
 
 
-def _fetch(location: str, folder: Path, sensitivity: Sensitivity, settings: Settings, progress: Progress) -> None:
+def _fetch(
+    location: str, folder: Path, sensitivity: Sensitivity, settings: SettingsWithStores, progress: Progress
+) -> None:
     store, key = store_for(location, settings)
     require_zone(sensitivity, store.zone, store.name)
     size = store.size_bytes(key)
@@ -188,11 +190,11 @@ def _removed_alone(folder: Path, lock: int) -> bool:
     return True
 
 
-def _folder_of(location: str, settings: Settings) -> Path:
+def _folder_of(location: str, settings: SettingsWithStores) -> Path:
     return _root(settings) / hashlib.sha256(location.encode()).hexdigest()[:32]
 
 
-def _root(settings: Settings) -> Path:
+def _root(settings: SettingsWithStores) -> Path:
     return settings.paths.scratch / "inputs"
 
 

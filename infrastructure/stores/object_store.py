@@ -28,11 +28,11 @@ from faceflow.infrastructure.stores.addresses import Place
 from faceflow.infrastructure.stores.pieces import payload_of, wrong_checksum
 from faceflow.infrastructure.stores.service import CHECKSUM, Service
 from faceflow.infrastructure.stores.store_errors import RefusedError, obstore_refusals, told
+from faceflow.infrastructure.stores.store_settings import StoreSettings
 from faceflow.job import Sensitivity
 from faceflow.log import events
 from faceflow.publish import publishing
 from faceflow.store import StoredObject, Watcher, key_parts
-from faceflow.store_settings import StoreSettings
 from faceflow.zones import Zone, require_zone
 
 if TYPE_CHECKING:

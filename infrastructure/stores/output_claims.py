@@ -25,8 +25,8 @@ from pathlib import Path
 from faceflow.errors import OutputError
 from faceflow.infrastructure.stores.object_store import ObjectStore
 from faceflow.infrastructure.stores.resolve import store_for
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.publish import output_error, unpublished_name
-from faceflow.settings import Settings
 from faceflow.stages.identity import JobIdentity
 from faceflow.store import FolderStore
 
@@ -35,7 +35,7 @@ _HOLDER_BYTES = 400
 
 
 @contextmanager
-def output_claimed(output: str, identity: JobIdentity, settings: Settings) -> Iterator[None]:
+def output_claimed(output: str, identity: JobIdentity, settings: SettingsWithStores) -> Iterator[None]:
     """Holds the place `output` for one job until the block ends. The same job on another machine may hold it too.
 
     Raises:
@@ -66,7 +66,7 @@ def output_claimed(output: str, identity: JobIdentity, settings: Settings) -> It
         os.close(descriptor)
 
 
-def _claim_file(output: str, identity: JobIdentity, settings: Settings) -> Path:
+def _claim_file(output: str, identity: JobIdentity, settings: SettingsWithStores) -> Path:
     store, key = store_for(output, settings, project=identity.project, job_id=identity.job_id)
     if isinstance(store, FolderStore):
         path = store.file_of(key)

@@ -8,18 +8,17 @@ from faceflow.errors import JobError
 from faceflow.infrastructure.stores.addresses import NAMED, Place, find_place, scheme_of, split_named, unknown_store
 from faceflow.infrastructure.stores.object_store import ObjectStore
 from faceflow.infrastructure.stores.service import Service, require_package
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores, StoreConnection
 from faceflow.infrastructure.stores.uploads import UploadRecords
 from faceflow.job import SwapJob
 from faceflow.locations import in_store, local_path
 from faceflow.publish import followed
-from faceflow.settings import Settings
 from faceflow.stages.preflight import inputs_of
 from faceflow.store import FolderStore, Store
-from faceflow.store_settings import StoreConnection
 from faceflow.zones import require_zone
 
 
-def store_for(location: str, settings: Settings, **fields: str) -> tuple[Store, str]:
+def store_for(location: str, settings: SettingsWithStores, **fields: str) -> tuple[Store, str]:
     """The store and key that `location` means. A folder lies in the zone of the machine, a store in its own.
 
     Args:
@@ -40,7 +39,7 @@ def store_for(location: str, settings: Settings, **fields: str) -> tuple[Store, 
     return store_at(place, settings), key
 
 
-def prefix_for(location: str, settings: Settings) -> tuple[Store, str]:
+def prefix_for(location: str, settings: SettingsWithStores) -> tuple[Store, str]:
     """The store that holds what lies below an address, and the prefix there; an empty one means all of the store.
 
     Raises:
@@ -51,7 +50,7 @@ def prefix_for(location: str, settings: Settings) -> tuple[Store, str]:
     return store_at(place, settings), prefix.rstrip("/")
 
 
-def store_at(place: Place, settings: Settings) -> Store:
+def store_at(place: Place, settings: SettingsWithStores) -> Store:
     """The store of a place."""
     keep_free_bytes = settings.pipeline.keep_free_bytes
     if place.kind == "file":
@@ -59,17 +58,17 @@ def store_at(place: Place, settings: Settings) -> Store:
     return ObjectStore(place, _service(place, settings), settings.stores, keep_free_bytes=keep_free_bytes)
 
 
-def needs_server(job: SwapJob, settings: Settings) -> bool:
+def needs_server(job: SwapJob, settings: SettingsWithStores) -> bool:
     """Whether one of the job's stores is none of the settings', so that only a Prefect block can name it."""
     return any(is_in_block(location, settings) for location in (job.output, *inputs_of(job)))
 
 
-def is_in_block(location: str, settings: Settings) -> bool:
+def is_in_block(location: str, settings: SettingsWithStores) -> bool:
     """Whether the address names a store that is none of the settings', so that only a Prefect block can say more."""
     return scheme_of(location) == NAMED and split_named(location)[0] not in settings.stores.named
 
 
-def check_output(job: SwapJob, settings: Settings) -> None:
+def check_output(job: SwapJob, settings: SettingsWithStores) -> None:
     """Says before any work is done what would end the upload, as far as it can be told without writing.
 
     Raises:
@@ -86,7 +85,7 @@ def check_output(job: SwapJob, settings: Settings) -> None:
         store.size_bytes(key)
 
 
-def _place(location: str, settings: Settings, *, whole: bool = False) -> tuple[Place, str]:
+def _place(location: str, settings: SettingsWithStores, *, whole: bool = False) -> tuple[Place, str]:
     if scheme_of(location) != NAMED:
         return find_place(location, settings.stores)
     name, key = split_named(location)
@@ -108,7 +107,7 @@ def _from_block(name: str) -> StoreConnection | None:
     return connection_of(name)
 
 
-def _service(place: Place, settings: Settings) -> Service:
+def _service(place: Place, settings: SettingsWithStores) -> Service:
     """The bucket. What the clouds publish for their services is imported only where a job needs it: it is large."""
     if place.kind == "s3":
         require_package("boto3", "s3", place.shown)
@@ -126,5 +125,5 @@ def _service(place: Place, settings: Settings) -> Service:
     return GcsService(place, settings.stores)
 
 
-def _uploads(settings: Settings) -> Path:
+def _uploads(settings: SettingsWithStores) -> Path:
     return settings.paths.state / "uploads"

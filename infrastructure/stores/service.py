@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from faceflow.errors import StoreSetupError
 from faceflow.infrastructure.proxies import require_usable_proxy
 from faceflow.infrastructure.stores.pieces import Payload
+from faceflow.infrastructure.stores.store_settings import StoreSettings
 from faceflow.store import Watcher
-from faceflow.store_settings import StoreSettings
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store

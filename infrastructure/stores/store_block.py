@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import Field, SecretStr, ValidationError
 
 from faceflow.errors import StoreError, StoreSetupError
-from faceflow.store_settings import StoreConnection
+from faceflow.infrastructure.stores.store_settings import StoreConnection
 from faceflow.zones import Zone
 
 SLUG = "faceflow-store"

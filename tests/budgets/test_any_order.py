@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import delete, select
 
-from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.book_settings import BudgetSettings
 from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import set_limit, standings
 from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState, month_of
 from faceflow.infrastructure.books.budgets.reconciling import reconcile
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.schema import Base, ReservationRow
-from faceflow.settings import BudgetSettings
 
 PROJECTS = st.sampled_from(["film", "greetings"])
 JOBS = st.sampled_from(["a", "b", "c", "d"])

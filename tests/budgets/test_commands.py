@@ -14,7 +14,7 @@ from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.decisions import keep_decision
 from faceflow.infrastructure.books.records.runs import RunState, end_run, start_run, submit_run
 from faceflow.infrastructure.routing.decide import decide
-from faceflow.settings import Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
 from tests.routing.worlds import NOW, POLICIES, canonical, job, snapshot
 
 POLICY, POOLS = canonical()

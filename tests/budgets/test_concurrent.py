@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
 from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.budgets.reservations import Budgets

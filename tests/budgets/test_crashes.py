@@ -8,13 +8,13 @@ from decimal import Decimal
 
 import pytest
 
+from faceflow.infrastructure.books.book_settings import BudgetSettings
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
 from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.budgets.reconciling import reconcile
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.runs import RunState, end_run, start_run, submit_run
-from faceflow.settings import BudgetSettings
 from tests.forked import forked
 from tests.routing.worlds import canonical, job
 

@@ -8,7 +8,8 @@ from math import isclose
 
 import pytest
 
-from faceflow.errors import BudgetError, JobError, OutputError
+from faceflow.errors import JobError, OutputError
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.campaigns.batching import batch_name, batch_size, facts_of, route_of, shared_out
 from faceflow.infrastructure.books.campaigns.books import (

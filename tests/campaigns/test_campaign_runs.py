@@ -70,7 +70,8 @@ class Campaign:
 
 @pytest.fixture
 def campaign(up: Up, program: Program, shared_state: Path, tmp_path: Path) -> Campaign:
-    from faceflow.settings import PathSettings, Settings
+    from faceflow.infrastructure.settings import Settings
+    from faceflow.settings import PathSettings
 
     record = running_server(Settings(paths=PathSettings(state=shared_state, scratch=tmp_path)))
     assert record is not None

@@ -14,8 +14,9 @@ from faceflow.infrastructure.books.campaigns.books import remember_campaign
 from faceflow.infrastructure.books.campaigns.figures import counts_of
 from faceflow.infrastructure.books.campaigns.portraits import portraits_of
 from faceflow.infrastructure.books.campaigns.sources import CampaignSource, read_source
-from faceflow.settings import PathSettings, Settings
-from faceflow.store_settings import StoreConnection, StoreSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.infrastructure.stores.store_settings import StoreConnection, StoreSettings
+from faceflow.settings import PathSettings
 from faceflow.zones import Zone
 from tests.routing.worlds import NOW
 from tests.stores import services

@@ -21,13 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faceflow.infrastructure.books.book_settings import DatabaseSettings
 from faceflow.infrastructure.books.budgets.model import Reservation
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.requests import Request, find_request
 from faceflow.infrastructure.books.records.runs import Run, runs_of
 from faceflow.infrastructure.machine.server.environment import client_environment
-from faceflow.settings import DatabaseSettings, PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from faceflow.zones import Zone
 from tests.cloud.amazon import Amazon
 from tests.cloud.containers import Container, Trap

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from faceflow.gateway.cli.main import main
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 
 DEEP = 100_000
 CONTENTS: dict[str, bytes] = {

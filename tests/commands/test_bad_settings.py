@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from faceflow.errors import JobError
 from faceflow.gateway.cli.main import main
-from faceflow.settings import Settings, current_settings
-from faceflow.store_settings import StoreConnection
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.infrastructure.stores.store_settings import StoreConnection
 
 VALUES = ("x", "-1", "inf", "1e300", "9" * 30, "9" * 5000, "[" * 20_000, "\udcff", "a\nb", '{"a":')
 

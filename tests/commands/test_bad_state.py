@@ -16,8 +16,9 @@ import pytest
 from faceflow.gateway.cli.main import main
 from faceflow.infrastructure.machine.ledger import JobPlace
 from faceflow.infrastructure.machine.server.record import ServerFiles
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.machine_faults import fault_of_machine
-from faceflow.settings import PathSettings, Settings, current_settings
+from faceflow.settings import PathSettings
 from faceflow.stages.identity import JobIdentity
 
 IDENTITY = JobIdentity(job_id="a" * 24, project="film", target_sha256="", portraits_sha256=())

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from faceflow.infrastructure.machine.server.lease import end_if_unused
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.conftest import ROOT, Program
 from tests.faces import face_clip, portrait
 from tests.hostile import hostile_environment, hostile_folder

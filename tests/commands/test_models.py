@@ -11,8 +11,9 @@ import pytest
 import structlog
 
 from faceflow.gateway.cli.main import main
+from faceflow.infrastructure.settings import current_settings
 from faceflow.log import configure_logging
-from faceflow.settings import LogSettings, current_settings
+from faceflow.settings import LogSettings
 from tests.conftest import Finished, Program
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, sha256
 from tests.models.server import Behaviour, serving

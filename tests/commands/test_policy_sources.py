@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from faceflow.gateway.cli.main import main
-from faceflow.settings import current_settings
+from faceflow.infrastructure.settings import current_settings
 from tests.routing.worlds import POLICIES
 from tests.rule_sources.places import consul_place, etcd_place
 from tests.rule_sources.test_following import rules

@@ -182,10 +182,10 @@ def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status
 
     from prefect.client.schemas.objects import WorkPoolStatus
 
-    from faceflow.errors import ServerError
     from faceflow.gateway.cli.dispatched_run import _dispatched
+    from faceflow.infrastructure.machine.server.server_errors import ServerError
+    from faceflow.infrastructure.settings import Settings
     from faceflow.job import SwapJob
-    from faceflow.settings import Settings
 
     class _AskedError(Exception):
         pass
@@ -222,8 +222,9 @@ def test_a_dispatcher_that_nobody_works_for_is_said_at_once(files: Files, status
 
 def test_up_serves_its_own_pool_and_the_local_ones_of_the_list(tmp_path: Path) -> None:
     from faceflow.gateway.cli.up import _served
-    from faceflow.routing_settings import RoutingSettings
-    from faceflow.settings import PathSettings, PoolSettings, Settings
+    from faceflow.infrastructure.routing_settings import RoutingSettings
+    from faceflow.infrastructure.settings import Settings
+    from faceflow.settings import PathSettings, PoolSettings
     from faceflow.zones import Zone
 
     listed = tmp_path / "pools.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from faceflow.settings import Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.zones import Zone
 
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from faceflow.errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.book_settings import DatabaseSettings
 from faceflow.infrastructure.books.database.address import address_of
 from faceflow.infrastructure.books.database.columns import Usd, UtcMoment
 from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.money import whole_micros
-from faceflow.settings import DatabaseSettings, PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 
 SECRET = "hunter2!"
 

@@ -11,12 +11,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from faceflow.errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.book_settings import DatabaseSettings
 from faceflow.infrastructure.books.database import upgrading
 from faceflow.infrastructure.books.database.database import Database
+from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION, Base
 from faceflow.infrastructure.books.database.upgrading import VERSION_TABLE, SchemaState, migrations
-from faceflow.settings import DatabaseSettings
 from tests.forked import forked
 
 fork = forked()

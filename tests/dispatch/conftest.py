@@ -18,7 +18,8 @@ import pytest
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.infrastructure.machine.worker import descendants, local_worker
-from faceflow.settings import PathSettings, Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.settings import PathSettings
 from faceflow.zones import Zone
 from tests.conftest import ROOT, Program
 from tests.dispatch.attempts import PARKED

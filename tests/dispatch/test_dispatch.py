@@ -137,7 +137,7 @@ def test_a_job_over_its_budget_is_approved_in_the_ui(zones: Zones, clip: Clip, t
         async def set_it() -> None:
             from faceflow.infrastructure.books.budgets.limits import set_limit
             from faceflow.infrastructure.books.database.database import Database
-            from faceflow.settings import current_settings
+            from faceflow.infrastructure.settings import current_settings
 
             with Database.open(current_settings()) as database:
                 set_limit(database, "poor", Decimal(limit))

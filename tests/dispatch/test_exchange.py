@@ -10,10 +10,12 @@ from random import Random
 import pytest
 
 from faceflow.errors import TrustError
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
+from faceflow.infrastructure.stores.store_settings import ExchangeSettings
 from faceflow.job import Consent, Sensitivity, Source, SwapJob
 from faceflow.media.model import MediaInfo, Segment, VideoInfo
-from faceflow.settings import ExchangeSettings, PathSettings, PoolSettings, Settings
+from faceflow.settings import PathSettings, PoolSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Mezzanine, Part, Plan, TargetKind, ValidatedJob

@@ -19,7 +19,7 @@ from faceflow.flows.run.automations import silent_runs_are_lost
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.runs import RunState, end_run, runs_of, submit_run
 from faceflow.infrastructure.machine.pools.ecs_events import FLOW_RUN_TAG, TASK_STOPPED, stopped_event, tell_why_stopped
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 from tests.routing.worlds import NOW, canonical, job
 
 TASK = {"taskArn": "arn:aws:ecs:us-east-1:1:task/faceflow/1", "lastStatus": "STOPPED"}

@@ -126,7 +126,7 @@ def test_time_counts_from_when_it_was_taken_last() -> None:
 
 def test_how_long_a_run_may_take_to_begin() -> None:
     from faceflow.flows.run.starting import START_MARGIN, start_limit
-    from faceflow.settings import Settings
+    from faceflow.infrastructure.settings import Settings
     from tests.routing.worlds import canonical
 
     _, pools = canonical()

@@ -25,8 +25,10 @@ from faceflow.infrastructure.routing.decision import Action
 from faceflow.infrastructure.routing.loading import load_policy, load_pools
 from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, Rule
+from faceflow.infrastructure.settings import Settings
+from faceflow.infrastructure.stores.store_settings import ExchangeSettings
 from faceflow.job import Sensitivity, SwapJob
-from faceflow.settings import ExchangeSettings, PathSettings, PoolSettings, Settings
+from faceflow.settings import PathSettings, PoolSettings
 from faceflow.zones import Zone
 from tests.dispatch.conftest import DISPATCHER, HERE, Zones, in_prefect
 from tests.dispatch.jobs import Clip
@@ -97,7 +99,7 @@ def test_with_router_and_flow_taken_away_the_stores_refuse(
 
     def run(**environment: str) -> TrustError:
         async def in_public_zone() -> Any:
-            from faceflow.settings import current_settings
+            from faceflow.infrastructure.settings import current_settings
 
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from benchmarks.material import ASTRONAUT, SIX_PEOPLE
-from faceflow.settings import EngineSettings, ModelSettings, PathSettings, Settings, current_settings
-from faceflow.vision.catalogue import ModelKind, catalogue
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import EngineSettings, ModelSettings, PathSettings
+from faceflow.vision.catalogue import Catalogue, ModelKind, catalogue
 from faceflow.vision.registry import release_engines
 from tests.engines.standins import build, catalogue_text
 from tests.vision.conftest import load
@@ -22,8 +21,12 @@ class Studio:
     def __init__(self, folder):
         self.folder = folder
 
+    @property
+    def catalogue(self) -> Catalogue:
+        return catalogue(self.settings())
+
     def install(self, *names: str) -> None:
-        for entry in catalogue().with_needs(names):
+        for entry in self.catalogue.with_needs(names):
             for file in entry.files:  # a pack has none
                 path = self.folder / "models" / entry.name / file.name
                 if not path.exists():
@@ -41,15 +44,7 @@ class Studio:
 def studio(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     (folder / "models.toml").write_text(catalogue_text())
-    before = os.environ.get("FACEFLOW_MODELS__EXTRA")
-    os.environ["FACEFLOW_MODELS__EXTRA"] = str(folder / "models.toml")
-    current_settings.cache_clear()
     yield Studio(folder)
-    if before is None:
-        del os.environ["FACEFLOW_MODELS__EXTRA"]
-    else:
-        os.environ["FACEFLOW_MODELS__EXTRA"] = before
-    current_settings.cache_clear()
     release_engines()
 
 

@@ -19,7 +19,7 @@ from insightface.model_zoo.scrfd import SCRFD
 from benchmarks.staged import HEIGHT, WIDTH, write_frames
 from faceflow.errors import EngineError, JobError
 from faceflow.job import SwapOptions
-from faceflow.vision.catalogue import ModelKind, catalogue, find
+from faceflow.vision.catalogue import ModelKind, load_catalogue
 from faceflow.vision.model import Face
 from faceflow.vision.neural import insightface_session
 from faceflow.vision.neural.detectors import load_detector
@@ -108,7 +108,7 @@ def check(run, folder, aside):
 def test_a_detector_finds_the_faces_that_are_swapped(studio, clip, tmp_path, monkeypatch, name):
     studio.install(ENGINE, name)
     run = Run(wish(clip, analyser=name, mask_feather=0.2), studio, tmp_path, monkeypatch)
-    assert loaded() == {f"{ENGINE}.onnx", find(name).files[0].name}
+    assert loaded() == {f"{ENGINE}.onnx", studio.catalogue.find(name).files[0].name}
     check(run, clip, 0)
 
 
@@ -117,7 +117,7 @@ def test_a_landmarker_places_the_points_of_clips_and_portraits(studio, clip, tmp
     studio.install(ENGINE, "yunet_2023_mar", name)
     job = wish(clip, analyser="yunet_2023_mar", landmarker=name, mask_feather=0.2)
     run = Run(job, studio, tmp_path, monkeypatch)
-    assert loaded() == {f"{ENGINE}.onnx", "yunet_2023_mar.onnx", find(name).files[0].name}
+    assert loaded() == {f"{ENGINE}.onnx", "yunet_2023_mar.onnx", studio.catalogue.find(name).files[0].name}
     check(run, clip, LANDMARKERS[name])
 
 
@@ -130,7 +130,7 @@ def test_insightface_without_a_landmarker_is_its_detector_alone(studio, clip, tm
 
 def test_the_catalogue_holds_no_detector_and_no_landmarker_that_is_not_run_here():
     for kind, known in ((ModelKind.DETECTOR, DETECTORS), (ModelKind.LANDMARKER, LANDMARKERS)):
-        assert {entry.name for entry in catalogue().entries(kind) if entry.variant_of is None} == set(known)
+        assert {entry.name for entry in load_catalogue().entries(kind) if entry.variant_of is None} == set(known)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -154,7 +154,7 @@ def test_scores_places_and_sizes_are_those_of_the_squares(studio, name, factor):
 def test_yunet_answers_as_opencv_reads_it(studio, name):
     studio.install(name)
     settings = studio.settings()
-    path = studio.folder / "models" / name / find(name).files[0].name
+    path = studio.folder / "models" / name / studio.catalogue.find(name).files[0].name
     detector: Any = load_detector(name, settings)
     theirs = cv2.FaceDetectorYN.create(str(path), "", (SIDE, SIDE), detector.least_score, detector.most_overlap, 5000)
     picture = drawn(3)
@@ -171,7 +171,7 @@ def test_yunet_answers_as_opencv_reads_it(studio, name):
 
 def test_scrfd_answers_as_insightface_reads_it(studio, tmp_path):
     studio.install("scrfd_2.5g")
-    theirs = SCRFD(str(build(find("scrfd_2.5g"), tmp_path / "scrfd.onnx")))
+    theirs = SCRFD(str(build(studio.catalogue.find("scrfd_2.5g"), tmp_path / "scrfd.onnx")))
     picture = drawn(3)
     boxes, points = theirs.detect(picture, input_size=(SIDE, 384))
     mine = load_detector("scrfd_2.5g", studio.settings()).in_overview(PictureView(picture))
@@ -183,7 +183,7 @@ def test_scrfd_answers_as_insightface_reads_it(studio, tmp_path):
 
 def test_3d_landmarks_are_those_that_insightface_reads(studio, tmp_path):
     studio.install("1k3d68")
-    theirs = Landmark(str(build(find("1k3d68"), tmp_path / "1k3d68.onnx")))
+    theirs = Landmark(str(build(studio.catalogue.find("1k3d68"), tmp_path / "1k3d68.onnx")))
     assert (theirs.taskname, theirs.input_mean, theirs.input_std) == ("landmark_3d_68", 0, 1)
     picture = drawn(3)
     for x, y, side in places(3).values():
@@ -254,7 +254,7 @@ def test_what_does_not_fit_is_said_before_anything_runs(studio, monkeypatch):
 )
 def test_another_network_under_the_name_is_refused(studio, tmp_path, name, other):
     folder = tmp_path / "models"
-    build(find(other), folder / name / find(name).files[0].name)
+    build(studio.catalogue.find(other), folder / name / studio.catalogue.find(name).files[0].name)
     settings = studio.settings()
     settings = settings.model_copy(update={"models": settings.models.model_copy(update={"folder": folder})})
     loads = load_detector if name in DETECTORS else load_landmarker

@@ -20,7 +20,7 @@ from faceflow.stages import compose as compose_stage
 from faceflow.stages.compose import run_compose
 from faceflow.stages.restore import run_restore
 from faceflow.stages.swap import run_swap
-from faceflow.vision.catalogue import ModelKind, catalogue
+from faceflow.vision.catalogue import ModelKind, load_catalogue
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.registry import require_engines
@@ -285,7 +285,7 @@ def test_the_smallest_of_all_masks_holds(studio, tmp_path, monkeypatch):
 
 def test_the_catalogue_holds_no_network_that_is_not_run_here():
     for kind, known in ((ModelKind.SWAPPER, SWAPPERS), (ModelKind.RESTORER, RESTORERS), (ModelKind.MASKER, MASKERS)):
-        assert {entry.name for entry in catalogue().entries(kind) if entry.variant_of is None} == set(known)
+        assert {entry.name for entry in load_catalogue().entries(kind) if entry.variant_of is None} == set(known)
 
 
 def test_the_box_fades_and_can_be_left_out(studio, tmp_path, monkeypatch):

@@ -135,7 +135,7 @@ class Run:
 
 def test_every_answer_is_that_of_insightface_itself(studio, world, tmp_path):
     for name in ("det_10g", "2d106det", "genderage", "w600k_r50"):
-        entry = networks_entry(name)
+        entry = studio.catalogue.find(name)
         build(entry, tmp_path / f"{name}.onnx")
     peer = FaceAnalysis(name=str(tmp_path), providers=["CPUExecutionProvider"])
     peer.prepare(0, det_size=(640, 640))
@@ -156,12 +156,6 @@ def test_every_answer_is_that_of_insightface_itself(studio, world, tmp_path):
         assert (guessed.male, guessed.age_years) == (other.gender, pytest.approx(other.age, abs=1))
         five = other.landmark_2d_106[[38, 88, 86, 52, 61]]
         assert np.abs(analyser.refined(view, face).points - five).max() < 0.02 * face.height_px
-
-
-def networks_entry(name):
-    from faceflow.vision.catalogue import find
-
-    return find(name)
 
 
 def test_a_clip_is_swapped_at_the_landmarks_places(studio, world, tmp_path, monkeypatch):
@@ -287,7 +281,7 @@ def test_another_network_under_the_name_is_refused(studio, world):
     try:
         for record in path.parent.glob("*.record"):
             record.unlink()
-        build(networks_entry("2d106det"), path)
+        build(studio.catalogue.find("2d106det"), path)
         with pytest.raises(EngineError) as caught:
             GenderAge(settings)
         assert caught.value.code == "engine.contract_mismatch"

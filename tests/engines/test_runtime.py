@@ -15,7 +15,8 @@ import onnxruntime
 import pytest
 
 from faceflow.errors import EngineError
-from faceflow.settings import EngineSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import EngineSettings
 from faceflow.vision.runtime import networks, options
 from faceflow.vision.runtime.graph_file import OnnxFile
 from faceflow.vision.runtime.networks import open_network, release_networks
@@ -224,7 +225,8 @@ def test_a_memory_limit_holds(tmp_path):
 import numpy as np
 from pathlib import Path
 from faceflow.errors import EngineError
-from faceflow.settings import EngineSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import EngineSettings
 from faceflow.vision.runtime.networks import open_network
 try:
     open_network(Path({str(path)!r}), "a", Settings(engine=EngineSettings(memory_limit_bytes=LIMIT)))
@@ -261,7 +263,8 @@ def test_eight_threads_load_a_network_once(tmp_path, monkeypatch):
 LOAD = """
 import resource, sys, threading
 from pathlib import Path
-from faceflow.settings import EngineSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import EngineSettings
 import numpy, onnxruntime
 from faceflow.vision.runtime import networks
 import time

@@ -7,7 +7,8 @@ from threading import Barrier
 
 import numpy as np
 
-from faceflow.settings import EngineSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import EngineSettings
 from faceflow.vision.neural.pixels import to_tensor
 from faceflow.vision.runtime.networks import open_network, release_networks
 from faceflow.vision.runtime.scratch import release_scratch, scratch_array

@@ -57,7 +57,7 @@ def test_inswapper_equals_insightface(studio, people, astronaut):
     picture, faces = people
     path = studio.folder / "models" / "inswapper_128" / "inswapper_128.onnx"
     theirs = INSwapper(str(path))
-    ours = make_swapper("inswapper_128", SwapOptions(masks=()), studio.settings())
+    ours = make_swapper("inswapper_128", studio.settings(), SwapOptions(masks=()))
     identity = ours.prepare("one", [(picture, faces[0])])
     source = TheirFace(embedding=embedding_of(picture, faces[0]).astype(np.float32))
     for face, crop in zip(faces[1:], crops_of(ours, picture, faces[1:]), strict=True):
@@ -88,7 +88,7 @@ def test_an_embedding_is_that_of_the_aligned_portraits(studio, people):
 def test_the_identity_weight_mixes_in_the_target(studio, people, asked, share):
     studio.install("hyperswap_1a_256")
     picture, faces = people
-    swapper = make_swapper("hyperswap_1a_256", SwapOptions(identity_weight=asked, masks=()), studio.settings())
+    swapper = make_swapper("hyperswap_1a_256", studio.settings(), SwapOptions(identity_weight=asked, masks=()))
     identity: Any = swapper.prepare("one", [(picture, faces[0])])
     identity = replace(identity, tensor=-10 * identity.tensor)  # somebody quite unlike the target
     crop = crops_of(swapper, picture, faces[1:2])[0]
@@ -108,8 +108,8 @@ def test_the_identity_weight_mixes_in_the_target(studio, people, asked, share):
 def test_a_batch_of_four_equals_four_times_one(studio, people, name):
     studio.install(name)
     picture, faces = people
-    one = make_swapper(name, SwapOptions(), studio.settings(batch=1))
-    four = make_swapper(name, SwapOptions(), studio.settings(batch=4))
+    one = make_swapper(name, studio.settings(batch=1), SwapOptions())
+    four = make_swapper(name, studio.settings(batch=4), SwapOptions())
     identity = one.prepare("one", [(picture, faces[0])])
     crops = crops_of(one, picture, faces[:4])
     alone = [one.swap([crop], identity)[0] for crop in crops]
@@ -122,8 +122,8 @@ def test_a_batch_of_four_equals_four_times_one(studio, people, name):
 def test_pixel_boost_takes_every_kth_pixel(studio, people):
     studio.install("inswapper_128")
     picture, faces = people
-    plain = make_swapper("inswapper_128", SwapOptions(), studio.settings())
-    boosted = make_swapper("inswapper_128", SwapOptions(pixel_boost_px=512), studio.settings())
+    plain = make_swapper("inswapper_128", studio.settings(), SwapOptions())
+    boosted = make_swapper("inswapper_128", studio.settings(), SwapOptions(pixel_boost_px=512))
     assert (plain.crop_side_px(faces[0]), boosted.crop_side_px(faces[0])) == (128, 512)
     identity = boosted.prepare("one", [(picture, faces[0])])
     crop = crops_of(boosted, picture, faces[1:2])[0]
@@ -154,10 +154,10 @@ def test_auto_takes_the_best_that_is_installed_and_allowed(studio, tmp_path, mon
     settings = studio.settings()
     empty = settings.model_copy(update={"models": settings.models.model_copy(update={"folder": tmp_path})})
     assert resolve_engine("auto", empty) == "mesh"
-    assert make_swapper("auto", settings=empty).name == "mesh"
+    assert make_swapper("auto", empty).name == "mesh"
     studio.install("ghost_3_256", "inswapper_128")
     studio.install("hyperswap_1a_256")
-    assert make_swapper("auto", settings=settings).name == "hyperswap_1a_256"
+    assert make_swapper("auto", settings).name == "hyperswap_1a_256"
     import faceflow.vision.registry as registry
 
     monkeypatch.setattr(registry, "allowed", lambda entry, *_: "hyperswap" not in entry.name)
@@ -183,7 +183,7 @@ def test_versions_name_the_files_that_a_job_uses(studio):
         path.write_bytes(content)
         path.with_name(path.name + ".record").unlink()
     assert engine_versions(SwapOptions(engine="ghost_1_256"), settings) == ghost
-    assert make_swapper("mesh").version in engine_versions().values()
+    assert make_swapper("mesh", studio.settings()).version in engine_versions().values()
 
 
 def test_what_is_not_there_is_said_before_anything_runs(studio, tmp_path):
@@ -214,7 +214,7 @@ def test_a_network_of_another_contract_is_refused(studio):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(other.read_bytes())
         with pytest.raises(FaceflowError, match=r"engine\.contract_mismatch"):
-            make_swapper(name, settings=studio.settings())
+            make_swapper(name, studio.settings())
         for file in path.parent.iterdir():
             file.unlink()
 
@@ -222,14 +222,14 @@ def test_a_network_of_another_contract_is_refused(studio):
 def test_restorers_are_made_once_for_all_threads(studio):
     studio.install("gfpgan_1.4")
     settings = studio.settings()
-    assert make_restorer("gfpgan_1.4", settings=settings) is make_restorer("gfpgan_1.4", settings=settings)
+    assert make_restorer("gfpgan_1.4", settings) is make_restorer("gfpgan_1.4", settings)
 
 
 def test_an_identity_of_another_engine_is_refused(studio, people):
     studio.install("ghost_1_256", "inswapper_128")
     picture, faces = people
-    ghost = make_swapper("ghost_1_256", settings=studio.settings())
-    inswapper = make_swapper("inswapper_128", settings=studio.settings())
+    ghost = make_swapper("ghost_1_256", studio.settings())
+    inswapper = make_swapper("inswapper_128", studio.settings())
     identity = ghost.prepare("one", [(picture, faces[0])])
     with pytest.raises(EngineError, match="identity_mismatch"):
         inswapper.swap(crops_of(inswapper, picture, faces[:1]), identity)
@@ -241,8 +241,8 @@ def test_a_face_that_leaves_the_frame_is_swapped_as_far_as_it_is_seen(studio, co
     """Small faces and those larger than the restorer's picture, over the frame's border."""
     studio.install("inswapper_128", "gfpgan_1.4")
     settings, options = studio.settings(), SwapOptions(mask_feather=0.1)
-    swapper = make_swapper("inswapper_128", options, settings)
-    restorer = make_restorer("gfpgan_1.4", options, settings)
+    swapper = make_swapper("inswapper_128", settings, options)
+    restorer = make_restorer("gfpgan_1.4", settings, options)
     picture = np.full((480, 640, 3), 120, np.uint8)
     points = (TEMPLATES[Template.FFHQ_512] * 200 * scale + corner).astype(np.float32)
     box = np.concatenate([points.min(0), points.max(0)])

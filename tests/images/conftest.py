@@ -6,9 +6,10 @@ from itertools import count
 
 import pytest
 
-from faceflow.image_settings import ImageSettings
+from faceflow.infrastructure.machine.images.image_settings import ImageSettings
 from faceflow.infrastructure.machine.images.skopeo import Skopeo
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.images.registries import put_image, running_registry
 
 _NUMBERS = count(1)

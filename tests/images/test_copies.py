@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 from faceflow.errors import FaceflowError
-from faceflow.image_settings import ImageSettings
 from faceflow.infrastructure.machine.images.credentials import credentials_file
+from faceflow.infrastructure.machine.images.image_settings import ImageSettings
 from faceflow.infrastructure.machine.images.replicas import ReplicaState, bring, find_source, look
 from faceflow.infrastructure.machine.images.skopeo import Skopeo
 from faceflow.infrastructure.machine.images.targets import targets
-from faceflow.routing_settings import RoutingSettings
-from faceflow.settings import Settings
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
 from tests.images.registries import PASSWORD, USER, StallingLine, put_image, running_registry
 from tests.servers import free_port, until
 

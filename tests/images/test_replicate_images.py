@@ -9,8 +9,9 @@ import pytest
 from faceflow.errors import FaceflowError
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import running_server
-from faceflow.routing_settings import RoutingSettings
-from faceflow.settings import PathSettings, Settings, current_settings
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.settings import PathSettings
 from tests.images.registries import PASSWORD, USER, running_registry
 from tests.servers import asked, free_port, until
 

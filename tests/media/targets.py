@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from benchmarks.material import ASTRONAUT, CARPHONE
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Source, SpeedPreset, SwapJob
 from faceflow.progress import SILENT
-from faceflow.settings import EncodeSettings, PathSettings, Settings
+from faceflow.settings import EncodeSettings, PathSettings
 from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import identify
 from faceflow.stages.join import run_join

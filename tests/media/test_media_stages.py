@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Source, SpeedPreset, SwapJob
 from faceflow.media.index import index_frames
 from faceflow.media.model import FrameIndex
@@ -12,7 +13,7 @@ from faceflow.media.reader import FrameReader
 from faceflow.media.writer import PartWriter
 from faceflow.progress import SILENT, Progress
 from faceflow.publish import sha256_of
-from faceflow.settings import EncodeSettings, Settings
+from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole, make_artifact
 from faceflow.stages.join import run_join
 from faceflow.stages.model import Output, Part, TargetKind, ValidatedJob

@@ -14,7 +14,8 @@ import pytest
 from faceflow.errors import FaceflowError
 from faceflow.infrastructure.models import download
 from faceflow.infrastructure.models.pull import PullReport, pull
-from faceflow.settings import ModelSettings, PathSettings, PipelineSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import ModelSettings, PathSettings, PipelineSettings
 from faceflow.vision.catalogue import Catalogue, load_catalogue
 from tests.models.server import Behaviour, Server, serving
 

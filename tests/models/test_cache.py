@@ -210,7 +210,7 @@ def test_an_unreadable_file_is_told(tmp_path):
 @pytest.fixture
 def ready(tmp_path, monkeypatch):
     """`ready_model("net", ...)` of a cache that holds it, with the given licence."""
-    monkeypatch.setattr(model_cache, "catalogue", lambda: load_catalogue(tmp_path / "models.toml"))
+    monkeypatch.setattr(model_cache, "catalogue", lambda settings: load_catalogue(tmp_path / "models.toml"))
 
     def call(licence="closed", more="", **models):
         (tmp_path / "models.toml").write_text(
@@ -266,7 +266,7 @@ def test_allowed_is_the_same_question(tmp_path):
 
 
 def test_an_installed_variant_stands_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_cache, "catalogue", lambda: load_catalogue(tmp_path / "models.toml"))
+    monkeypatch.setattr(model_cache, "catalogue", lambda settings: load_catalogue(tmp_path / "models.toml"))
     (tmp_path / "models.toml").write_text(HEAD + model("net") + model("twin", OTHER, more='variant_of = "net"'))
     settings = settings_for(tmp_path)
     with pytest.raises(FaceflowError, match=r"model\.missing"):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from faceflow.errors import DownloadError
+from faceflow.infrastructure.models.download import DownloadError
 from tests.models.conftest import CONTENT
 from tests.models.server import Behaviour, serving
 

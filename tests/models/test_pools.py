@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from faceflow.errors import JobError, PolicyError
+from faceflow.errors import JobError
 from faceflow.infrastructure.models.pools import models_of_pool
-from faceflow.routing_settings import RoutingSettings
-from faceflow.settings import ModelSettings, Settings
+from faceflow.infrastructure.routing.policy_errors import PolicyError
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import ModelSettings
 
 LIST = """
 pools:

@@ -21,7 +21,7 @@ PROGRAM = """
 import json, sys, threading
 from pathlib import Path
 from faceflow.errors import FaceflowError
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 from faceflow.vision.catalogue import load_catalogue
 from faceflow.infrastructure.models.pull import pull
 settings = Settings()

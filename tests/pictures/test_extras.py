@@ -7,11 +7,12 @@ import struct
 import pytest
 from PIL import Image
 
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, Sensitivity, Source, SwapJob
 from faceflow.media.picture import read_picture
 from faceflow.media.picture_exif import has_place, without_place
 from faceflow.media.picture_extras import picture_extras
-from faceflow.settings import LimitSettings, Settings, TrustSettings
+from faceflow.settings import LimitSettings, TrustSettings
 from faceflow.stages.picture_notes import picture_notes
 from tests.pictures.samples import chunk, encoded, exif_bytes, jpeg_bytes, photo, photo_16_bit, png_bytes
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from faceflow.errors import FaceflowError
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import Consent, FaceMapping, Source, SwapJob
 from faceflow.media.picture import read_picture
-from faceflow.settings import PathSettings, Settings
+from faceflow.settings import PathSettings
 from faceflow.stages.identity import identify
 from faceflow.stages.preflight import preflight
 from faceflow.stages.whole import run_whole_job

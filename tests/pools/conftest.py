@@ -17,7 +17,8 @@ from faceflow.infrastructure.machine.pools.templates import base_job_template
 from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.infrastructure.routing.loading import load_pools
 from faceflow.infrastructure.routing.pools import Pool, Pools
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.conftest import ROOT
 from tests.servers import asked
 

@@ -8,8 +8,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import func, select
 
-from faceflow.errors import BudgetError, JobError
+from faceflow.errors import JobError
 from faceflow.infrastructure.books.budgets.approvals import approve
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.schema import Base

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from faceflow.errors import PolicyError
 from faceflow.infrastructure.routing.document import read_document
 from faceflow.infrastructure.routing.loading import check_policy, load_policy, load_pools
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from tests.routing.worlds import POLICIES, canonical
 
 _, POOLS = canonical()

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.loading import check_policy, load_policy
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import current_policy, open_source
 from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
 from faceflow.infrastructure.sources.rules.pushing import push_rules
-from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
+from faceflow.settings import PathSettings
 from tests.routing.worlds import POLICIES, canonical, job, random_policy, snapshot
 from tests.rule_sources.test_following import rules
 from tests.servers import asked

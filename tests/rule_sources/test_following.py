@@ -12,9 +12,11 @@ from uuid import uuid4
 import pytest
 
 from faceflow.infrastructure.machine.server.lease import running_server
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import current_policy, watching
-from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
+from faceflow.settings import PathSettings
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.places import block_place, consul_place, etcd_place, file_place

@@ -8,14 +8,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from faceflow.errors import PolicyError, PolicySourceError
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import current_policy, open_source, watching
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.model import (
+    ChangedMeanwhileError,
+    PolicySourceError,
+    RuleSourceError,
+    RulesText,
+)
 from faceflow.infrastructure.sources.rules.pushing import push_rules
 from faceflow.infrastructure.sources.rules.state import Kept, KeptFile, RuleState
-from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
+from faceflow.settings import PathSettings
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.test_following import rules

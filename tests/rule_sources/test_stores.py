@@ -14,11 +14,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from faceflow.infrastructure.routing_settings import RoutingSettings
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import open_source, watching
 from faceflow.infrastructure.sources.rules.file_source import FileSource
 from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
-from faceflow.routing_settings import RoutingSettings, RuleSourceSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
+from faceflow.settings import PathSettings
 from tests.events import captured_events
 from tests.routing.worlds import canonical
 from tests.rule_sources.places import KEY, consul_place

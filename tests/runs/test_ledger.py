@@ -12,7 +12,8 @@ import pytest
 
 from faceflow.errors import ResourceError
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, remove_stale_work
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Delivery
 

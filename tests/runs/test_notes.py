@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, finished_record
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Sensitivity, Source, SpeedPreset, SwapJob
-from faceflow.settings import PathSettings, PipelineSettings, Settings, TrustSettings
+from faceflow.settings import PathSettings, PipelineSettings, TrustSettings
 from faceflow.stages.identity import identify
 from faceflow.stages.whole import run_whole_job
 from faceflow.store import FolderStore

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from faceflow.gateway.cli.request import build_job
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import SwapJob
 from faceflow.locations import absolute, local_path, portable
-from faceflow.settings import PathSettings, PipelineSettings, Settings
+from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.stages.identity import identify
 from faceflow.stages.model import Mezzanine
 from faceflow.stages.preflight import preflight

@@ -21,11 +21,12 @@ import faceflow.tasks.steps
 from faceflow.errors import CancelledError
 from faceflow.flows.run.progress import RunProgress
 from faceflow.infrastructure.machine.ledger import JobPlace
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import PreparedJob
 from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import OutputOptions, SpeedPreset, SwapJob
 from faceflow.progress import Progress
-from faceflow.settings import PathSettings, PipelineSettings, Settings
+from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
 from faceflow.stages.model import Delivery

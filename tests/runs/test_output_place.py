@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import FaceflowError, OutputError
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.output_claims import output_claimed
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.publish import output_error, publishing, require_writable, sha256_of
-from faceflow.settings import PathSettings, Settings
+from faceflow.settings import PathSettings
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.model import Artifact, Output
 from faceflow.stages.preflight import _check_output

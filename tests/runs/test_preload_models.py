@@ -11,7 +11,8 @@ from faceflow.errors import FaceflowError
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.infrastructure.models import download
-from faceflow.settings import PathSettings, Settings, current_settings
+from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.settings import PathSettings
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, sha256
 from tests.models.server import Behaviour, serving
 from tests.servers import asked

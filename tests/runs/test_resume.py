@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from faceflow.infrastructure.machine.server.lease import running_server
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.conftest import Finished, Program
 from tests.faces import face_clip, portrait
 from tests.prefect_api import PrefectApi

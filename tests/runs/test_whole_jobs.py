@@ -104,7 +104,7 @@ def test_sigterm_stops_a_run_cleanly(program: Program, tmp_path: Path) -> None:
 RETRY = """
 import asyncio, os, sys
 from pathlib import Path
-from faceflow.settings import Settings
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.machine.server.environment import client_environment
 from faceflow.infrastructure.machine.server.lease import lease_server
 settings = Settings()

@@ -15,16 +15,20 @@ from threading import Timer
 import psutil
 import pytest
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.lease import claimed_port, end_if_unused, lease_server, running_server
 from faceflow.infrastructure.machine.server.probe import answers
 from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRecord
-from faceflow.settings import PathSettings, ServerSettings, Settings
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 
 HOLD_A_LEASE = """
 import sys
 from pathlib import Path
-from faceflow.settings import PathSettings, ServerSettings, Settings
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from faceflow.infrastructure.machine.server.lease import lease_server
 state = Path(sys.argv[1])
 settings = Settings(

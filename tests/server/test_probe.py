@@ -12,10 +12,11 @@ from threading import Thread
 
 import pytest
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.lease import lease_server
 from faceflow.infrastructure.machine.server.probe import Answer, Probed, probe
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.conftest import Program
 from tests.servers import free_port
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from faceflow.infrastructure.machine.server.lease import find_or_start
 from faceflow.infrastructure.machine.server.record import ServerFiles
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.machine.server.server_settings import ServerSettings
 from faceflow.infrastructure.machine.server.starting import MOST_CPU_S, Sight, Start, last_words, look
-from faceflow.settings import PathSettings, ServerSettings, Settings
+from faceflow.infrastructure.settings import Settings
+from faceflow.settings import PathSettings
 from tests.servers import free_port
 
 FAKE_KEEPER = """

@@ -10,10 +10,11 @@ import pytest
 
 from faceflow.infrastructure.machine.server.lease import running_server
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals.arriving_work_source import ArrivingWorkSource
 from faceflow.infrastructure.sources.signals.board import SignalBoard
 from faceflow.infrastructure.sources.signals.model import Figure, SignalError
-from faceflow.settings import PathSettings, Settings
+from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical
 
 _, POOLS = canonical()

@@ -14,12 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals import signal_board
 from faceflow.infrastructure.sources.signals.azure_retail_source import AzureRetailSource
 from faceflow.infrastructure.sources.signals.ec2_spot_source import Ec2SpotSource
 from faceflow.infrastructure.sources.signals.model import SignalError
-from faceflow.routing_settings import PriceSettings, SignalSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import PriceSettings, SignalSettings
+from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical
 
 _, POOLS = canonical()

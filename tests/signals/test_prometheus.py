@@ -10,11 +10,12 @@ from itertools import count
 import httpx
 import pytest
 
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals import signal_board
 from faceflow.infrastructure.sources.signals.model import Figure, SignalError
 from faceflow.infrastructure.sources.signals.prometheus_source import PrometheusSource
-from faceflow.routing_settings import PrometheusSettings, SignalSettings
-from faceflow.settings import PathSettings, Settings
+from faceflow.infrastructure.sources.source_settings import PrometheusSettings, SignalSettings
+from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical
 from tests.servers import running_prometheus, until
 from tests.signals.exporter import exporting, gpu, node, pod

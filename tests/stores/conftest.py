@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.addresses import Place
 from faceflow.infrastructure.stores.resolve import store_at
-from faceflow.settings import PathSettings, PipelineSettings, Settings
+from faceflow.infrastructure.stores.store_settings import StoreConnection, StoreSettings
+from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.store import Store
-from faceflow.store_settings import StoreConnection, StoreSettings
 from faceflow.zones import Zone
 from tests.stores import services
 from tests.stores.proxy import Proxy, running_proxy

@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from faceflow.errors import JobError, StoreSetupError, TrustError
+from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.addresses import find_place
 from faceflow.infrastructure.stores.resolve import check_output, store_for
+from faceflow.infrastructure.stores.store_settings import StoreConnection, StoreSettings
 from faceflow.job import Sensitivity, SwapJob
-from faceflow.settings import Settings
 from faceflow.store import FolderStore
-from faceflow.store_settings import StoreConnection, StoreSettings
 from faceflow.zones import Zone
 from tests.stores import services
 from tests.stores.conftest import settings_of

@@ -9,9 +9,9 @@ import pytest
 from faceflow.errors import FaultError, JobError, OutputError, StoreError, TrustError
 from faceflow.infrastructure.stores.inputs import inputs_here, local_inputs, remove_stale_inputs
 from faceflow.infrastructure.stores.resolve import store_for
+from faceflow.infrastructure.stores.store_settings import StoreConnection
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.settings import LimitSettings
-from faceflow.store_settings import StoreConnection
 from faceflow.zones import Zone
 from tests.stores import services
 from tests.stores.conftest import settings_of

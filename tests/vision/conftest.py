@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE
 from benchmarks.quality import Recogniser
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, Source, SwapJob
 from faceflow.media.index import index_frames
 from faceflow.media.model import ColourTags, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
 from faceflow.publish import sha256_of
-from faceflow.settings import Settings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.model import Mezzanine, Plan, TargetKind, ValidatedJob
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser

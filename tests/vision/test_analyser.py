@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.material import package_file
 from faceflow.errors import EngineError, FaceError, JobError
-from faceflow.settings import LimitSettings
+from faceflow.settings import LimitSettings, SwapSettings
 from faceflow.vision import models
 from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY
 from faceflow.vision.portraits import load_identity, portrait_face
@@ -92,15 +92,15 @@ def test_a_portrait_needs_one_clear_face(analyser, astronaut, six_people):
     small[44:556, :512] = astronaut
     small[300:500, 700:900] = cv2.resize(astronaut, (200, 200), interpolation=cv2.INTER_AREA)
     assert portrait_face(analyser, small, "two sizes", limits).box[2] < 512
-    assert load_identity(make_swapper("mesh"), analyser, "both", [astronaut, small]).name == "both"
+    assert load_identity(make_swapper("mesh", SwapSettings()), analyser, "both", [astronaut, small]).name == "both"
 
 
 def test_unknown_engines_name_those_that_exist():
     for make in (make_analyser, make_swapper, make_restorer):
         with pytest.raises(JobError, match=r"job\.engine_unknown") as caught:
-            make("none such")
+            make("none such", SwapSettings())
         assert caught.value.fields["known"]
-    assert make_swapper("mesh") is make_swapper("mesh")
+    assert make_swapper("mesh", SwapSettings()) is make_swapper("mesh", SwapSettings())
     assert set(engine_versions()) == {"analyser.embedded", "engine.mesh", "restorer.detail", "restorer.none"}
 
 

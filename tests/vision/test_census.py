@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.material import SIX_PEOPLE
 from benchmarks.staged import HEIGHT, MAN, OTHER, WOMAN, Placed, moving, still, write_clip
+from faceflow.infrastructure.settings import Settings
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
-from faceflow.settings import Settings
 from faceflow.stages import census as census_stage
 from faceflow.stages.census import Detail, take_census
 from faceflow.vision.smoothing import LandmarkSmoother

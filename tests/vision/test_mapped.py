@@ -12,6 +12,7 @@ import pytest
 from benchmarks.material import ASTRONAUT, SIX_PEOPLE
 from benchmarks.staged import HEIGHT, MAN, RATE, WIDTH, WOMAN, Placed, drawn, still, write_clip
 from faceflow.errors import EngineError, FaceError, JobError
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.colour import small_bgr
 from faceflow.media.model import FrameIndex, Segment
@@ -19,7 +20,6 @@ from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import Progress
-from faceflow.settings import Settings
 from faceflow.stages import cast as cast_stage
 from faceflow.stages import census as census_stage
 from faceflow.stages import compose as compose_stage
@@ -197,7 +197,7 @@ def test_a_reference_between_two_people_is_ambiguous(folder, census):
 def test_several_sources_or_the_selection_need_a_map(folder):
     for selection in (Selection.ALL, Selection.MAPPED):
         with pytest.raises(JobError, match=r"job\.face_map_missing"):
-            check_mapping(job(folder, selection=selection))
+            check_mapping(job(folder, selection=selection), Settings())
 
 
 def test_without_the_extra_only_one_shot_can_be_mapped(folder, tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_without_the_extra_only_one_shot_can_be_mapped(folder, tmp_path, monkeyp
         run_validate(identify(wish), wish, Settings(), tmp_path, Progress())
     assert "faceflow[people]" in caught.value.resolution
     with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser"):
-        check_mapping(job(folder, picture(folder / "man.png")))
+        check_mapping(job(folder, picture(folder / "man.png")), Settings())
     write_clip(folder / "one.mp4", SHOTS[:1])
     alone = job(folder, person(1), target="one.mp4")
     before, after, found, plan = swapped(alone, tmp_path, monkeypatch)

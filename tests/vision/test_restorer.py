@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from faceflow.settings import SwapSettings
 from faceflow.vision.detail_restorer import DetailRestorer, measure
 from faceflow.vision.model import SwappedCrop
 from faceflow.vision.registry import make_restorer
@@ -75,4 +76,4 @@ def test_a_crop_without_surroundings_or_without_mask_passes(fill):
 
 def test_none_changes_nothing(astronaut):
     sharp = crop(astronaut, 0, 1.6)
-    assert make_restorer("none").restore([sharp], 1.0)[0] is sharp
+    assert make_restorer("none", SwapSettings()).restore([sharp], 1.0)[0] is sharp

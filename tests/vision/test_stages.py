@@ -9,13 +9,14 @@ import pytest
 
 from benchmarks.material import ASTRONAUT, CARPHONE, ffmpeg
 from faceflow.errors import FaultError
+from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import Progress
 from faceflow.publish import sha256_of
-from faceflow.settings import PathSettings, Settings
+from faceflow.settings import PathSettings
 from faceflow.stages import compose as compose_stage
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import detail_for, take_census

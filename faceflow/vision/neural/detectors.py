@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract
 from faceflow.vision.model import Face, Picture
 from faceflow.vision.neural.detector import OVERVIEW_PX, Detector, distinct, fitted
@@ -38,7 +38,7 @@ class Scrfd(Detector):
     window_px = 192
     enlarges = True  # as InsightFace does it
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: SwapSettings) -> None:
         super().__init__(loaded)
         session = NetworkSession(loaded.network, settings.engine.provider)
         self._detector: Any = insightface_class("model_zoo.scrfd", "SCRFD")(session=session)
@@ -64,7 +64,7 @@ class YoloFace(Detector):
 
     most_overlap: ClassVar[float] = 0.4
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: SwapSettings) -> None:
         del settings
         super().__init__(loaded)
         if len(loaded.network.outputs) != 1 or loaded.network.outputs[0].shape[1] not in {20, None}:
@@ -94,7 +94,7 @@ class YuNet(Detector):
     least_expected = 0.55
     most_overlap: ClassVar[float] = 0.3
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: SwapSettings) -> None:
         del settings
         super().__init__(loaded)
         widths = [value.shape[-1] for value in loaded.network.outputs]
@@ -130,7 +130,7 @@ _CONTRACTS: dict[Contract, type[Scrfd | YoloFace | YuNet]] = {
 }
 
 
-def load_detector(name: str, settings: Settings) -> Detector:
+def load_detector(name: str, settings: SwapSettings) -> Detector:
     """The detector `name` of the catalogue.
 
     Raises:

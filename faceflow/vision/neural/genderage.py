@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.model import Face, FrameView, Traits
 from faceflow.vision.neural.insightface_session import NetworkSession, insightface_class
 from faceflow.vision.neural.loading import contract_mismatch, load
@@ -23,7 +23,7 @@ class GenderAge:
         EngineError: `engine.package_missing`, `engine.contract_mismatch`, and as `loading.load`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SwapSettings) -> None:
         loaded = load(GENDERAGE_MODEL, settings)
         session = NetworkSession(loaded.network, settings.engine.provider)
         attribute = insightface_class("model_zoo.attribute", "Attribute")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract
 from faceflow.vision.model import Face, FrameView
 from faceflow.vision.neural.detector import placed_back, window_around
@@ -54,7 +54,7 @@ class InsightFaceLandmarks:
         EngineError: `engine.package_missing`, `engine.contract_mismatch`.
     """
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: SwapSettings) -> None:
         session = NetworkSession(loaded.network, settings.engine.provider)
         made = insightface_class("model_zoo.landmark", "Landmark")(model_file=str(loaded.network.path), session=session)
         task, self._five = _INSIGHTFACE[loaded.entry.contract or Contract.LANDMARK106]
@@ -81,7 +81,7 @@ class Fan68:
         EngineError: `engine.contract_mismatch`.
     """
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: SwapSettings) -> None:
         del settings
         outputs = [value.shape for value in loaded.network.outputs]
         if len(outputs) != 2 or [len(shape) for shape in outputs] != [3, 4]:
@@ -123,7 +123,7 @@ _CONTRACTS: dict[Contract, type[InsightFaceLandmarks | Fan68]] = {
 }
 
 
-def load_landmarker(name: str, settings: Settings) -> Landmarker:
+def load_landmarker(name: str, settings: SwapSettings) -> Landmarker:
     """The landmarker `name` of the catalogue.
 
     Raises:

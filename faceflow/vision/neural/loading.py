@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from faceflow.errors import EngineError
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract, ModelEntry, catalogue
 from faceflow.vision.model_cache import ready_model
 from faceflow.vision.runtime.networks import Network, open_network
@@ -22,7 +22,7 @@ class Loaded:
     sha256: str
 
 
-def load(name: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)) -> Loaded:
+def load(name: str, settings: SwapSettings, sides_px: tuple[int, int] = (1, 1)) -> Loaded:
     """The model `name`, ready to run.
 
     Args:
@@ -40,7 +40,7 @@ def load(name: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)) -> L
     return Loaded(ready.entry, open_network(ready.path, ready.sha256, settings, sides_px), ready.sha256)
 
 
-def needed(entry: ModelEntry, contract: Contract, settings: Settings) -> Loaded:
+def needed(entry: ModelEntry, contract: Contract, settings: SwapSettings) -> Loaded:
     """The one among the models that `entry` needs that has this contract. Raises as `load`."""
     for name in entry.needs:
         found = load(name, settings)
@@ -54,9 +54,11 @@ def needed(entry: ModelEntry, contract: Contract, settings: Settings) -> Loaded:
     )
 
 
-def models_digest(name: str, settings: Settings) -> str:
+def models_digest(name: str, settings: SwapSettings) -> str:
     """Twelve hexadecimal digits for the files of a model and of all that it needs. Raises as `load`."""
-    hashes = [f"{entry.name} {ready_model(entry.name, settings).sha256}" for entry in catalogue().with_needs([name])]
+    hashes = [
+        f"{entry.name} {ready_model(entry.name, settings).sha256}" for entry in catalogue(settings).with_needs([name])
+    ]
     return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()[:12]
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.job import FaceRegion, MaskKind, SwapOptions
-from faceflow.settings import Settings
-from faceflow.vision.catalogue import Contract, catalogue
+from faceflow.settings import SwapSettings
+from faceflow.vision.catalogue import Catalogue, Contract, catalogue
 from faceflow.vision.model import Picture, TargetCrop
 from faceflow.vision.neural.loading import Loaded, load
 from faceflow.vision.neural.pixels import to_tensor
@@ -102,9 +102,9 @@ _OCCLUSION: dict[Contract, type[OcclusionMasker | OccluderMasker]] = {
 }
 
 
-def load_maskers(options: SwapOptions, settings: Settings) -> list[OcclusionMasker | OccluderMasker | RegionMasker]:
+def load_maskers(options: SwapOptions, settings: SwapSettings) -> list[OcclusionMasker | OccluderMasker | RegionMasker]:
     """The maskers that a job asks for. Raises as `loading.load` and `require_maskers`."""
-    require_maskers(options)
+    require_maskers(options, catalogue(settings))
     found: list[OcclusionMasker | OccluderMasker | RegionMasker] = []
     if MaskKind.OCCLUSION in options.masks:
         loaded = load(options.occlusion_model, settings)
@@ -114,21 +114,25 @@ def load_maskers(options: SwapOptions, settings: Settings) -> list[OcclusionMask
     return found
 
 
-def require_maskers(options: SwapOptions) -> None:
+def require_maskers(options: SwapOptions, known: Catalogue) -> None:
     """Sees, without loading a network, that what a job names for its masks makes such masks.
+
+    Args:
+        options: what the job names.
+        known: the networks that there are.
 
     Raises:
         ModelError: `model.unknown`.
         EngineError: `engine.contract_mismatch`.
     """
     if MaskKind.OCCLUSION in options.masks:
-        _require(options.occlusion_model, _OCCLUSION)
+        _require(options.occlusion_model, _OCCLUSION, known)
     if MaskKind.REGION in options.masks:
-        _require(options.region_model, [Contract.BISENET])
+        _require(options.region_model, [Contract.BISENET], known)
 
 
-def _require(name: str, wanted: Collection[Contract]) -> None:
-    if catalogue().find(name).contract not in wanted:
+def _require(name: str, wanted: Collection[Contract], known: Catalogue) -> None:
+    if known.find(name).contract not in wanted:
         raise EngineError(
             "engine.contract_mismatch",
             f"The model {name!r} does not have the contract {' or '.join(repr(one.value) for one in wanted)}.",

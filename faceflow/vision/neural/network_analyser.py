@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY, Expected
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.model import Face, FrameView, Picture
@@ -47,7 +47,7 @@ class NetworkAnalyser:
     """
 
     def __init__(
-        self, name: str, detector: str, landmarker: str | None, settings: Settings, *, everywhere: bool = False
+        self, name: str, detector: str, landmarker: str | None, settings: SwapSettings, *, everywhere: bool = False
     ) -> None:
         self.name = name
         self._settings = settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Template
 from faceflow.vision.model import Face, FrameView
 from faceflow.vision.neural.alignment import aligned
@@ -27,7 +27,7 @@ class ArcFaceRecogniser:
     """Euclidean distance of two embeddings of length 1 below which they are one person: a cosine of 0.4. InsightFace's
     own examples take 0.28 to 0.5; strangers lie about 0."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SwapSettings) -> None:
         loaded = load(ARCFACE_MODEL, settings)
         self._network = ArcFace(loaded)
         self.version = loaded.sha256[:12]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract, Template
 from faceflow.vision.model import PlacedCrop, SwappedCrop
 from faceflow.vision.neural.alignment import after, aligned, inverse, moved, scale_of, seen_through
@@ -155,7 +155,7 @@ class NeuralRestorer:
         return bool(seen.min() >= 1 and seen.max() <= self._size_px - 2)
 
 
-def load_restorer(name: str, weight: float, settings: Settings) -> NeuralRestorer:
+def load_restorer(name: str, weight: float, settings: SwapSettings) -> NeuralRestorer:
     """The restorer `name` of the catalogue. Raises as `loading.load`."""
     return NeuralRestorer(load(name, settings), weight)
 

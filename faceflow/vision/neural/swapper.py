@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError, JobError
 from faceflow.job import MaskKind, SwapOptions
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract, ModelEntry, Template
 from faceflow.vision.model import Face, Picture, SwappedCrop, TargetCrop
 from faceflow.vision.neural.alignment import aligned, portrait_crop
@@ -72,7 +72,7 @@ class NeuralSwapper(ABC):
     own_mask: ClassVar[bool] = False
     """Whether its second output is a mask."""
 
-    def __init__(self, loaded: Loaded, options: SwapOptions, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, options: SwapOptions, settings: SwapSettings) -> None:
         require_inputs(loaded, "source", "target")
         entry = loaded.entry
         if entry.template is None or entry.size_px is None:
@@ -138,7 +138,7 @@ class NeuralSwapper(ABC):
     def _back(self) -> tuple[Triple, Triple]:
         return (self.entry.mean, self.entry.std) if self.scaled_output else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-    def _prepare_needs(self, settings: Settings) -> None:
+    def _prepare_needs(self, settings: SwapSettings) -> None:
         """Loads what else the contract needs; here nothing."""
         del settings
 
@@ -155,7 +155,7 @@ class NeuralSwapper(ABC):
 class EmbeddingSwapper(NeuralSwapper):
     """A swapper whose source is an embedding; subclasses say in which form it goes in."""
 
-    def _prepare_needs(self, settings: Settings) -> None:
+    def _prepare_needs(self, settings: SwapSettings) -> None:
         self._recogniser = ArcFace(needed(self.entry, Contract.ARCFACE, settings))
 
     def _source(self, portraits: Sequence[tuple[Picture, Face]]) -> Floats:

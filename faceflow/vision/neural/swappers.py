@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.job import SwapOptions
-from faceflow.settings import Settings
+from faceflow.settings import SwapSettings
 from faceflow.vision.catalogue import Contract, Template
 from faceflow.vision.neural.embedding import Converter, unit
 from faceflow.vision.neural.loading import Loaded, load, needed
@@ -24,7 +24,7 @@ _EMBEDDING = 512
 class Inswapper(EmbeddingSwapper):
     """The embedding goes through a matrix that lies in the file as the last constant, and is normalised after it."""
 
-    def __init__(self, loaded: Loaded, options: SwapOptions, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, options: SwapOptions, settings: SwapSettings) -> None:
         matrix = loaded.network.last_initializer()
         if matrix is None or matrix.shape != (_EMBEDDING, _EMBEDDING):
             raise EngineError(
@@ -50,7 +50,7 @@ class Hyperswap(EmbeddingSwapper):
 class _ConvertedSwapper(EmbeddingSwapper):
     """A swapper that was trained with another recogniser."""
 
-    def _prepare_needs(self, settings: Settings) -> None:
+    def _prepare_needs(self, settings: SwapSettings) -> None:
         super()._prepare_needs(settings)
         self._converter = Converter(needed(self.entry, Contract.CROSSFACE, settings))
 
@@ -112,7 +112,7 @@ _CONTRACTS: dict[Contract, type[NeuralSwapper]] = {
 }
 
 
-def load_swapper(name: str, options: SwapOptions, settings: Settings) -> NeuralSwapper:
+def load_swapper(name: str, options: SwapOptions, settings: SwapSettings) -> NeuralSwapper:
     """The swapper `name` of the catalogue.
 
     Raises:

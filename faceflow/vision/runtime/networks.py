@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.log import events
-from faceflow.settings import EngineSettings, Settings
+from faceflow.settings import EngineSettings, SwapSettings
 from faceflow.vision.runtime.batching import batched_graph, is_per_picture, takes_batches
 from faceflow.vision.runtime.device import device_name, versions
 from faceflow.vision.runtime.graph_file import OnnxFile, ValueInfo
@@ -161,7 +161,7 @@ _networks: dict[_Key, Network] = {}
 _limited: list[int] = []
 
 
-def open_network(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)) -> Network:
+def open_network(path: Path, sha256: str, settings: SwapSettings, sides_px: tuple[int, int] = (1, 1)) -> Network:
     """The network of a file, loaded at the first call and warmed up; the same object for all who ask.
 
     Args:
@@ -195,7 +195,7 @@ def release_networks() -> None:
 atexit.register(release_networks)  # before ONNX Runtime's own end, which a session must not outlive
 
 
-def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, int]) -> Network:
+def _opened(path: Path, sha256: str, settings: SwapSettings, sides_px: tuple[int, int]) -> Network:
     begun = time.monotonic()
     file = OnnxFile(path)
     varies, most = any(None in value.shape[1:] for value in file.inputs), settings.engine.faces_at_once
@@ -216,7 +216,7 @@ def _opened(path: Path, sha256: str, settings: Settings, sides_px: tuple[int, in
     return network
 
 
-def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
+def _batched(file: OnnxFile, sha256: str, settings: SwapSettings) -> Network:
     """The network with a symbolic number of pictures, if it then does what it did before; else as it is."""
     external, most = settings.engine.provider != "tensorrt", settings.engine.faces_at_once
     try:
@@ -237,7 +237,7 @@ def _batched(file: OnnxFile, sha256: str, settings: Settings) -> Network:
 
 
 def _session(
-    file: OnnxFile, graph: bytes | None, sha256: str, settings: Settings, sides_px: tuple[int, int] = (1, 1)
+    file: OnnxFile, graph: bytes | None, sha256: str, settings: SwapSettings, sides_px: tuple[int, int] = (1, 1)
 ) -> Any:
     """A session of the file itself, or of a graph written anew from it, on the wanted provider and no other."""
     runtime, wanted = onnxruntime(), settings.engine

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.database.money import MAX_USD, whole_micros
 from faceflow.job import FrozenModel
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from faceflow.errors import BudgetError
+from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.database.schema import STANDING, AccountRow, ApprovalRow, BudgetRow, ReservationRow
 

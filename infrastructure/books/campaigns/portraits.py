@@ -16,9 +16,9 @@ from faceflow.errors import JobError
 from faceflow.infrastructure.books.campaigns.manifest import rows_of
 from faceflow.infrastructure.books.campaigns.rows import Rows
 from faceflow.infrastructure.stores.resolve import prefix_for
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import Sensitivity
 from faceflow.locations import in_store, local_path
-from faceflow.settings import Settings
 
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
 """Endings (lower case) that portraits have, as cameras, phones and browsers name them."""
@@ -26,7 +26,9 @@ PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif",
 _READ_ONLY = {".heic", ".heif", ".hif", ".jpe", ".jfif"}
 
 
-def portraits_of(portraits: str, target: str, output: str, defaults: Mapping[str, Any], settings: Settings) -> Rows:
+def portraits_of(
+    portraits: str, target: str, output: str, defaults: Mapping[str, Any], settings: SettingsWithStores
+) -> Rows:
     """A row for every picture below a folder or prefix: that person into `target`, the result named after the portrait.
 
     Args:
@@ -73,7 +75,7 @@ def _in_folder(folder: Path) -> Iterable[str]:
     return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _in_store(location: str, defaults: Mapping[str, Any], settings: Settings) -> Iterable[str]:
+def _in_store(location: str, defaults: Mapping[str, Any], settings: SettingsWithStores) -> Iterable[str]:
     store, prefix = prefix_for(location, settings)
     keys = store.keys(prefix, _sensitivity(defaults))
     inside = len(prefix) + 1 if prefix else 0

@@ -13,8 +13,8 @@ from faceflow.frozen import FrozenModel
 from faceflow.infrastructure.books.campaigns.manifest import read_manifest
 from faceflow.infrastructure.books.campaigns.portraits import portraits_of
 from faceflow.infrastructure.books.campaigns.rows import Rows
+from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.locations import absolute, in_store
-from faceflow.settings import Settings
 
 
 class CampaignSource(FrozenModel):
@@ -49,7 +49,7 @@ class CampaignSource(FrozenModel):
             )
 
 
-def read_source(source: CampaignSource, settings: Settings) -> Rows:
+def read_source(source: CampaignSource, settings: SettingsWithStores) -> Rows:
     """The rows that were asked for.
 
     Raises:

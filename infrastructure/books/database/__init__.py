@@ -10,6 +10,7 @@ what is written there is kept whole or not at all.
 |---|---|
 | `address` | the URL, without ever showing its secrets |
 | `money`, `columns`, `schema` | amounts; how they and moments are stored; the tables |
-| `database`, `failures` | connections and transactions; what their errors mean to people |
+| `database` | connections and transactions |
+| `database_errors`, `explaining` | our errors; what those of the libraries mean to people |
 | `upgrading`, `migrations` | the schema's version, and bringing it up to date once, however many start |
 """

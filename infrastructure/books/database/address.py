@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from faceflow.errors import DatabaseSetupError
-from faceflow.settings import Settings
+from faceflow.infrastructure.books.book_settings import SettingsWithBooks
+from faceflow.infrastructure.books.database.database_errors import DatabaseSetupError
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -50,7 +50,7 @@ class DatabaseAddress:
         return f"<{self}>"
 
 
-def address_of(settings: Settings) -> DatabaseAddress:
+def address_of(settings: SettingsWithBooks) -> DatabaseAddress:
     """The database that the settings name; by default `faceflow.db` in the state folder.
 
     Raises:

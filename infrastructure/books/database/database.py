@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 
-from faceflow.errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.book_settings import SettingsWithBooks
 from faceflow.infrastructure.books.database.address import DatabaseAddress, address_of
-from faceflow.infrastructure.books.database.database_errors import explained
+from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
+from faceflow.infrastructure.books.database.explaining import explained
 from faceflow.infrastructure.books.database.upgrading import SchemaState, require_current, schema_state, upgrade
-from faceflow.settings import Settings
 
 CONNECT_TIMEOUT_S = 10
 _WRITES = "faceflow_writes"
@@ -36,7 +36,7 @@ class Database:
         self.address = address
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: SettingsWithBooks) -> Self:
         """Connects, and brings the schema up to date where the settings allow that.
 
         Raises:
@@ -56,7 +56,7 @@ class Database:
         return database
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
+    def connect(cls, settings: SettingsWithBooks) -> Self:
         """The database as it is, whatever its schema; for `faceflow database`."""
         address = address_of(settings)
         return cls(_engine(address, settings), address, settings.database.busy_timeout_s)
@@ -98,7 +98,7 @@ class Database:
         return f"<{type(self).__name__}: {self.address}>"
 
 
-def _engine(address: DatabaseAddress, settings: Settings) -> Engine:
+def _engine(address: DatabaseAddress, settings: SettingsWithBooks) -> Engine:
     limits = settings.database
     if address.file is not None:
         _make_file(address, address.file)

@@ -1,72 +1,18 @@
-"""What the database's errors mean to people. The libraries' own words may hold addresses and values: they stay out."""
+"""What goes wrong with the database: it may pass, or somebody has to set it up otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, TimeoutError
-
-from faceflow.errors import DatabaseError, DatabaseSetupError, FaceflowError
-from faceflow.infrastructure.books.database.address import DatabaseAddress
-
-# SQLSTATE classes: connection lost or refused, shutting down; locks that did not come; deadlock, serialisation.
-_UNREACHABLE = ("08", "57P")
-_BUSY = ("55P03", "40001", "40P01", "53300")
+from faceflow.errors import FaultError
 
 
-@contextmanager
-def explained(address: DatabaseAddress) -> Iterator[None]:
-    """Turns the libraries' errors into ours. Broken constraints pass through: their cause is known where they arise.
+class DatabaseError(FaultError):
+    """The database did not answer, or not in time. May pass, so it is worth another try."""
 
-    Raises:
-        DatabaseError: `database.busy`, `database.unreachable`, `database.failed`.
-        DatabaseSetupError: `database.damaged`, `database.read_only`.
-    """
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except SQLAlchemyError as error:
-        raise _explain(error, address) from None
+    family = "database"
+    retryable = True
 
 
-def _explain(error: SQLAlchemyError, address: DatabaseAddress) -> FaceflowError:
-    cause = error.orig if isinstance(error, DBAPIError) else None
-    state = str(getattr(cause, "sqlstate", None) or "")
-    words = str(cause).lower()
-    if isinstance(error, TimeoutError) or state.startswith(_BUSY) or "database is locked" in words:
-        return DatabaseError(
-            "database.busy",
-            f"The {address} stayed busy for too long.",
-            "Try again. If many processes use the database, switch to PostgreSQL (FACEFLOW_DATABASE__URL).",
-        )
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    no_answer = not address.is_sqlite and not state and type(cause).__name__ == "OperationalError"
-    if state.startswith(_UNREACHABLE) or lost or no_answer or "unable to open database file" in words:
-        return DatabaseError(
-            "database.unreachable",
-            f"The {address} cannot be reached, or refused the login.",
-            "Check that it is running, that FACEFLOW_DATABASE__URL is correct, and that this user has access.",
-            sqlstate=state,
-        )
-    if "file is not a database" in words or "malformed" in words:
-        return DatabaseSetupError(
-            "database.damaged",
-            f"The {address} is damaged, or is not a database: {cause}.",
-            "Restore a backup, or move the file away to start with an empty database; that loses the budgets and "
-            "the records of earlier runs.",
-        )
-    if "readonly database" in words:
-        return DatabaseSetupError(
-            "database.read_only",
-            f"The {address} is read-only.",
-            "Make the file and its folder writable, or set FACEFLOW_DATABASE__URL to another database.",
-        )
-    told = str(cause) if address.is_sqlite else f"{type(cause or error).__name__} {state}".rstrip()
-    return DatabaseError(
-        "database.failed",
-        f"The {address} failed: {told}.",
-        "Run `faceflow database status` to check it; the database's own log says more.",
-        sqlstate=state,
-    )
+class DatabaseSetupError(FaultError):
+    """The database cannot be used as it is set up: its address, its driver or its schema."""
+
+    family = "database"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from faceflow.errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.address import DatabaseAddress
+from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:

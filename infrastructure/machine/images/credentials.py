@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faceflow.errors import RegistrySetupError
 from faceflow.given_files import read_given
-from faceflow.settings import Settings
+from faceflow.infrastructure.machine.images.image_settings import SettingsWithImages
+from faceflow.infrastructure.machine.images.registry_errors import RegistrySetupError
 
 
 @contextmanager
-def credentials_file(settings: Settings, secret: str | None = None) -> Iterator[Path | None]:
+def credentials_file(settings: SettingsWithImages, secret: str | None = None) -> Iterator[Path | None]:
     """The file for skopeo while the block runs; None leaves it to skopeo where it looks.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from faceflow.errors import FaceflowError, RegistryError, RegistrySetupError
+from faceflow.errors import FaceflowError, FaultError
 
 _DENIED = re.compile(
     r"unauthori[sz]ed|authentication required|denied|forbidden|invalid username/password|\b40[13]\b", re.I
@@ -14,6 +14,19 @@ _TLS = re.compile(r"x509|tls:|certificate|server gave HTTP response to HTTPS cli
 _POLICY = re.compile(r"policy\.json|signature.*(required|rejected)|Source image rejected", re.I)
 _MESSAGE = re.compile(r'level=fatal msg="(?P<message>(?:[^"\\]|\\.)*)"')
 _LOGIN = re.compile(r"//[^/@\s]+@")
+
+
+class RegistryError(FaultError):
+    """A registry of images did not answer, or not as it must. May pass, so it is worth another try."""
+
+    family = "registry"
+    retryable = True
+
+
+class RegistrySetupError(FaultError):
+    """A registry of images cannot be used as it is set up: its logins, its certificate, the image's name."""
+
+    family = "registry"
 
 
 def failure(output: str, host: str, what: str) -> FaceflowError:

@@ -11,13 +11,13 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from faceflow.errors import FaceflowError, JobError, RegistryError
+from faceflow.errors import FaceflowError, JobError
+from faceflow.infrastructure.machine.images.image_settings import SettingsWithImages
 from faceflow.infrastructure.machine.images.references import ImageReference, Repository, image_reference, repository
-from faceflow.infrastructure.machine.images.registry_errors import is_missing
+from faceflow.infrastructure.machine.images.registry_errors import RegistryError, is_missing
 from faceflow.infrastructure.machine.images.skopeo import Skopeo, digest_of
 from faceflow.job import FrozenModel
 from faceflow.log import events
-from faceflow.settings import Settings
 
 
 class ReplicaState(StrEnum):
@@ -77,7 +77,7 @@ class Replica(FrozenModel):
     arrived_after_s: float | None = None
 
 
-def find_source(image: str, settings: Settings, skopeo: Skopeo) -> SourceImage:
+def find_source(image: str, settings: SettingsWithImages, skopeo: Skopeo) -> SourceImage:
     """Turns a tag into the version that it means now.
 
     Args:

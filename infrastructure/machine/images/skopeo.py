@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from faceflow.errors import RegistryError, RegistrySetupError, stopped
+from faceflow.errors import stopped
 from faceflow.infrastructure.machine.images.references import Repository
-from faceflow.infrastructure.machine.images.registry_errors import failure
+from faceflow.infrastructure.machine.images.registry_errors import RegistryError, RegistrySetupError, failure
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
 
 INSPECT_TIMEOUT_S = 60.0

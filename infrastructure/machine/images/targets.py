@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.errors import JobError
+from faceflow.infrastructure.machine.images.image_settings import SettingsWithImages
 from faceflow.infrastructure.machine.images.references import repository
 from faceflow.infrastructure.models.pools import listed_pools
 from faceflow.infrastructure.routing.runs_on import EcsRunsOn, KubernetesRunsOn
-from faceflow.settings import Settings
 
 
-def targets(settings: Settings, pools: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+def targets(settings: SettingsWithImages, pools: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """Repositories and the pools that pull from each. Pools that share a repository need one copy.
 
     Args:
@@ -44,7 +44,7 @@ def targets(settings: Settings, pools: Sequence[str] = ()) -> dict[str, tuple[st
     return grouped
 
 
-def _of_listed_pools(settings: Settings) -> dict[str, str]:
+def _of_listed_pools(settings: SettingsWithImages) -> dict[str, str]:
     found = {}
     for pool in listed_pools(settings):
         runs_on = pool.runs_on

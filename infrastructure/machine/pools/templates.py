@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faceflow.errors import PolicyError
 from faceflow.infrastructure.machine.pools.ecs_template import ecs_template
 from faceflow.infrastructure.machine.pools.environment import ENGINE_COMMAND, pool_environment
 from faceflow.infrastructure.machine.pools.kubernetes_template import kubernetes_template
 from faceflow.infrastructure.machine.server.environment import HEARTBEAT_S
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pool
 from faceflow.infrastructure.routing.runs_on import EcsRunsOn, KubernetesRunsOn, ProcessRunsOn, RunsOn
 

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.inherited import API_URL, named_server, server_ground
 from faceflow.infrastructure.machine.server.probe import Answer, Probed, answers, answers_named
 from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRecord
+from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.machine.server.server_settings import SettingsWithServer
 from faceflow.infrastructure.machine.server.starting import Sight, Start, last_words, look
-from faceflow.settings import Settings
 
 POLL_S = 0.2
 ANSWER_S = 10.0
@@ -47,14 +47,14 @@ class ServerAddress:
     started: bool
 
 
-def running_server(settings: Settings) -> ServerRecord | None:
+def running_server(settings: SettingsWithServer) -> ServerRecord | None:
     """The server that a keeper holds right now, whether it answers yet or not."""
     return ServerFiles(settings.paths.state).read()
 
 
 @contextmanager
 def lease_server(
-    settings: Settings, on_wait: OnWait | None = None, *, patience_s: float = 0.0
+    settings: SettingsWithServer, on_wait: OnWait | None = None, *, patience_s: float = 0.0
 ) -> Iterator[ServerAddress]:
     """Gives the address of a server that answers and keeps it alive until the block ends.
 
@@ -138,7 +138,7 @@ def shown(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", address)
 
 
-def end_if_unused(settings: Settings, timeout_s: float = 30.0) -> bool:
+def end_if_unused(settings: SettingsWithServer, timeout_s: float = 30.0) -> bool:
     """Ends the local server at once, rather than after its idle time, when nobody holds a lease.
 
     Returns whether no local server runs any more.
@@ -158,7 +158,7 @@ def end_if_unused(settings: Settings, timeout_s: float = 30.0) -> bool:
 
 
 @contextmanager
-def only_up(settings: Settings) -> Iterator[None]:
+def only_up(settings: SettingsWithServer) -> Iterator[None]:
     """Holds the place of the one `faceflow up` of this state folder; two would fight over its worker.
 
     Raises:
@@ -178,7 +178,7 @@ def only_up(settings: Settings) -> Iterator[None]:
         yield
 
 
-def is_up(settings: Settings) -> bool:
+def is_up(settings: SettingsWithServer) -> bool:
     """Whether a `faceflow up` of this state folder is running."""
     try:
         with ServerFiles(settings.paths.state).up_lock.open("rb") as lock:
@@ -202,10 +202,10 @@ def _take_shared(lease: IO[bytes], timeout_s: float) -> None:
 
 def find_or_start(
     files: ServerFiles,
-    settings: Settings,
+    settings: SettingsWithServer,
     on_wait: OnWait | None = None,
     *,
-    start_keeper: Callable[[ServerFiles, Settings], subprocess.Popen[bytes]] | None = None,
+    start_keeper: Callable[[ServerFiles, SettingsWithServer], subprocess.Popen[bytes]] | None = None,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     look: Callable[[ServerFiles], Sight] = look,
@@ -262,7 +262,7 @@ def _try(lock: IO[bytes], kind: int) -> bool:
     return True
 
 
-def _start_keeper(files: ServerFiles, settings: Settings) -> subprocess.Popen[bytes]:
+def _start_keeper(files: ServerFiles, settings: SettingsWithServer) -> subprocess.Popen[bytes]:
     port, claim = claimed_port(settings.server.port)
     state = settings.paths.state.absolute()
     command = [

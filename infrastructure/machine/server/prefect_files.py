@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from faceflow.errors import ResourceError, ServerError
+from faceflow.errors import ResourceError
+from faceflow.infrastructure.machine.server.server_errors import ServerError
 
 
 def import_prefect(home: Path) -> None:

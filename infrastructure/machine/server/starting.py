@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faceflow.errors import ServerError
 from faceflow.infrastructure.machine.server.record import ServerFiles, cpu_seconds, listens
+from faceflow.infrastructure.machine.server.server_errors import ServerError
 
 MOST_CPU_S: Final = 900.0
 """CPU time in which every server has come to listen, seconds: some 15 are needed."""

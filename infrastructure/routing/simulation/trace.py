@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from faceflow.errors import PolicyError
 from faceflow.infrastructure.routing.model import JobFacts
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.simulation.arrivals import Unit
 
 _PLAIN = ("sensitivity", "priority", "engine", "restorer", "project")

@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from faceflow.errors import JobError, PolicyError
+from faceflow.errors import JobError
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.sources.rules.consul_source import ConsulSource
 from faceflow.infrastructure.sources.rules.etcd_source import EtcdSource
 from faceflow.infrastructure.sources.rules.file_source import FileSource
 from faceflow.infrastructure.sources.rules.model import RuleSource, RuleSourceError
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings, SettingsWithSources
 from faceflow.locations import local_path
-from faceflow.routing_settings import RuleSourceSettings
-from faceflow.settings import Settings
 
 _STORE = re.compile(r"(?P<kind>etcd|consul)(?P<encrypted>s?)://(?P<hosts>[^/]*)/(?P<key>.+)", re.DOTALL)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
@@ -62,7 +62,7 @@ def open_source(address: str, settings: RuleSourceSettings) -> RuleSource:
         raise _invalid(error.reason) from None
 
 
-def configured_source(settings: Settings) -> RuleSource:
+def configured_source(settings: SettingsWithSources) -> RuleSource:
     """The source that `FACEFLOW_ROUTING__RULES` names.
 
     Raises:
@@ -77,7 +77,7 @@ def configured_source(settings: Settings) -> RuleSource:
     return open_source(settings.routing.rules, settings.rule_source)
 
 
-def rules_folder(settings: Settings) -> Path:
+def rules_folder(settings: SettingsWithSources) -> Path:
     """Where the last good rules are kept."""
     return settings.paths.state / "rules"
 

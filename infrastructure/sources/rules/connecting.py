@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 
 from faceflow.infrastructure.sources.rules.model import RuleSourceError
-from faceflow.routing_settings import RuleSourceSettings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 

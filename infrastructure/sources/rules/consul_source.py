@@ -14,7 +14,7 @@ import httpx
 
 from faceflow.infrastructure.sources.rules.connecting import REFUSED, http_client, told
 from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
-from faceflow.routing_settings import RuleSourceSettings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 WAIT_S = 60
 LEAST_PAUSE_S = 0.05

@@ -19,7 +19,7 @@ import httpx
 
 from faceflow.infrastructure.sources.rules.connecting import http_client, told
 from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
-from faceflow.routing_settings import RuleSourceSettings
+from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 
 class EtcdSource:

@@ -18,12 +18,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from faceflow.errors import PolicySourceError
 from faceflow.infrastructure.routing.document import Problem
 from faceflow.infrastructure.routing.loading import check_policy
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.infrastructure.sources.rules.model import RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.model import PolicySourceError, RuleSource, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.rules.state import Kept, KeptFile, LiveRules, Outage, Refusal, RuleState
 from faceflow.log import events
 

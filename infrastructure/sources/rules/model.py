@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from faceflow.errors import FaultError
+
+
+class PolicySourceError(FaultError):
+    """The source of routing rules gave none, or did not take new ones."""
+
+    family = "policy"
+    retryable = True
+
 
 @dataclass(frozen=True, slots=True)
 class RulesText:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faceflow.errors import PolicyError, PolicySourceError
 from faceflow.infrastructure.routing.document import Problem, read_document
 from faceflow.infrastructure.routing.loading import check_policy, invalid
 from faceflow.infrastructure.routing.policy import Policy
+from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.model import (
+    ChangedMeanwhileError,
+    PolicySourceError,
+    RuleSource,
+    RuleSourceError,
+    RulesText,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from faceflow.infrastructure.sources.rules.addresses import configured_source, r
 from faceflow.infrastructure.sources.rules.keeper import PolicyKeeper
 from faceflow.infrastructure.sources.rules.model import RuleSource
 from faceflow.infrastructure.sources.rules.state import RuleState
-from faceflow.settings import Settings
+from faceflow.infrastructure.sources.source_settings import SettingsWithSources
 
 STOP_S = 5.0
 """Longest wait for a follower to end, seconds."""
@@ -32,7 +32,7 @@ class LivePolicy:
     state: RuleState
 
 
-async def rule_state(settings: Settings, pools: Pools, source: RuleSource | None = None) -> RuleState:
+async def rule_state(settings: SettingsWithSources, pools: Pools, source: RuleSource | None = None) -> RuleState:
     """What can be said about the rules now, also where none are in force. Arguments and time as for `current_policy`.
 
     Raises:
@@ -45,7 +45,7 @@ async def rule_state(settings: Settings, pools: Pools, source: RuleSource | None
         await source.close()
 
 
-async def current_policy(settings: Settings, pools: Pools, source: RuleSource | None = None) -> LivePolicy:
+async def current_policy(settings: SettingsWithSources, pools: Pools, source: RuleSource | None = None) -> LivePolicy:
     """The policy in force now: the source's, or the last good one where the source is away or holds broken rules.
 
     Takes at most `rule_source.timeout_s`.
@@ -70,7 +70,7 @@ async def current_policy(settings: Settings, pools: Pools, source: RuleSource | 
 
 @contextmanager
 def watching(
-    settings: Settings,
+    settings: SettingsWithSources,
     pools: Pools,
     *,
     source: RuleSource | None = None,
@@ -127,7 +127,7 @@ class _Follower(threading.Thread):
 
 
 def _keeper(
-    settings: Settings, pools: Pools, source: RuleSource, on_change: Callable[[Policy], None] | None
+    settings: SettingsWithSources, pools: Pools, source: RuleSource, on_change: Callable[[Policy], None] | None
 ) -> PolicyKeeper:
     return PolicyKeeper(
         source,

@@ -12,12 +12,11 @@ from faceflow.infrastructure.sources.signals.cache import SignalCache
 from faceflow.infrastructure.sources.signals.ec2_spot_source import Ec2SpotSource
 from faceflow.infrastructure.sources.signals.model import Figure, SignalSource
 from faceflow.infrastructure.sources.signals.prometheus_source import PrometheusSource
-from faceflow.routing_settings import PriceSettings, PrometheusSettings
-from faceflow.settings import Settings
+from faceflow.infrastructure.sources.source_settings import PriceSettings, PrometheusSettings, SettingsWithSources
 
 
 def signal_board(
-    settings: Settings, pools: Pools, *, arrivals: Arrivals | None = None, first: Sequence[SignalSource] = ()
+    settings: SettingsWithSources, pools: Pools, *, arrivals: Arrivals | None = None, first: Sequence[SignalSource] = ()
 ) -> SignalBoard:
     """The board with every source that the settings name, sharing its readings through the state folder.
 
@@ -35,7 +34,7 @@ def signal_board(
     )
 
 
-def configured_sources(settings: Settings, arrivals: Arrivals | None = None) -> list[SignalSource]:
+def configured_sources(settings: SettingsWithSources, arrivals: Arrivals | None = None) -> list[SignalSource]:
     """The sources that the settings name."""
     deadline_s = settings.signals.deadline_s
     sources: list[SignalSource] = []

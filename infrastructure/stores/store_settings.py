@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from faceflow.setting_group import Group, Place
+from faceflow.settings import SwapSettings
 from faceflow.zones import Zone
 
 StoreName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -95,3 +96,20 @@ class StoreSettings(Group):
     keep_uploads_s: float = Field(default=6 * 86_400.0, ge=0)
     """How long an interrupted upload may be gone on with, seconds. Let the bucket's rule for incomplete uploads be
     longer."""
+
+
+class ExchangeSettings(Group):
+    """Where workers that do one job together, or one after the other, find each other's finished parts."""
+
+    folder: Place | None = None
+    """A folder that all workers of the zone share; with it a job goes on where it was on any of them. Without it,
+    shards use `exchange` in the state folder, so they have to run on machines that share that."""
+    zone: Zone | None = None
+    """Trust zone of that folder. Default: that of this machine."""
+
+
+class SettingsWithStores(SwapSettings):
+    """The settings of whoever opens a store or the exchange."""
+
+    exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
+    stores: StoreSettings = Field(default_factory=StoreSettings)

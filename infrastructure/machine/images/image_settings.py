@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from faceflow.infrastructure.routing_settings import SettingsWithRouting
 from faceflow.setting_group import Group, Names, Place
 
 
@@ -28,3 +29,9 @@ class ImageSettings(Group):
     """Registries that are copied to at once."""
     timeout_s: float = Field(default=1800.0, gt=0, le=7 * 86_400)
     """Longest time that the copy to one registry may take, seconds."""
+
+
+class SettingsWithImages(SettingsWithRouting):
+    """The settings of whoever copies images to where pools pull them."""
+
+    images: ImageSettings = Field(default_factory=ImageSettings)

@@ -1,42 +1,11 @@
-"""Settings of routing: where rules come from, who measures what, what clouds ask."""
+"""Settings of what decisions take their facts from: how rules are followed, who measures what, what clouds ask."""
 
 from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
+from faceflow.infrastructure.routing_settings import SettingsWithRouting
 from faceflow.setting_group import Group, Names, Place
-
-
-class RoutingSettings(Group):
-    """Where jobs are sent, and by which rules."""
-
-    rules: str | None = None
-    """Where the rules come from: a path, `block:NAME`, `etcd://HOST:PORT/KEY` or `consul://HOST:PORT/KEY` (`etcds://`
-    and `consuls://` over TLS)."""
-    pools: Place | None = None
-    """List of pools (YAML or JSON)."""
-    default_pool: str | None = None
-    """The one pool there is where no list is given; this process's own unless it is set. `faceflow up` tells the
-    dispatcher, which runs on a pool of its own, which pool it serves."""
-    dispatcher_pool: str = "dispatch"
-    """Work pool on which `dispatch` and the flows that look after its jobs run; no media is opened there."""
-    attempts: int = Field(default=3, ge=1, le=100)
-    """How often a job is started at most, when its runs are lost or fail in a way that may pass."""
-    shards: int = Field(default=4, ge=1, le=1000)
-    """Runs at most that share a long job on one pool, as far as GPUs are free."""
-    placing_s: float = Field(default=60.0, ge=1, le=3600)
-    """After this long an attempt that was decided and not started counts as left behind, and is started, seconds."""
-    silence_s: float = Field(default=90.0, ge=10, le=86_400)
-    """A run whose heartbeat was not heard for this long counts as lost, seconds."""
-    start_s: float = Field(default=600.0, ge=10, le=86_400)
-    """A run that a worker took and that has not begun after this long counts as lost, seconds. Where the list of pools
-    has one that starts slowly, four times its start counts when that is longer."""
-    reconcile_s: float = Field(default=300.0, ge=10, le=86_400)
-    """How often the dispatcher looks what became of its runs, seconds; of lost ones it is told at once."""
-    retry_held_s: float = Field(default=120.0, ge=10, le=86_400)
-    """How often held jobs are decided again, seconds."""
-    approval_s: float = Field(default=7 * 86_400.0, ge=60)
-    """How long a job over its budget waits for somebody's approval, seconds."""
 
 
 class RuleSourceSettings(Group):
@@ -146,3 +115,12 @@ class PriceSettings(Group):
     """GPUs of machine types that faceflow does not know, as JSON: `{"g7.12xlarge": 4}`."""
     ttl_s: float = Field(default=120.0, ge=0, le=86_400)
     """How long a price is used, seconds. Keep it well below `max_signal_age_s` of the rules."""
+
+
+class SettingsWithSources(SettingsWithRouting):
+    """The settings of rules and signals."""
+
+    rule_source: RuleSourceSettings = Field(default_factory=RuleSourceSettings)
+    signals: SignalSettings = Field(default_factory=SignalSettings)
+    prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings)
+    prices: PriceSettings = Field(default_factory=PriceSettings)
