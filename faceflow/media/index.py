@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from faceflow.errors import MediaError
+from faceflow.media.clock import refused_times
 from faceflow.media.decoding import Tally, decode_stream
 from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import (
@@ -40,7 +41,7 @@ from faceflow.media.opening import (
     prepare_decoder,
     unreadable,
 )
-from faceflow.media.refusals import corrupt, too_long, too_many_frames, truncated
+from faceflow.media.refusals import corrupt, too_many_frames, truncated
 from faceflow.media.steadiness import SteadyPicture
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import LimitSettings
@@ -115,7 +116,7 @@ def index_frames(
         left_out=_left_out(tally),
         interlaced=steady.interlaced,
     )
-    _check_start_and_length(path, index, limits)
+    _check_start_and_length(path, container_family(info.container), index, limits)
     if not tally.discarded:  # else an edit list may end the picture early
         _check_end(path, index, stated_s)
     return index
@@ -170,12 +171,13 @@ def _durations(times: NDArray[np.int64], last: int, info: MediaInfo) -> NDArray[
     return np.append(np.diff(times), max(1, last)).astype(np.int64)
 
 
-def _check_start_and_length(path: Path, index: FrameIndex, limits: LimitSettings) -> None:
+def _check_start_and_length(path: Path, family: str, index: FrameIndex, limits: LimitSettings) -> None:
     if index.pts[0] < 0:
         raise _bad_times(path, "begin before zero")
     length_s = float(index.time_s(index.frames - 1) - index.time_s(0))
     if length_s > limits.max_duration_s:
-        raise too_long(path, length_s, limits)
+        times_s = (float(index.time_s(number)) for number in range(index.frames))
+        raise refused_times(path, family, times_s, limits)
 
 
 def _bad_times(path: Path, what: str) -> MediaError:

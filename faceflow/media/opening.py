@@ -31,6 +31,9 @@ SEEKABLE_CONTAINERS = frozenset({"mov", "matroska"})
 """Containers with an index of exact timestamps: a seek lands on the frame that was asked for."""
 
 _READ_TIMEOUT_S = 60.0
+_HOLE_STEP_BYTES, _MORE_TRIES = 32 * 1024, 16
+_READ_BYTES = 1 << 20
+_NEVER_OF_THE_DISK = frozenset({errno.EPERM, errno.EAGAIN})
 _Kind = TypeVar("_Kind", bound=Stream)
 
 
@@ -66,15 +69,23 @@ def packets_of(container: InputContainer, *streams: _Kind) -> Iterator[Packet[_K
     """The packets of some tracks in the order of the file, at its end an empty one for each track.
 
     Transport and program streams may announce a track in their middle. PyAV has no object for such a track, gives none
-    of its packets (see `track_changes`), and fails at the end, after the empty packets of all others.
+    of its packets (see `track_changes`), and fails at the end, after the empty packets of all others. Where a transport
+    stream has a hole (64 KiB and more without a packet), FFmpeg says "try again" and stands behind that stretch.
 
     Raises:
         av.error.FFmpegError: the file cannot be read on.
     """
     packets = cast("Iterator[Packet[_Kind]]", container.demux(*streams))
+    tries_left = container.size // _HOLE_STEP_BYTES + _MORE_TRIES
     while True:
         try:
             packet = next(packets, None)
+        except av.error.BlockingIOError:
+            tries_left -= 1
+            if tries_left < 0:
+                raise
+            packets = cast("Iterator[Packet[_Kind]]", container.demux(*streams))
+            continue
         except IndexError:
             return
         if packet is None:
@@ -111,9 +122,25 @@ def is_of_the_disk(error: av.error.FFmpegError) -> TypeGuard[OSError]:
     """Whether reading itself failed, and not what was read makes no sense.
 
     Demuxers, decoders and muxers have a plain -1 for damage, which is also the number of "operation not permitted". A
-    file that may not be read says "permission denied" instead.
+    file that may not be read says "permission denied" instead. Demuxers also say "input/output error" where an element
+    ends before its time; so a file of which this is said is read once more, without them.
     """
-    return isinstance(error, OSError) and error.errno != errno.EPERM
+    if not isinstance(error, OSError) or error.errno in _NEVER_OF_THE_DISK:
+        return False
+    return error.errno != errno.EIO or not _can_be_read(error.filename)
+
+
+def _can_be_read(name: str | None) -> bool:
+    """Whether the disk gives every byte of a file that was opened as `name`."""
+    if name is None:
+        return False
+    try:
+        with Path(name.removeprefix("file:")).open("rb", buffering=0) as file:
+            while file.read(_READ_BYTES):
+                pass
+    except OSError:
+        return False
+    return True
 
 
 def unreadable(path: Path, error: OSError) -> MediaError:

@@ -20,9 +20,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.errors import MediaError
+from faceflow.media.clock import refused_length
 from faceflow.media.codecs import VIDEO_CODECS, codec_name
 from faceflow.media.describe import audio_info, is_carried, other_info, video_info
 from faceflow.media.ffmpeg_log import ERROR, heard_log
+from faceflow.media.ffv1_header import is_experimental_ffv1
 from faceflow.media.film import main_video
 from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, packets_of, prepare_decoder, unreadable
@@ -33,7 +35,6 @@ from faceflow.media.refusals import (
     encrypted,
     joined_files,
     timed_out,
-    too_long,
     truncated,
 )
 from faceflow.media.sniff import Sniffed, sniff
@@ -56,7 +57,8 @@ def probe(path: Path, limits: LimitSettings) -> MediaInfo:
     Raises:
         MediaError: `media.missing`, `.is_directory`, `.unreadable`, `.empty`, `.too_big`, `.playlist`, `.not_media`,
             `.truncated`, `.corrupt`, `.encrypted`, `.joined_files`, `.track_changes`, `.no_video`,
-            `.codec_unsupported`, `.bad_dimensions`, `.too_large_picture`, `.too_small`, `.too_long`, `.timeout`.
+            `.codec_unsupported`, `.bad_dimensions`, `.too_large_picture`, `.too_small`, `.too_long`, `.timestamps`,
+            `.timeout`.
     """
     size = _file_size(path, limits)
     try:
@@ -146,7 +148,8 @@ def _open_failure(
         )
     if any(_VP9_WITHOUT_WORDS in message for _, _, message in lines):
         return codec_form_unsupported(path, "vp9")
-    return corrupt(path, f"its headers cannot be read ({error.strerror})")
+    why = "one of them ends too early" if isinstance(error, OSError) else error.strerror
+    return corrupt(path, f"its headers cannot be read ({why})")
 
 
 def _read(path: Path, container: InputContainer, size: int, limits: LimitSettings, max_pixels: int) -> MediaInfo:
@@ -155,7 +158,7 @@ def _read(path: Path, container: InputContainer, size: int, limits: LimitSetting
     track_notes = check_tracks(path, container, stream, max_pixels)
     _check_codec_and_size(path, stream, limits)
     if duration_s is not None and duration_s > limits.max_duration_s:
-        raise too_long(path, duration_s, limits)
+        raise refused_length(path, container, duration_s, limits, max_pixels)
     frame = _first_frame(path, container, stream, max_pixels, limits)
     return MediaInfo(
         container=container.format.name,
@@ -202,6 +205,6 @@ def _first_frame(
                 raise timed_out(path)
     except av.error.InvalidDataError:
         failed += 1
-    if failed and unknown == failed:
+    if failed and (unknown == failed or is_experimental_ffv1(codec_name(stream), stream.codec_context.extradata)):
         raise codec_form_unsupported(path, codec_name(stream))
     raise corrupt(path, f"no picture can be decoded ({failed} packets are unreadable)")

@@ -69,6 +69,18 @@ def timed_out(path: Path) -> MediaError:
     )
 
 
+def clock_jumps(path: Path, at_s: float, by_s: float) -> MediaError:
+    """`media.timestamps`: times that leave out, or go through again, most of what the file seems to last."""
+    way = "ahead" if by_s > 0 else "back"
+    return MediaError(
+        "media.timestamps",
+        f"The clock of {path} jumps {way} by {abs(by_s):.1f} s after {at_s:.1f} s.",
+        "Cut the video there and give the pieces one by one, or rewrite it once with a video converter, so that its "
+        "times run on.",
+        at_s=at_s,
+    )
+
+
 def too_long(path: Path, duration_s: float, limits: LimitSettings) -> MediaError:
     """`media.too_long`: beyond the longest duration."""
     return MediaError(

@@ -77,7 +77,9 @@ def sniff(path: Path) -> Sniffed:
         if container == "matroska":
             missing = _missing_matroska(head, size)
             return Sniffed(
-                container, missing_bytes=max(0, missing), joined=_follows(file, size + missing, b"\x1a\x45\xdf\xa3")
+                container,
+                missing_bytes=max(0, missing),
+                joined=missing < 0 and _follows(file, size + missing, b"\x1a\x45\xdf\xa3"),
             )
         if container == "avi":
             end = int.from_bytes(head[4:8], "little") + 8
@@ -112,7 +114,7 @@ def _sniff_mp4(file: BinaryIO, size: int) -> Sniffed:
     encrypted = False
     begun: Counter[bytes] = Counter()
     left = repeat(None, _MAX_BOXES)
-    for kind, begin, end in _boxes(file, 0, size, left):
+    for kind, begin, end in boxes(file, 0, size, left):
         missing = max(missing, end - size)
         begun[kind] += 1
         if kind == b"moov":
@@ -141,7 +143,7 @@ def _has_second_asf(file: BinaryIO, size: int) -> bool:
     return headers > 1
 
 
-def _boxes(file: BinaryIO, position: int, end: int, left: Iterator[None]) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: BinaryIO, position: int, end: int, left: Iterator[None]) -> Iterator[tuple[bytes, int, int]]:
     """Yields (kind, first byte of the payload, end as the box states it); stops where sizes make no sense.
 
     Takes one of `left` for each box, and stops where none is.
@@ -166,12 +168,12 @@ def _has_encrypted_entry(file: BinaryIO, begin: int, end: int, left: Iterator[No
     parents = [(begin, end)]  # a list, not calls: a file nests its boxes as deep as it likes
     while parents:
         begin, end = parents.pop()
-        for kind, inner, inner_end in _boxes(file, begin, end, left):
+        for kind, inner, inner_end in boxes(file, begin, end, left):
             stop = min(inner_end, end)
             if kind in _PARENT_BOXES:
                 parents.append((inner, stop))
             elif kind == b"stsd" and any(
-                entry in _ENCRYPTED_ENTRIES for entry, _, _ in _boxes(file, inner + 8, stop, left)
+                entry in _ENCRYPTED_ENTRIES for entry, _, _ in boxes(file, inner + 8, stop, left)
             ):
                 return True
     return False

@@ -1,7 +1,7 @@
 """Refuses a film whose tracks change in the middle of the file, which demuxers lose: they list what its beginning has.
 
 What tracks the whole file has is read from the file itself where the container may begin a track anywhere (transport
-streams, Flash video), and from the packets where several videos are listed.
+streams, Flash video) or describe it anew (MP4 and MOV), and from the packets where several videos are listed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from faceflow.media.codecs import codec_name
 from faceflow.media.flv_tags import flash_spans
 from faceflow.media.opening import container_family, is_of_the_disk, open_media, packets_of, unreadable
 from faceflow.media.refusals import joined_files
+from faceflow.media.sample_entries import check_sample_entries
 from faceflow.media.track_spans import TrackSpan, judge_spans
 from faceflow.media.transport_stream import transport_spans
 
@@ -38,7 +39,7 @@ def check_tracks(path: Path, container: InputContainer, film: VideoStream, max_p
         Notes for the user on tracks that begin late or go on in another.
 
     Raises:
-        MediaError: `media.track_changes`, `media.unreadable`.
+        MediaError: `media.track_changes`, `media.size_changes`, `media.picture_changes`, `media.unreadable`.
     """
     family = container_family(container.format.name)
     if family == "mpegts":
@@ -50,6 +51,11 @@ def check_tracks(path: Path, container: InputContainer, film: VideoStream, max_p
             return judge_spans(path, spans, film.id, {stream.id: _is_described(stream) for stream in container.streams})
     if family == "flv":
         return _check_flash(path)
+    if family == "mov":
+        try:
+            check_sample_entries(path, film.id, {stream.id for stream in container.streams.audio})
+        except OSError as error:
+            raise unreadable(path, error) from error
     videos = [stream for stream in container.streams.video if not stream.disposition & _NO_FILM or stream is film]
     if len(videos) < 2:
         return ()

@@ -105,6 +105,15 @@ def test_a_segment_whose_size_is_cut_off_is_no_failure_of_the_disk(tmp_path, siz
         probe(path, LimitSettings())
 
 
+@pytest.mark.parametrize("size", [b"\x01\xff" + bytes(6), b"\x01\x80" + b"\xff" * 6, b"\x01\x55" + b"\x55" * 6])
+def test_a_segment_that_is_longer_than_any_disk_is_cut_off(tmp_path, size):
+    path = tmp_path / "huge.mkv"
+    path.write_bytes(b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67" + size)
+    assert sniff(path).missing_bytes > 2**50
+    with pytest.raises(MediaError, match=r"media\.truncated"):
+        probe(path, LimitSettings())
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     return styled(tmp_path_factory.mktemp("network") / "whole.onnx", held_shape=True).read_bytes()

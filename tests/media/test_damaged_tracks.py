@@ -89,9 +89,20 @@ def test_a_whole_one_is_carried(clips, tmp_path, clip, ending):
     [
         (av.error.PermissionError, errno.EPERM, False),  # a decoder's plain -1
         (av.error.PermissionError, errno.EACCES, True),
-        (av.error.OSError, errno.EIO, True),
+        (av.error.OSError, errno.ENXIO, True),
+        (av.error.BlockingIOError, errno.EAGAIN, False),  # no packet in a long stretch of a transport stream
         (av.error.InvalidDataError, errno.EINVAL, False),
     ],
 )
 def test_a_decoder_that_says_minus_one_is_no_disk_that_fails(kind, number, of_the_disk):
     assert is_of_the_disk(kind(number, "what it says")) is of_the_disk
+
+
+def test_an_element_that_ends_too_early_is_no_disk_that_fails(tmp_path):
+    """Demuxers say "input/output error" of both; the file can be read, or cannot."""
+    path = tmp_path / "whole.mkv"
+    path.write_bytes(bytes(3 << 20))
+    assert not is_of_the_disk(av.error.OSError(errno.EIO, "what it says", f"file:{path}"))
+    path.unlink()
+    assert is_of_the_disk(av.error.OSError(errno.EIO, "what it says", f"file:{path}"))
+    assert is_of_the_disk(av.error.OSError(errno.EIO, "what it says"))
