@@ -220,7 +220,7 @@ def test_a_wrong_list_starts_nothing(offline_program, tmp_path):
     assert [one["line"] for one in done.answer["fields"]["problems"]] == [3]
     manifest.write_text("portrait,target,output\nanna.jpg,hello.mp4,out/anna.mp4\n")
     done = offline_program("campaign", "run", manifest, "--json")
-    assert done.answer["message"].count("is not there") == 3
+    assert done.answer["message"].count("does not exist") == 3
     assert not (offline_program.state / "faceflow.db").exists()
     done = offline_program("campaign", "run", manifest, "--no-check-files", "--json")
     assert (done.exit_code, done.answer["code"]) == (1, "server.not_running")

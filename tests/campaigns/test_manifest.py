@@ -25,7 +25,7 @@ def problems_of(path, defaults=CONSENT):
     with pytest.raises(JobError) as raised:
         read_manifest(path, defaults)
     assert raised.value.code == "job.manifest_invalid"
-    assert "nothing was started" in raised.value.resolution
+    assert "Nothing was started" in raised.value.resolution
     return {(one["line"], one["message"]) for one in raised.value.fields["problems"]}
 
 

@@ -57,7 +57,7 @@ def test_push_and_show(run, tmp_path):
         named = {"FACEFLOW_ROUTING__RULES": place.address}
         none = run("policy", "show", "--json", **named)
         assert (none.exit_code, none.answer["live"], none.answer["age_s"]) == (1, None, None)
-        assert "is not there" in none.answer["outage"]["reason"]
+        assert "does not exist" in none.answer["outage"]["reason"]
 
         done = run("policy", "push", CANONICAL, "--json", **named)
         assert (done.exit_code, done.answer["version"], done.answer["replaced_version"]) == (0, 1, None)

@@ -49,7 +49,7 @@ def test_what_goes_in_comes_out(clips, tmp_path, name, suffix):
     if worst:
         assert any("rounds times to 1 ms" in note for note in carried.notes)
     if origin:
-        assert any("moved together" in note for note in carried.notes)
+        assert any("shifted together" in note for note in carried.notes)
     _same_sound(source, output, carried.notes, origin)
 
 

@@ -71,7 +71,7 @@ def test_a_picture_that_goes_on_in_another_track_is_refused(tmp_path, row, turne
     pieces = [piece(tmp_path, 0, *first[0], codecs=first[1]), piece(tmp_path, 1, *second[0], codecs=second[1])]
     error = refused(one_after_the_other(tmp_path, *pieces))
     assert abs(error.fields["at_s"] - LENGTH_S) < 0.15
-    assert "The picture" in error.message and " goes on in another track at " in error.message
+    assert "The picture" in error.message and " continues in another track at " in error.message
 
 
 @pytest.mark.parametrize("size", [192, 204])
@@ -108,8 +108,8 @@ def test_sound_that_goes_on_in_another_track_is_carried_and_told(tmp_path):
     ffmpeg(*picture(2.0), *tone(1.0), "-itsoffset", "1", *tone(1.0),
            "-map", "0", "-map", "1", "-map", "2", *X264, "-c:a", "mp2", whole)  # fmt: skip
     carried = carry(whole, tmp_path / "out.mp4")
-    (note,) = (note for note in carried.notes if "goes on in another track" in note)
-    assert "audio track 0x102 (mp2) follows audio track 0x101 (mp2)" in note and "both are carried" in note
+    (note,) = (note for note in carried.notes if "continues in another track" in note)
+    assert "audio track 0x102 (mp2) follows audio track 0x101 (mp2)" in note and "both are carried over" in note
     assert len(witness.sounds(carried.output)) == 2
 
 

@@ -40,7 +40,13 @@ def test_a_busy_server_is_given_up(bench):
 
 @pytest.mark.parametrize(
     ("status", "why"),
-    [(401, "asks for a sign-in"), (403, "refuses access"), (404, "not there"), (410, "any more"), (400, "HTTP 400")],
+    [
+        (401, "requires a login"),
+        (403, "denies access"),
+        (404, "not there"),
+        (410, "no longer there"),
+        (400, "HTTP 400"),
+    ],
 )
 def test_a_plain_no_is_not_asked_again(bench, status, why):
     bench.add("net").status = status

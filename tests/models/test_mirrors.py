@@ -107,9 +107,9 @@ def test_an_object_that_changes_while_it_is_read_is_begun_anew(bench, bucket, mo
 @pytest.mark.parametrize(
     ("status", "why", "code"),
     [
-        (404, "not there", "model.unavailable"),
-        (403, "refuses access", "model.unavailable"),
-        (500, "did not answer", "model.unreachable"),
+        (404, "does not exist", "model.unavailable"),
+        (403, "denies access", "model.unavailable"),
+        (500, "an unexpected answer", "model.unreachable"),
     ],
 )
 def test_a_bucket_that_refuses(bench, bucket, status, why, code):

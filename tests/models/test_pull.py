@@ -111,7 +111,7 @@ def test_offline_with_a_mirror_folder(bench, tmp_path):
     (tmp_path / "mirror" / "net").mkdir(parents=True)
     error = bench.error(offline=True, mirror=str(tmp_path / "mirror"))
     assert error.code == "model.offline"
-    assert "it is not there" in error.message
+    assert "it does not exist" in error.message
     (tmp_path / "mirror" / "net" / "net.onnx").write_bytes(CONTENT)
     bench.pull(offline=True, mirror=str(tmp_path / "mirror"))
     assert bench.path().read_bytes() == CONTENT

@@ -585,4 +585,4 @@ def test_many_pictures_hidden_in_one_are_not_decoded(tmp_path):
     several = dataclasses.replace(item, data=item.data * 500)
     error = refused(tmp_path, heif.heif([several]))
     assert error.code == "picture.corrupt"
-    assert "hides many" in error.message
+    assert "several pictures" in error.message

@@ -61,14 +61,14 @@ def test_a_budget_is_not_broken_for_a_deadline():
     assert enough.placements[0].pool == "aws-g4dn-on-demand"
     spot_only = decide(late_job(0.2, budget_usd=round(left * 0.21 * 1.2 * 1.5, 4)), SPOT, snapshot(), POOLS)
     assert spot_only.placements[0].pool == "aws-g4dn-spot"
-    assert any("budget does not hold aws-g4dn-on-demand" in note for note in spot_only.notes)
+    assert any("budget cannot cover aws-g4dn-on-demand" in note for note in spot_only.notes)
 
 
 @pytest.mark.parametrize("done", [float("nan"), -1.0, 7.0, float("inf")])
 def test_absurd_progress_moves_nothing(done):
     decision = decide(late_job(done), SPOT, snapshot(), POOLS)
     assert decision.placements[0].pool == "aws-g4dn-spot"
-    assert any("absurd" in note for note in decision.notes)
+    assert any("implausible" in note for note in decision.notes)
 
 
 def test_the_rule_can_forbid_it():

@@ -78,7 +78,7 @@ def problems(text: str) -> list[tuple[int | None, str, str]]:
             ),
             5,
             "rules[0].when.time_of_day.timezone",
-            "is not known",
+            "is unknown",
         ),
         (
             rules("- name: a", "  place: {hold: x}", "- name: a", "  place: {hold: x}"),
@@ -124,20 +124,24 @@ def test_all_mistakes_at_once():
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        ("{}", "{sensitivity: public}", "'first' before it takes all"),
-        ("{sensitivity: [public, private]}", "{sensitivity: public, faces: {above: 2}}", "'first' before it"),
+        ("{}", "{sensitivity: public}", "the earlier rule 'first' takes all"),
+        ("{sensitivity: [public, private]}", "{sensitivity: public, faces: {above: 2}}", "the earlier rule 'first'"),
         (
             "{deadline_slack_s: {below: 600}}",
             "{deadline_slack_s: {at_most: 300}, priority: urgent}",
-            "'first' before it",
+            "the earlier rule 'first'",
         ),
-        ("{project: 'film-*'}", "{project: [film-1, film-2]}", "'first' before it"),
-        ("{labels: {kind: [a, b]}}", "{labels: {kind: a, more: c}}", "'first' before it"),
-        ("{time_of_day: {from: 20:00, to: 06:00}}", "{time_of_day: {from: 23:00, to: 02:00}}", "'first' before it"),
+        ("{project: 'film-*'}", "{project: [film-1, film-2]}", "the earlier rule 'first'"),
+        ("{labels: {kind: [a, b]}}", "{labels: {kind: a, more: c}}", "the earlier rule 'first'"),
+        (
+            "{time_of_day: {from: 20:00, to: 06:00}}",
+            "{time_of_day: {from: 23:00, to: 02:00}}",
+            "the earlier rule 'first'",
+        ),
         (
             "{free_gpus: {pool: private-k8s, below: 4}}",
             "{free_gpus: {pool: private-k8s, below: 1}}",
-            "'first' before it",
+            "the earlier rule 'first'",
         ),
         ("{priority: low}", "{faces: {above: 3, at_most: 3}}", "nothing is"),
         ("{priority: low}", "{duration_s: {below: 0}}", "nothing is"),
@@ -166,7 +170,7 @@ def test_several_rules_together_can_take_everything():
     )
     [(line, _, message)] = problems(text)
     assert line == 6
-    assert "'public', 'private', 'restricted' before it" in message
+    assert "the earlier rules 'public', 'private', 'restricted' together" in message
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,7 @@ def test_the_plain_form():
 @pytest.mark.parametrize(
     ("change", "field", "says"),
     [
-        ({"priority": "soon"}, "task_rules[0].priority", "none of low"),
+        ({"priority": "soon"}, "task_rules[0].priority", "not one of low"),
         ({"use_cloud": "yes"}, "task_rules[0].use_cloud", "true or false"),
         ({"cloud_provider": "moon"}, "task_rules[0]", "no pool in the list fits"),
         ({"use_cloud": False}, "task_rules[0]", "use_cloud is false"),

@@ -140,7 +140,7 @@ def test_etcd_with_users(tmp_path):
             ask(address, lambda source: source.load())
         wrong = settings_for(tmp_path, address, etcd_user="root", etcd_password=SecretStr("wrong"))
         with captured_events() as events, watching(wrong, POOLS) as keeper:
-            assert "refuses access" in until(lambda: keeper.state.outage, 5).reason
+            assert "denies access" in until(lambda: keeper.state.outage, 5).reason
         right = settings_for(tmp_path, address, etcd_user="root", etcd_password=SecretStr(SECRET))
         with captured_events() as more, watching(right, POOLS) as keeper:
             until(lambda: keeper.state.live, 5)

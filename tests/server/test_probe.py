@@ -68,9 +68,9 @@ def asked(api_url: str, timeout_s: float = 10.0, **environment: str) -> Probed:
     [
         (says(200), Answer.PREFECT, ""),
         (says(200, b"<html>It works!</html>"), Answer.OTHER, "page"),
-        (says(200, b""), Answer.OTHER, "no Prefect"),
-        (says(200, b'{"status": "ok"}'), Answer.OTHER, "no Prefect"),
-        (says(200, b"\xff\xfe\x00"), Answer.OTHER, "no Prefect"),
+        (says(200, b""), Answer.OTHER, "not a Prefect"),
+        (says(200, b'{"status": "ok"}'), Answer.OTHER, "not a Prefect"),
+        (says(200, b"\xff\xfe\x00"), Answer.OTHER, "not a Prefect"),
         (says(204, b""), Answer.OTHER, "204"),
         (says(302, b"", Location="https://login.example/"), Answer.OTHER, "login.example"),
         (says(401, b""), Answer.REFUSED, "401"),
@@ -79,7 +79,7 @@ def asked(api_url: str, timeout_s: float = 10.0, **environment: str) -> Probed:
         (says(500, b"<html>"), Answer.OTHER, "500"),
         (says(200, b"tr", Content_Length="100"), Answer.SILENT, "breaks off"),
         (says(200, b"true", Content_Encoding="gzip"), Answer.SILENT, "breaks off"),
-        (never_ends, Answer.OTHER, "no Prefect"),
+        (never_ends, Answer.OTHER, "not a Prefect"),
         (no_http, Answer.SILENT, "breaks off"),
     ],
 )
@@ -150,5 +150,5 @@ def test_doctor_says_who_answers(offline_program: Program) -> None:
         done = offline_program("doctor", "--alive", "--json", PREFECT_API_URL=api_url)
     assert done.exit_code == 1
     [found] = [one for one in done.answer["findings"] if one["what"] == "Prefect server"]
-    assert "no Prefect server" in found["found"]
+    assert "not a Prefect server" in found["found"]
     assert "PREFECT_API_URL" in found["resolution"]
