@@ -1,4 +1,4 @@
-# Everything a newcomer needs. Only Python 3.11 to 3.13 (with venv or pip) and make have to be there.
+# Everything a newcomer needs. Requires only Python 3.11 to 3.13 (with venv or pip) and make.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
 #   make test                       the tests, up to an hour on two busy cores
@@ -19,19 +19,19 @@ python := .venv/bin/python
 
 .PHONY: help setup develop demo up test test-full test-cloud test-cloud-full test-manifests lint fuzz bench quality wheel image test-image clean
 
-help:  ## this list
+help:  ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep -E '## ' Makefile
 
-setup:  ## the environment in .venv, with what is needed to run
+setup:  ## create the environment in .venv, for running faceflow
 	@requirements/setup.sh cpu
 
-develop:  ## the environment with what is needed to test
+develop:  ## create the environment in .venv, for tests as well
 	@requirements/setup.sh dev
 
-demo: setup  ## swap a face now; SOURCE=portrait TARGET=video OUT=folder for your own
+demo: setup  ## swap a face now; SOURCE=portrait TARGET=video OUT=folder for your own files
 	@.venv/bin/faceflow demo $${SOURCE:+--source "$$SOURCE"} $${TARGET:+--target "$$TARGET"} $${OUT:+--output-dir "$$OUT"}
 
-up: setup  ## server, worker and deployments, until Ctrl-C
+up: setup  ## run server, worker and deployments until Ctrl-C
 	@.venv/bin/faceflow up
 
 # A Prefect server for each group: the workers, schedules and automations of one do not keep the next one's busy.
@@ -43,47 +43,47 @@ in_groups = failed=0; for group in $(test_groups); do \
 	case $$group in tests/campaigns|tests/dispatch) processes=0;; *) processes=$(TEST_PROCESSES);; esac; \
 	$(python) -m pytest -n $$processes --dist loadfile $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
 
-test: develop  ## the tests
+test: develop  ## run the tests
 	@$(call in_groups,-m "not full")
 
-test-full: develop  ## the tests with the long matrices
+test-full: develop  ## run the tests with the long matrices
 	@$(call in_groups,)
 
-test-cloud: develop  ## jobs on a hybrid cloud of one machine: Kubernetes and AWS stand-ins, real Prefect (docs/faults.md)
+test-cloud: develop  ## run jobs on a hybrid cloud on one machine: stand-ins for Kubernetes and AWS, real Prefect (docs/faults.md)
 	@$(python) -m pytest tests/cloud -m "not full" $(ARGS)
 
-test-cloud-full: develop  ## the same with every fault; writes the table of docs/faults.md
+test-cloud-full: develop  ## the same with every fault; writes the table in docs/faults.md
 	@$(python) -m pytest tests/cloud $(ARGS)
 
-test-manifests: develop  ## what is shipped for clusters and clouds: schemas, rights, network policies (no cluster needed)
+test-manifests: develop  ## check the files for clusters and clouds: schemas, rights, network policies (no cluster needed)
 	@$(python) -m pytest tests/manifests tests/pools/test_templates.py $(ARGS)
 
-lint: develop  ## style, types, import rules
+lint: develop  ## check style, types and import rules
 	@echo "==> ruff check" && $(python) -m ruff check --quiet --output-format concise .
 	@echo "==> ruff format" && $(python) -m ruff format --quiet --check .
 	@echo "==> mypy" && $(python) -m mypy --strict
 	@echo "==> import rules" && .venv/bin/lint-imports
 
-fuzz: develop  ## mutated media through all that opens them; CASES=1000 SEED=1, and what docs/media.md says
+fuzz: develop  ## feed mutated media to every reader; CASES=1000 SEED=1, more in docs/media.md
 	@$(python) -m tests.fuzz --cases $${CASES:-1000} --seed $${SEED:-1}
 
-bench: develop  ## how fast it is on this machine, in a few minutes
+bench: develop  ## measure the speed on this machine, in a few minutes
 	@$(python) -m benchmarks.host_path
 	@$(python) -m benchmarks.routing
 
-quality: develop  ## how good the swap is; draws the plot of docs/quality.md
+quality: develop  ## measure the quality of the swap; draws the plot in docs/quality.md
 	@$(python) -m benchmarks.quality --plot docs/pictures/quality.svg
 	@$(python) -m benchmarks.occlusion
 
-wheel: setup  ## the package, in dist/; what it needs comes with pip install
+wheel: setup  ## build the wheel in dist/; pip install adds its dependencies
 	@.uv/bin/uv build --quiet --wheel --no-build-isolation --python $(python) --out-dir dist . && ls dist/*.whl
 
-image:  ## the container image; IMAGE_TARGET=cpu or gpu, and what docs/image.md lists
+image:  ## build the container image; IMAGE_TARGET=cpu or gpu, more in docs/image.md
 	@deployments/image/build.sh $${IMAGE_TARGET:-cpu}
 
-test-image: setup  ## run the container image as a cluster does, and swap a face inside; IMAGE=... for another one
+test-image: setup  ## run the container image as a cluster does, and swap a face inside; IMAGE=... selects another image
 	@$(python) deployments/image/check.py $${IMAGE:-}
 
-clean:  ## remove what was made here, the environment too
+clean:  ## remove everything that was built, including the environment
 	@rm -rf .venv .uv dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,9 +20,9 @@ PAGE = ROOT / "docs" / "errors.md"
 LAYERS = ("faceflow", "infrastructure", "tasks", "flows", "gateway")
 HEAD = """# Error codes
 
-Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 is bad
-input, which trying again cannot help; 1 is a fault of the machine, a server or faceflow. Retryable faults are tried
-again by the task they happened in. This page is made from the source by `python docs/make_errors.py`.
+Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 means bad
+input, so trying again does not help; 1 means a fault of the machine, a server or faceflow. A task retries its own
+retryable faults. This page is made from the source by `python docs/make_errors.py`.
 
 """
 

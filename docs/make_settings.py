@@ -20,9 +20,9 @@ PAGE = Path(__file__).with_name("settings.md")
 HEAD = """\
 # Settings
 
-Every setting is an environment variable, `FACEFLOW_<GROUP>__<NAME>`. They belong to a machine; what belongs to one job
-(quality, engine, who into whom) is part of the job. A wrong value stops the program with a message that names it.
-`XDG_STATE_HOME` and `XDG_CACHE_HOME` move the folders where they are set.
+Every setting is an environment variable, `FACEFLOW_<GROUP>__<NAME>`. Settings belong to a machine;
+everything about a single job (quality, engine, faces) is part of the job. A wrong value stops the program with a
+message that names it. If set, `XDG_STATE_HOME` and `XDG_CACHE_HOME` move the folders.
 
 This page is made from the settings' own docstrings by `python docs/make_settings.py`.
 """

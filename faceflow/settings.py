@@ -48,11 +48,11 @@ class PathSettings(Group):
     state: Place = Field(default_factory=lambda: _base_directory("XDG_STATE_HOME", ".local/state"))
     """Job records and the local Prefect server's database. Survives reboots."""
     scratch: Place = Field(default_factory=lambda: _base_directory("XDG_CACHE_HOME", ".cache"))
-    """Work of running and interrupted jobs: mezzanines, faces files, parts. Needs room, may be emptied."""
+    """Working files of running and interrupted jobs: mezzanines, faces files, parts. Needs space, can be emptied."""
 
 
 class LimitSettings(Group):
-    """What is refused at the entrance. Each limit is an error with its own code."""
+    """Limits for inputs. Exceeding one is an error with its own code."""
 
     max_size_bytes: int = Field(default=8 * 2**30, ge=1)
     """Largest target file, bytes. Default 8 GiB."""
@@ -69,62 +69,65 @@ class LimitSettings(Group):
     min_face_px: int = Field(default=24, ge=8)
     """Smallest face that counts as usable in a portrait, height in pixels."""
     probe_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
-    """Longest time that reading headers may take, seconds."""
+    """Longest time for reading headers, seconds."""
 
 
 class EncodeSettings(Group):
-    """Threads of the encoders. Other counts give other bytes, so these are part of the cache key.
+    """Threads of the encoders. Different counts give different bytes, so these are part of the cache key.
 
-    The cores are used by working on several segments at once (`pipeline.segments_in_flight`), not by more threads here.
+    faceflow uses the cores by rendering several segments at once (`pipeline.segments_in_flight`), not by more threads
+    here.
     """
 
     threads: int = Field(default=1, ge=1, le=64)
-    """Frame threads of x264/x265. With more than one, x264 gave other bytes in about 1 of 100 encodes of a small clip
-    on a busy machine, so resuming is byte-exact with 1 only."""
+    """Frame threads of x264/x265. With more than one, x264 gave different bytes in about 1 of 100 encodes of a small
+    clip on a busy machine, so resuming is only byte-exact with 1."""
     lookahead_threads: int = Field(default=1, ge=1, le=16)
     """Lookahead threads of x264."""
 
 
 class PipelineSettings(Group):
-    """How a job is worked off."""
+    """How a job is processed."""
 
     segments_in_flight: int = Field(default=2, ge=1, le=64)
-    """Segments worked on at once in one process. Bounds memory and scratch."""
+    """Segments rendered at once in one process. Limits memory and scratch."""
     context_frames: int = Field(default=23, ge=0, le=120)
     """Frames that a segment reads beyond either border: 15 until the next detection, 3 for gaps and 5 for smoothing.
-    With fewer, a face may lie a fraction of a pixel elsewhere when a clip is cut into other segments."""
+    With fewer, a face may shift by a fraction of a pixel when a clip is cut into different segments."""
     decode_threads: int = Field(default=1, ge=1, le=64)
     """Threads of one decoder. Does not change the pictures."""
     keep_free_bytes: int = Field(default=512 * 2**20, ge=0)
-    """Room that must stay free on the scratch and output disks, bytes; less ends the job with `fault.disk_full`."""
+    """Space that must stay free on the scratch and output disks, bytes; with less, the job fails with
+    `fault.disk_full`."""
     keep_interrupted_s: float = Field(default=7 * 86400.0, ge=0)
-    """How long the work of an interrupted job waits to be resumed before a later job removes it, seconds."""
+    """How long the files of an interrupted job are kept for resuming before a later job removes them, seconds."""
     shard_s: float = Field(default=30.0, ge=0)
-    """Least estimated work of a shard, seconds on its pool: starting one costs seconds too."""
+    """Smallest estimated work of a shard, seconds on its pool: starting one takes seconds, too."""
     shard_start_s: float = Field(default=30.0, ge=0)
-    """How long a shard may take to start, seconds, before a coordinator with nothing left to do takes it back; longer
-    where its work takes longer. Pools whose machines have to be rented first need more."""
+    """How long a shard may take to start, seconds, before an idle coordinator takes it back; longer if its work takes
+    longer. Pools that have to rent machines first need more."""
 
 
 class EngineSettings(Group):
     """How published networks are run. The embedded engines need none of this."""
 
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """What runs the networks. It is used or the job fails at its start; another one is never taken silently."""
+    """The execution provider for the networks. If it is not available, the job fails at its start; faceflow never
+    silently uses another one."""
     device_id: int = Field(default=0, ge=0)
-    """Which graphics processor, as CUDA counts them."""
+    """The GPU to use, as numbered by CUDA."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads inside one operation of a network on the CPU; 0: the process's cores, by affinity and limits."""
     parallel_operations: int = Field(default=1, ge=1, le=64)
-    """Operations of one network that run side by side on the CPU."""
+    """Operations of one network that run in parallel on the CPU."""
     memory_limit_bytes: int = Field(default=0, ge=0)
-    """Most memory that the networks may hold for their work on the device, bytes; 0 sets no limit."""
+    """The most memory that the networks may use for their work on the device, bytes; 0 sets no limit."""
     fp16: bool = True
     """Whether TensorRT may compute in half precision."""
     batch: int = Field(default=0, ge=0, le=64)
-    """Faces that go through a network at once; 0 takes 1 on the CPU, where more gains nothing, and 4 elsewhere."""
+    """Faces that a network processes at once; 0 means 1 on the CPU, where more gains nothing, and 4 elsewhere."""
     compiled: Place | None = None
-    """Where TensorRT keeps compiled networks and timings. Default `engines` in the scratch folder."""
+    """Folder for TensorRT's compiled networks and timings. Default: `engines` in the scratch folder."""
 
     @property
     def faces_at_once(self) -> int:
@@ -133,17 +136,17 @@ class EngineSettings(Group):
 
 
 class TrustSettings(Group):
-    """What the legal department asks for."""
+    """Legal requirements."""
 
     accept_declared_consent: bool = True
-    """Whether an operator's own statement counts as a consent record. A company sets this to false."""
+    """Whether an operator's own declaration counts as a consent record. Companies set this to false."""
     carry_place: Literal["public", "always", "never"] = "public"
-    """Whether an output says where its target was taken (GPS coordinates, names of places). `public`: outputs of public
-    jobs do, those of private and restricted ones do not."""
+    """Whether an output keeps the location of its target (GPS coordinates, names of places). `public`: only outputs of
+    public jobs keep it."""
 
 
 class PoolSettings(Group):
-    """What this process is part of; the zone check at the start of every flow reads it."""
+    """The pool of this process; the zone check at the start of every flow reads it."""
 
     name: str = "local"
     """Name of the work pool that this process belongs to."""
@@ -152,38 +155,39 @@ class PoolSettings(Group):
 
 
 class ModelSettings(Group):
-    """Published network weights: where they lie, where they come from, and which licences are accepted."""
+    """Published network weights: their folder, their sources, and the accepted licences."""
 
     folder: Place | None = None
     """Folder of the model files, which many processes and machines may share. Default `models` in the state folder."""
     extra: Place | None = None
-    """A catalogue file of your own (TOML) beside the built-in one; what it names again replaces what is built in."""
+    """Your own catalogue file (TOML) in addition to the built-in one; its entries replace built-in ones of the same
+    name."""
     mirror: str = ""
-    """Asked before any public source: a folder, `http(s)://host/path` or `s3://bucket/prefix`, laid out like the models
+    """Tried before any public source: a folder, `http(s)://host/path` or `s3://bucket/prefix`, laid out like the models
     folder (`<model>/<file>`). S3 keys and endpoint come from the usual `AWS_` variables."""
     offline: bool = False
-    """Whether to ask nothing but a mirror folder; what is not there is an error at once."""
+    """Whether to use a mirror folder only; a missing file is then an immediate error."""
     commercial: bool = False
-    """Whether this is a commercial deployment: models whose licence does not clearly allow that are refused."""
+    """Whether this is a commercial deployment: faceflow then refuses models whose licence does not clearly allow it."""
     accepted_licences: Names = ()
-    """Licences accepted for non-commercial use, by the names that `faceflow models list` shows, with commas."""
+    """Licences accepted for non-commercial use, by the names in `faceflow models list`, separated by commas."""
     parallel: int = Field(default=3, ge=1, le=16)
     """Files that are downloaded at once."""
     silence_s: float = Field(default=30.0, gt=0, le=86_400)
     """Longest silence of a source before it counts as unreachable, seconds."""
     attempts: int = Field(default=5, ge=1, le=20)
-    """How often a source is asked when it fails in a way that may pass, with growing pauses in between."""
+    """Attempts per source if it fails temporarily, with growing pauses."""
     pools: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Which models a work pool needs, as JSON: `{"gpu": ["inswapper_128", "gfpgan_1.4"]}`."""
+    """The models that each work pool needs, as JSON: `{"gpu": ["inswapper_128", "gfpgan_1.4"]}`."""
 
 
 class LogSettings(Group):
-    """How the program talks."""
+    """Log output."""
 
     format: Literal["human", "json"] = "human"
-    """`json`: one object a line on standard error, with timestamp, task_id, event, model, input_size, gpu_used."""
+    """`json`: one object per line on standard error, with timestamp, task_id, event, model, input_size, gpu_used."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe event that is written."""
+    """The lowest severity that is written."""
 
 
 class SwapSettings(BaseSettings):

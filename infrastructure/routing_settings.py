@@ -9,35 +9,36 @@ from faceflow.settings import SwapSettings
 
 
 class RoutingSettings(Group):
-    """Where jobs are sent, and by which rules."""
+    """Where jobs run, and by which rules."""
 
     rules: str | None = None
-    """Where the rules come from: a path, `block:NAME`, `etcd://HOST:PORT/KEY` or `consul://HOST:PORT/KEY` (`etcds://`
-    and `consuls://` over TLS)."""
+    """The source of the rules: a path, `block:NAME`, `etcd://HOST:PORT/KEY` or `consul://HOST:PORT/KEY` (`etcds://` and
+    `consuls://` over TLS)."""
     pools: Place | None = None
     """List of pools (YAML or JSON)."""
     default_pool: str | None = None
-    """The one pool there is where no list is given; this process's own unless it is set. `faceflow up` tells the
-    dispatcher, which runs on a pool of its own, which pool it serves."""
+    """The only pool if there is no list; default: this process's own. The dispatcher runs on a pool of its own, so
+    `faceflow up` sets this for it."""
     dispatcher_pool: str = "dispatch"
-    """Work pool on which `dispatch` and the flows that look after its jobs run; no media is opened there."""
+    """Work pool of `dispatch` and the flows that look after its jobs; they do not open media."""
     attempts: int = Field(default=3, ge=1, le=100)
-    """How often a job is started at most, when its runs are lost or fail in a way that may pass."""
+    """The most attempts for a job whose runs are lost or fail temporarily."""
     shards: int = Field(default=4, ge=1, le=1000)
-    """Runs at most that share a long job on one pool, as far as GPUs are free."""
+    """The most runs that share a long job on one pool, if enough GPUs are free."""
     placing_s: float = Field(default=60.0, ge=1, le=3600)
-    """After this long an attempt that was decided and not started counts as left behind, and is started, seconds."""
+    """An attempt that was decided but not started for this long counts as abandoned, and another dispatcher starts it,
+    seconds."""
     silence_s: float = Field(default=90.0, ge=10, le=86_400)
-    """A run whose heartbeat was not heard for this long counts as lost, seconds."""
+    """A run without a heartbeat for this long counts as lost, seconds."""
     start_s: float = Field(default=600.0, ge=10, le=86_400)
-    """A run that a worker took and that has not begun after this long counts as lost, seconds. Where the list of pools
-    has one that starts slowly, four times its start counts when that is longer."""
+    """A run that a worker took but that has not begun after this long counts as lost, seconds. If a pool in the list
+    starts slowly, four times its start time counts if that is longer."""
     reconcile_s: float = Field(default=300.0, ge=10, le=86_400)
-    """How often the dispatcher looks what became of its runs, seconds; of lost ones it is told at once."""
+    """How often the dispatcher checks its runs, seconds; an automation reports lost ones at once."""
     retry_held_s: float = Field(default=120.0, ge=10, le=86_400)
-    """How often held jobs are decided again, seconds."""
+    """How often the dispatcher re-evaluates held jobs, seconds."""
     approval_s: float = Field(default=7 * 86_400.0, ge=60)
-    """How long a job over its budget waits for somebody's approval, seconds."""
+    """How long a job over its budget waits for approval, seconds."""
 
 
 class SettingsWithRouting(SwapSettings):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pinned, hashed requirement files anew from pyproject.toml. They name no index.
+# Regenerates the pinned, hashed requirement files from pyproject.toml. They name no index.
 # Versions stay as they are where they still fit; `requirements/compile.sh --upgrade` takes the newest.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -99,7 +99,7 @@ install_uv() {
 }
 
 make_environment() {
-    # A virtual environment remembers its folder: one that was moved here is made anew.
+    # A virtual environment remembers its folder: one that was moved here is created again.
     if ! .venv/bin/python -c "import sys; sys.exit(sys.prefix != '$PWD/.venv')" 2>/dev/null; then
         rm -rf .venv
         .uv/bin/uv venv --quiet --no-project --no-config --python "$(command -v "$1")" .venv

@@ -9,46 +9,47 @@ from faceflow.settings import SwapSettings
 
 
 class DatabaseSettings(Group):
-    """Where budgets, decisions and runs are kept ([budgets.md](budgets.md))."""
+    """The database of budgets, decisions and runs ([budgets.md](budgets.md))."""
 
     url: SecretStr | None = None
     """`postgresql://USER:PASSWORD@HOST:5432/NAME` for several machines (needs the extra `postgres`), or
     `sqlite:////absolute/path.db`. Default `faceflow.db` in the state folder. Never shown in logs and errors."""
     upgrade: bool = True
-    """Whether whoever connects first brings the schema up to date; otherwise `faceflow database upgrade` has to."""
+    """Whether the first process to connect upgrades the schema; otherwise run `faceflow database upgrade`."""
     busy_timeout_s: float = Field(default=30.0, gt=0, le=3600)
     """Longest wait for another writer, seconds."""
     connections: int = Field(default=5, ge=1, le=100)
-    """Most connections that one process holds open."""
+    """The most connections of one process."""
 
 
 class BudgetSettings(Group):
-    """How long money may stay reserved without news."""
+    """How long a reservation lasts without news from its run."""
 
     lease_s: float = Field(default=6 * 3600.0, gt=0, le=31 * 86400)
-    """Life of a reservation, seconds. After it, and without a run that may still spend, the money is given back."""
+    """Lifetime of a reservation, seconds. After that, unless a run may still spend it, the money is released."""
     settle_after_s: float = Field(default=600.0, ge=0, le=86400)
-    """How long after the last run of an attempt ended its money is settled by reconciliation, seconds, if whoever
-    reserved it does not."""
+    """How long after the end of an attempt's last run reconciliation settles its money, seconds, if nothing else
+    has."""
 
 
 class CampaignSettings(Group):
-    """How campaigns are cut into batches and driven."""
+    """How campaigns are divided into batches and run."""
 
     batch_jobs: int = Field(default=50, ge=1, le=1000)
-    """Most jobs of one batch."""
+    """The most jobs in one batch."""
     batch_s: float = Field(default=900.0, gt=0, le=86_400)
-    """Longest work of one batch, seconds on the reference GPU: what a lost machine may cost at most."""
+    """Longest work of one batch, seconds on the reference GPU: the most that a lost machine can cost."""
     batches_in_flight: int = Field(default=20, ge=1, le=10_000)
-    """Batches that are placed at once. Later ones are decided with the signals of then."""
+    """Batches that run at once. Later ones are decided with the signals at that time."""
     jobs_in_flight: int = Field(default=1, ge=1, le=64)
-    """Jobs that one batch works on at once. More fill the gaps of a GPU, and hold their memory together."""
+    """Jobs that one batch runs at once. More jobs use a GPU better, but also need more memory."""
     attempts: int = Field(default=3, ge=1, le=100)
-    """How often a job is started at most, when its machine is lost or it fails in a way that may pass."""
+    """The most attempts for a job whose machine is lost or that fails temporarily."""
     poll_s: float = Field(default=2.0, ge=0.1, le=600)
-    """How often the driver of a campaign looks what became of its batches, seconds."""
+    """How often a campaign's driver checks its batches, seconds."""
     patience_s: float = Field(default=3600.0, ge=0)
-    """How long it waits while nothing can be placed, seconds; then it ends, and goes on when it is started again."""
+    """How long the driver waits while no batch can be placed, seconds; then it exits, and continues when it is started
+    again."""
 
 
 class SettingsWithBooks(SwapSettings):

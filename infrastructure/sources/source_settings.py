@@ -9,16 +9,16 @@ from faceflow.setting_group import Group, Names, Place
 
 
 class RuleSourceSettings(Group):
-    """How the source of routing rules is asked and followed."""
+    """How faceflow reads and follows the source of the routing rules."""
 
     timeout_s: float = Field(default=3.0, gt=0, le=60)
-    """Longest wait for an answer of the source, seconds. Then the last good rules hold."""
+    """Longest wait for an answer from the source, seconds. After that, the last valid rules apply."""
     poll_s: float = Field(default=0.3, ge=0.05, le=60)
-    """How often a file or a Prefect block is looked at, seconds. etcd and Consul say by themselves what changed."""
+    """How often faceflow reads a file or a Prefect block, seconds. etcd and Consul push their changes."""
     check_s: float = Field(default=10.0, ge=0.5, le=600)
-    """How often a source that is silent is asked whether it still lives, seconds."""
+    """How often faceflow checks that a silent source is still alive, seconds."""
     etcd_user: str | None = None
-    """User name for etcd, where it asks for one."""
+    """User name for etcd, if it requires one."""
     etcd_password: SecretStr | None = None
     """Password for etcd."""
     consul_token: SecretStr | None = None
@@ -32,16 +32,16 @@ class RuleSourceSettings(Group):
 
 
 class SignalSettings(Group):
-    """Live signals for routing: who is asked, and for how long."""
+    """Live signals for routing: sources and time limits."""
 
     deadline_s: float = Field(default=3.0, gt=0, le=60)
-    """Longest time that all signals together may take, seconds; what is late is missing."""
+    """Longest time for gathering all signals, seconds; late signals count as missing."""
     prefect: bool = True
-    """Whether the Prefect server is asked for paused pools, queues and free places."""
+    """Whether to query the Prefect server for paused pools, queues and free slots."""
     prefect_ttl_s: float = Field(default=3.0, ge=0, le=600)
-    """How long what Prefect said is used, seconds."""
+    """How long an answer from Prefect is used, seconds."""
     arrival_window_s: float = Field(default=600.0, ge=10, le=86_400)
-    """Over how long arriving work is counted for the peak load, seconds."""
+    """The time window over which arriving work is counted for the peak load, seconds."""
 
 
 _NODE_POOLS = 'label_replace(kube_node_labels{label_faceflow_pool!=""}, "pool", "$1", "label_faceflow_pool", "(.+)")'
@@ -71,42 +71,43 @@ class PrometheusSettings(Group):
     """
 
     url: str | None = None
-    """Base address of the server, such as `http://prometheus:9090`. Without it nothing is asked."""
+    """Base address of the server, such as `http://prometheus:9090`. Without it, Prometheus is not queried."""
     token: SecretStr | None = None
-    """Bearer token, where the server asks for one."""
+    """Bearer token, if the server requires one."""
     free_gpus_query: str = _FREE_GPUS
-    """GPUs that could start a job now, for each pool: those of ready nodes, less what pods have asked for."""
+    """GPUs that could start a job now, for each pool: those of ready nodes, minus those requested by pods."""
     utilisation_query: str = _UTILISATION
     """Share of time in which GPUs work, 0 to 1, for each pool. Shown to people; no rule reads it."""
     queue_depth_query: str = ""
-    """Jobs that wait, for each pool. Empty: Prefect is asked."""
+    """Waiting jobs, for each pool. If empty, faceflow queries Prefect."""
     peak_load_query: str = ""
-    """Arriving work over what the owned GPUs can do, one value. Empty: reckoned from the jobs that arrived."""
+    """Arriving work divided by the capacity of the owned GPUs, one value. If empty, faceflow computes it from the
+    arrived jobs."""
     age_query: str = _AGE
-    """Age of the samples, seconds; for each pool, or one value for all. Prometheus itself does not say it. Empty: they
-    count as new."""
+    """Age of the samples, seconds; for each pool, or one value for all. Prometheus itself does not report it. If empty,
+    samples count as new."""
     pool_label: str = "pool"
-    """Label by which the queries tell pools apart."""
+    """The label of the queries that contains the pool."""
     pools: dict[str, str] = Field(default_factory=dict)
-    """Name of the pool by value of that label, where they differ, as JSON: `{"gpu-a": "private-k8s"}`."""
+    """The pool's name for each value of that label, if they differ, as JSON: `{"gpu-a": "private-k8s"}`."""
     ttl_s: float = Field(default=5.0, ge=0, le=600)
-    """How long what Prometheus said is used, seconds."""
+    """How long an answer from Prometheus is used, seconds."""
 
 
 class PriceSettings(Group):
-    """Spot prices of clouds. Where none is asked, or none answers, the list price of the pool is reckoned with."""
+    """Spot prices of clouds. Without a source or an answer, the pool's list price counts."""
 
     ec2: bool = False
-    """Whether EC2's spot price history is asked for the spot pools of the provider `aws`. Needs the extra `aws` and the
+    """Whether to query EC2's spot price history for the spot pools of the provider `aws`. Needs the extra `aws` and the
     permission `ec2:DescribeSpotPriceHistory`."""
     ec2_region: str = "us-east-1"
-    """Region of pools that `regions` does not name."""
+    """Region of pools that are not in `regions`."""
     ec2_zones: Names = ()
-    """Availability zones that count, with commas; empty: all of the region. The dearest is reckoned with."""
+    """Availability zones that count, separated by commas; empty: all of the region. The most expensive one counts."""
     azure: bool = False
-    """Whether Azure's public price list is asked for the spot pools of the provider `azure`."""
+    """Whether to query Azure's public price list for the spot pools of the provider `azure`."""
     azure_region: str = "eastus"
-    """Region of pools that `regions` does not name."""
+    """Region of pools that are not in `regions`."""
     azure_url: str = "https://prices.azure.com/api/retail/prices"
     """Address of the price list."""
     regions: dict[str, str] = Field(default_factory=dict)

@@ -78,34 +78,34 @@ class StoreSettings(Group):
     """Stores for inputs and results ([stores.md](stores.md))."""
 
     named: dict[StoreName, StoreConnection] = Field(default_factory=dict)
-    """Stores by name, for addresses `store://NAME/KEY`. One variable a field,
-    `FACEFLOW_STORES__NAMED__<NAME>__<FIELD>`; the fields stand in [stores.md](stores.md)."""
+    """Stores by name, for addresses `store://NAME/KEY`. One variable per field,
+    `FACEFLOW_STORES__NAMED__<NAME>__<FIELD>`; [stores.md](stores.md) lists the fields."""
     allow_unnamed: bool = True
-    """Whether addresses outside the named stores (`s3://BUCKET/KEY`) are used, with the machine's own credentials and
-    as zone `public`. Set it to false where others give the jobs."""
+    """Whether addresses outside the named stores (`s3://BUCKET/KEY`) are allowed, with the machine's own credentials
+    and in the zone `public`. Set it to false if other people submit the jobs."""
     part_bytes: int = Field(default=16 * 2**20, ge=5 * 2**20, le=2**30)
-    """Size of the pieces in which files are sent and fetched, bytes. What is lost at a break is one piece."""
+    """Size of the pieces in which files are sent and downloaded, bytes. A broken connection loses at most one piece."""
     parallel_parts: int = Field(default=4, ge=1, le=32)
-    """Pieces on their way at once. Bounds memory: this many pieces."""
+    """Pieces transferred at once. Limits memory to this many pieces."""
     attempts: int = Field(default=6, ge=1, le=20)
-    """How often one request is tried, with growing pauses."""
+    """Attempts for one request, with growing pauses."""
     timeout_s: float = Field(default=60.0, gt=0, le=600)
     """Longest wait for an answer, seconds. A piece must get through in this time."""
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     """Longest wait for a connection, seconds."""
     keep_uploads_s: float = Field(default=6 * 86_400.0, ge=0)
-    """How long an interrupted upload may be gone on with, seconds. Let the bucket's rule for incomplete uploads be
-    longer."""
+    """How long an interrupted upload can be continued, seconds. Make the bucket's rule for incomplete uploads longer
+    than this."""
 
 
 class ExchangeSettings(Group):
-    """Where workers that do one job together, or one after the other, find each other's finished parts."""
+    """Where workers of the same job, at once or one after another, find each other's finished parts."""
 
     folder: Place | None = None
-    """A folder that all workers of the zone share; with it a job goes on where it was on any of them. Without it,
-    shards use `exchange` in the state folder, so they have to run on machines that share that."""
+    """A folder that all workers of the zone share, so that any of them can continue a job. Without it, shards use
+    `exchange` in the state folder, so they have to run on machines that share that folder."""
     zone: Zone | None = None
-    """Trust zone of that folder. Default: that of this machine."""
+    """Trust zone of that folder. Default: this machine's zone."""
 
 
 class SettingsWithStores(SwapSettings):

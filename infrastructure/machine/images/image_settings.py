@@ -14,21 +14,20 @@ class ImageSettings(Group):
     source: str = ""
     """The image that is copied, `HOST/REPOSITORY:TAG`."""
     registries: dict[str, str] = Field(default_factory=dict)
-    """The repository near each work pool, as JSON: `{"aws-g4dn-spot": "HOST/REPOSITORY"}`. Pools may share one. It goes
-    before `registry` in the list of pools (`FACEFLOW_ROUTING__POOLS`)."""
+    """The repository near each work pool, as JSON: `{"aws-g4dn-spot": "HOST/REPOSITORY"}`. Pools may share one. It
+    takes precedence over `registry` in the list of pools (`FACEFLOW_ROUTING__POOLS`)."""
     credentials: Place | None = None
-    """File with the logins of the registries, as `skopeo login --authfile FILE` writes it. Default:
-    skopeo's own place."""
+    """File with the registry logins, as written by `skopeo login --authfile FILE`. Default: skopeo's own file."""
     credentials_block: str = ""
-    """Name of a Prefect Secret block with the content of such a file; the flow takes it instead of the file."""
+    """Name of a Prefect Secret block with the content of such a file; the flow uses it instead of the file."""
     without_tls: Names = ()
-    """Registries (`HOST:PORT`, with commas) that are spoken to without TLS."""
+    """Registries (`HOST:PORT`, separated by commas) that faceflow accesses without TLS."""
     every_s: float = Field(default=900.0, ge=60, le=86400)
-    """How often the scheduled flow looks whether a registry is behind, seconds."""
+    """How often the scheduled flow checks whether a registry is behind, seconds."""
     parallel: int = Field(default=2, ge=1, le=16)
     """Registries that are copied to at once."""
     timeout_s: float = Field(default=1800.0, gt=0, le=7 * 86_400)
-    """Longest time that the copy to one registry may take, seconds."""
+    """Longest time for the copy to one registry, seconds."""
 
 
 class SettingsWithImages(SettingsWithRouting):
