@@ -42,7 +42,7 @@ def main() -> int:
 
 def make_page() -> str:
     """The whole page as Markdown."""
-    # Folders are shown as rules, not as they are for whoever makes the page.
+    # Folders are shown as rules, not as they are on the machine that makes the page.
     os.environ["HOME"] = "/home/you"
     for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
         os.environ.pop(variable, None)

@@ -1,6 +1,6 @@
 """Lists, rules and other small files that a user names: opened without waiting, and no larger than such a file can be.
 
-Opening a named pipe waits for its other end for ever, and a device or a sparse file has more bytes than the memory
+Opening a named pipe waits for its other end forever, and a device or a sparse file has more bytes than the memory
 holds. A pipe that a shell has connected (`<(command)`, `/dev/stdin`) has no name of its own and is read to its end.
 What is refused is an OSError like any other, so that each reader tells it in its own words.
 """

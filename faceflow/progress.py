@@ -1,7 +1,7 @@
-"""How long work says how far it is, and how it is told to stop.
+"""How long work says how far it is, and how to stop it.
 
-A stage gets one `Progress` object. It calls `advance` with the frames just done and `check` between frames;
-whoever runs the stage (a Prefect task, the CLI, a test) decides what becomes of it.
+A stage gets one `Progress` object. It calls `advance` with the frames just done and `check` between frames; the caller
+of the stage (a Prefect task, the CLI, a test) decides what becomes of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Progress:
             self._on_advance(frames)
 
     def check(self) -> None:
-        """Raises `CancelledError` once the run was told to stop."""
+        """Raises `CancelledError` after a request to stop the run."""
         if self._stop.is_set():
             raise stopped()
 

@@ -1,9 +1,8 @@
 """A file is there whole or not at all.
 
-Whoever writes a result writes it under a temporary name beside the destination and renames it when it is
-complete and on the disk, so that a reader, a resumed run or a second job never sees half a file. The temporary
-file is locked while its writer lives; what a killed writer left behind is removed by the next writer of the same
-destination.
+A writer writes a result under a temporary name beside the destination and renames it when it is complete and on the
+disk, so that a reader, a resumed run or a second job never sees half a file. The temporary file is locked while its
+writer lives; what a killed writer left behind is removed by the next writer of the same destination.
 
     with publishing(destination) as temporary:
         encode(temporary)

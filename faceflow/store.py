@@ -31,9 +31,9 @@ _CHUNK_BYTES = 1 << 20
 class StoredObject(FrozenModel):
     """What a store holds under a key.
 
-    `uri` names the object for programs (`file:///...`, `s3://bucket/key`); `link` is what a person opens: a
-    path, or an address that is valid until `link_expires_at` (None: for ever). Such an address opens the object for
-    whoever has it, so it is shown and never logged. `sha256` is in lower-case hexadecimal.
+    `uri` names the object for programs (`file:///...`, `s3://bucket/key`); `link` is what a person opens: a path, or an
+    address that is valid until `link_expires_at` (None: forever). Such an address opens the object for whoever has it,
+    so it is shown and never logged. `sha256` is in lower-case hexadecimal.
     """
 
     uri: str
@@ -51,8 +51,8 @@ class Store(Protocol):
     """A place for finished files. Calls block; an object appears whole or not at all.
 
     Every method may raise `StoreError` (retryable) when the store does not answer, `StoreSetupError` when it does not
-    let us in as it is set up, and `OutputError` with `output.outside_store` for a key that is empty, absolute or leads
-    outside.
+    accept our credentials as configured, and `OutputError` with `output.outside_store` for a key that is empty,
+    absolute or leads outside.
     """
 
     @property
@@ -181,7 +181,7 @@ class FolderStore:
         if not path.is_file():
             return None
         try:
-            with path.open("rb") as file:  # size and checksum of the same file, whoever replaces it meanwhile
+            with path.open("rb") as file:  # size and checksum of one file, even if it is replaced meanwhile
                 size = os.fstat(file.fileno()).st_size
                 return _stored(path, size, hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:

@@ -62,7 +62,7 @@ async def render_batch(
             try:
                 with sigterm_is_heard():
                     endings = await _work(jobs, table, settings)
-            finally:  # also when the batch is told to stop
+            finally:  # also when the batch has to stop
                 done, failed = table.count(JobState.DONE), table.count(JobState.FAILED)
                 events().info("batch.finished", jobs=len(jobs), done=done, failed=failed)
                 await table.close()

@@ -41,7 +41,8 @@ def run() -> None:
 
 
 def loaded() -> "Callable[[], None]":
-    """The program, imported. What ends the imports, which take seconds, is told in a line and not as a traceback."""
+    """The program, imported. What ends the imports, which take seconds, is reported in a line and not as a
+    traceback."""
     from faceflow.errors import FaultError, ResourceError, stopped
 
     try:

@@ -42,6 +42,6 @@ class RoutingSettings(Group):
 
 
 class SettingsWithRouting(SwapSettings):
-    """The settings of whoever reads the list of pools."""
+    """Settings for reading the list of pools."""
 
     routing: RoutingSettings = Field(default_factory=RoutingSettings)

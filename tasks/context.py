@@ -28,7 +28,7 @@ from faceflow.vision.registry import engine_versions
 
 
 class Watcher(Protocol):
-    """Whoever is told about the run. Called from worker threads."""
+    """The observer of the run. Called from worker threads."""
 
     def advanced(self, stage: str, frames: int) -> None:
         """`frames` more frames have gone through `stage`."""

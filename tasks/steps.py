@@ -1,6 +1,6 @@
 """The steps of a job as tasks: which task does a step of `faceflow.stages.order`, and calling one after another.
 
-The order is none of this module's business: whoever runs a job goes through it and asks here for each step's task.
+The order is not this module's business: the runner of a job follows it and asks here for each step's task.
 """
 
 from __future__ import annotations

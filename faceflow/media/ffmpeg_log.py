@@ -1,6 +1,6 @@
 """Listens to FFmpeg's log where it is the only place that tells something, and keeps it quiet otherwise.
 
-PyAV's log level belongs to the process, so whoever raises it holds a lock meanwhile and puts it back.
+PyAV's log level belongs to the process, so a caller that raises it holds a lock meanwhile and puts it back.
 """
 
 from __future__ import annotations

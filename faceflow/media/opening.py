@@ -1,9 +1,9 @@
 """The one door through which media files are opened for reading.
 
-FFmpeg opens what it is told to open: a name like `concat:a|b` or `http:x.mp4` is a protocol, and a playlist
-that is called `.mp4` makes it read other files. So every open goes through here: the path is made absolute and
-prefixed with `file:` (then no character of a name means anything), only demuxers of plain containers are
-allowed, no protocol but `file` is, and decoders refuse pictures beyond `max_pixels` before they allocate them.
+FFmpeg opens any name that it is given: a name like `concat:a|b` or `http:x.mp4` is a protocol, and a playlist that is
+called `.mp4` makes it read other files. So every open goes through here: the path is made absolute and prefixed with
+`file:` (then no character of a name means anything), only demuxers of plain containers are allowed, no protocol but
+`file` is, and decoders refuse pictures beyond `max_pixels` before they allocate them.
 """
 
 from __future__ import annotations

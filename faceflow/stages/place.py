@@ -1,4 +1,4 @@
-"""Where a target was taken: whether its output says so too, and what the user is told where it does not.
+"""Where a target was taken: whether its output says so too, and the note for the user if it does not.
 
 Coordinates help an archive to find a recording, and strangers to find a home. So outputs of public jobs carry them as
 they carry every other tag, and those of private and restricted jobs do not, unless the settings say otherwise.
@@ -20,7 +20,7 @@ def carries_place(job: SwapJob, trust: TrustSettings) -> bool:
 
 
 def place_note(job: SwapJob, trust: TrustSettings) -> str | None:
-    """What the user is told where there is a place and it is not carried; None where it is."""
+    """The note for the user if there is a place that is not carried; None otherwise."""
     if carries_place(job, trust):
         return None
     why = f"the job is {job.sensitivity}" if trust.carry_place == "public" else f"{SETTING} is {trust.carry_place}"

@@ -50,7 +50,7 @@ class ModelKind(StrEnum):
 
 
 class Contract(StrEnum):
-    """Which tensors go in and come out; whoever runs a model knows these."""
+    """Which tensors go in and come out; the class that runs a model knows these."""
 
     INSWAPPER = "inswapper"
     HYPERSWAP = "hyperswap"

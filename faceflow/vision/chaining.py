@@ -119,7 +119,7 @@ class Chains:
         self._open = []
 
     def until(self, time_s: float) -> None:
-        """Time went by since the last look: whoever was in view was on screen for so long."""
+        """Time went by since the last look: everybody in view was on screen for that long."""
         spent_s = max(0.0, time_s - self._since_s)
         for track in self.in_view:
             track.seconds += spent_s

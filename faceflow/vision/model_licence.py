@@ -22,7 +22,7 @@ _ACCEPTED = ".accepted"
 
 
 def accepted_licences(settings: SwapSettings) -> frozenset[str]:
-    """Names of the licences that were accepted for non-commercial use, here or by whoever shares the folder."""
+    """Names of the licences that were accepted for non-commercial use, here or by other users of the folder."""
     noted = settings.models_folder / _ACCEPTED
     names = (path.name for path in noted.iterdir() if not path.name.startswith(".")) if noted.is_dir() else ()
     return frozenset((*settings.models.accepted_licences, *names))

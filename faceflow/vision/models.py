@@ -58,7 +58,7 @@ class LiteModel:
     """A model file with one input, ready to run from any thread.
 
     Raises:
-        EngineError: `engine.model_missing` or, when LiteRT does not take the file, `engine.model_unusable`.
+        EngineError: `engine.model_missing` or, if LiteRT cannot load the file, `engine.model_unusable`.
     """
 
     def __init__(self, name: str) -> None:

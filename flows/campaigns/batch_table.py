@@ -1,6 +1,6 @@
 """What a micro-batch tells the server of its jobs: one table, in which every job has a row from its beginning on.
 
-It is told before a job begins, and awaited, with what became of those before it. So when the machine goes away the
+It is sent before a job begins, and awaited, with the results of those before it. So when the machine goes away the
 table says which jobs had ended and which were in work. A task a job would say the same and cost the server three times
 as much (`benchmarks.campaign`).
 """

@@ -31,7 +31,7 @@ def observed_campaign(watcher: Callable[[Counts, str], None]) -> Iterator[None]:
 
 
 class Bar:
-    """The progress artifact of a run; the server is told when a whole percent is full."""
+    """The progress artifact of a run; the server hears of it when a whole percent is full."""
 
     def __init__(self, campaign: str) -> None:
         self._campaign = campaign
@@ -39,7 +39,7 @@ class Bar:
         self._told = -1
 
     async def show(self, counts: Counts, held: str) -> None:
-        """Moves the bar, and tells whoever watches in this process."""
+        """Moves the bar, and notifies observers in this process."""
         watcher = _watcher.get()
         if watcher is not None:
             watcher(counts, held)

@@ -1,4 +1,4 @@
-"""What a caller may know of the media, and what `decide` is told of a request."""
+"""What a caller may know of the media, and the facts of a request for `decide`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from faceflow.job import FrozenModel, SwapJob
 
 
 class KnownMedia(FrozenModel):
-    """What is known of the target without opening it. Whatever is left out is reckoned with carefully."""
+    """What is known of the target without opening it. For missing facts the decision assumes the worst case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="What is known")
 

@@ -1,6 +1,6 @@
 """Why a run was lost, in words: what its cloud told the Prefect server of the task or pod, else what Prefect says.
 
-The cloud's words may come later than the loss: a process that is told to end says so before its task has stopped.
+The cloud's words may come later than the loss: a process that has to end reports so before its task has stopped.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ async def place_next(control: Control, seen: Request, progress: JobProgress | No
     decided = await _decide(control, seen, progress)
     decision, state = decided.decision, _state_after(decided.decision)
     attempt = seen.attempt + 1 if state is RequestState.PLACING else seen.attempt
-    still_asked = state is seen.state is RequestState.APPROVAL  # whoever is asked is named in the reason
+    still_asked = state is seen.state is RequestState.APPROVAL  # the reason names the run that asks
     changed = await asyncio.to_thread(
         change,
         control.database,

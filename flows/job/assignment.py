@@ -1,4 +1,4 @@
-"""What a dispatched run is told by the dispatcher: which attempt of which job it is, and who else works on it."""
+"""The dispatcher's message to a run: which attempt of which job it is, and which other runs work on it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which segment of another's share to help with: one that its owner comes to as late as possible.
 
-Whoever works on a share takes its segments in order, so what is left of a share is a row of segments at whose front the
+The owner of a share takes its segments in order, so what is left of a share is a row of segments at whose front the
 owner is. Helpers take from the end of the longest row, and owner and helper meet in the middle. Nobody has to know who
 owns what; and where a row's owner has not begun, or never will, its end is as good.
 """

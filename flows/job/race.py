@@ -1,4 +1,4 @@
-"""A race: several pools run the same job, the first good result counts, and whoever has it stops the others.
+"""A race: several pools run the same job, the first good result counts, and the winner stops the others.
 
 Only one run of a race delivers. Before it does, it claims the delivery: a variable on the server, which makes each name
 once, whoever asks at the same instant. The others wait for what becomes of the claimant, and the next one claims when

@@ -2,8 +2,8 @@
 
 A part is looked for where an earlier run of this machine kept it, then in the exchange, where other workers of the job
 publish theirs; only then is its segment swapped, restored and composed. A bounded number of segments is in work at a
-time, so that memory and scratch stay bounded. Who has done his own share helps the others (`helping`): he says in the
-exchange what he takes, and whoever it belongs to passes over it.
+time, so that memory and scratch stay bounded. A run that has finished its own share helps the others (`helping`): it
+marks in the exchange what it takes, and the owner skips that.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One job on several runs: shards are started on their pools, the coordinator works on its own share, then helps.
 
-The coordinator does not wait for ever for what nobody begins: once its own share is done it takes back what has not
-started or has failed, and helps with what was begun. So a pool without a worker, a full one (even its own), a slow or
-a lost shard costs time, not the job. What shards finish comes back through the exchange; only segments that are nowhere
-are done again.
+The coordinator does not wait forever for shards that no run begins: once its own share is done it takes back what has
+not started or has failed, and helps with what was begun. So a pool without a worker, a full one (even its own), a slow
+or a lost shard costs time, not the job. What shards finish comes back through the exchange; only segments that are
+nowhere are done again.
 """
 
 from __future__ import annotations

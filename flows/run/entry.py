@@ -1,8 +1,8 @@
 """How every run begins and ends, said once for all flows.
 
-It begins with this process's settings, and with logs of its own where a worker runs it (the command line has set up
-its own by then). However it fails, the failure becomes the one error that a user is told: with a code and a way out,
-as an artifact of the run, and as the run's exception.
+It begins with this process's settings, and with logs of its own where a worker runs it (the command line has set up its
+own by then). However it fails, the failure becomes the one error that a user sees: with a code and a way out, as an
+artifact of the run, and as the run's exception.
 
     async with entered() as settings:
         ...

@@ -1,4 +1,4 @@
-"""How far a run is: counted from worker threads, shown in the Prefect UI and to whoever watches in this process.
+"""How far a run is: counted from worker threads, shown in the Prefect UI and to observers in this process.
 
 Work is counted in frames of each step, weighted by what a frame costs there (`faceflow.stages.order`), so that the bar
 moves evenly. The run's progress artifact is updated at most once a second, from the flow, never from a worker thread.

@@ -1,4 +1,4 @@
-"""From whatever ended a run to the one error that the user is told."""
+"""From any end of a run to the one error that the user sees."""
 
 from __future__ import annotations
 

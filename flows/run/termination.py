@@ -1,11 +1,11 @@
-"""SIGTERM must not get lost: a machine that is taken away is told so once.
+"""SIGTERM must not get lost: a machine that is taken away gets it once.
 
 Prefect passes the signal on by raising `TerminationSignal` wherever the main thread happens to be. Where that is not
 the run itself, nobody may hear of it: asyncio keeps what a callback or a transport raises to itself, a task in the
 background (Prefect has some) keeps it until somebody asks, Python only prints what a finaliser raises. The run would
-work on until it is killed. So whoever runs a job says here that it wants to hear of it. The interpreter writes every
-signal to a descriptor as well, whatever becomes of the exception; a run that goes on all the same, a moment later, is
-ended as if the exception had met it.
+work on until it is killed. So the runner of a job registers here. The interpreter writes every signal to a descriptor
+as well, whatever becomes of the exception; a run that goes on all the same, a moment later, is ended as if the
+exception had met it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def sigterm_is_heard() -> Iterator[None]:
 def sigterm_is_raised() -> Iterator[None]:
     """SIGTERM raises `TerminationSignal` in the block, whether a run is in work or has just been ended by it.
 
-    Prefect passes a signal that ended a run on to whoever handled it before. By default that kills the process, and a
+    Prefect passes a signal that ended a run on to the previous handler. By default that kills the process, and a
     command could not say any more what became of its job.
     """
 

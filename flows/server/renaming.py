@@ -1,7 +1,7 @@
 """What the server knows under a pool's former name: left alone until its runs have ended, then removed.
 
-Prefect cannot rename a pool, and a run cannot be moved: whoever started it knows it by its id. So the new pool takes
-all that is new, workers of the old one do what was begun, and when nothing is left of that the old pool goes.
+Prefect cannot rename a pool, and a run cannot be moved: its starter knows it by its id. So the new pool takes all that
+is new, workers of the old one do what was begun, and when nothing is left of that the old pool goes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def _retired(client: PrefectClient, name: str, former: str) -> tuple[Chang
     if runs:
 
         async def wait() -> None:
-            """Whoever registers again later removes it."""
+            """A later registration removes it."""
 
         many = "200 or more" if len(runs) == 200 else str(len(runs))
         reason = (

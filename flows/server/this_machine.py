@@ -3,8 +3,8 @@
 This is what `faceflow up` needs, where jobs run with this very Python and from this folder; `register` does
 the same for a whole list of pools, from the same table of flows (`faceflow.flows.server.deployed`).
 
-Also tells the server of runs whose worker is no more: Prefect would show them as running for ever, and they would
-fill the pool's limit, so that no other run starts.
+Also tells the server of runs whose worker is no more: Prefect would show them as running forever, and they would fill
+the pool's limit, so that no other run starts.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ async def deploy_on(pool: str, flows: Sequence[Deployed]) -> dict[str, UUID]:
             job_variables={
                 "command": COMMAND,
                 "working_dir": str(Path.cwd()),
-                # Whoever counts silence has to know how often a run speaks.
+                # Silence can only be measured if it is known how often a run speaks.
                 "env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},
             },
         )

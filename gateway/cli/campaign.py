@@ -148,7 +148,7 @@ def _rows(source: CampaignSource, settings: Settings) -> Rows:
 
 
 def _defaults(path: Path | None) -> dict[str, Any]:
-    """What all rows share. Whoever runs the command declares the consent unless the rows say something else."""
+    """What all rows share. The user of the command declares the consent unless the rows say something else."""
     from faceflow.infrastructure.routing.document import read_document
     from faceflow.infrastructure.sources.policy_files import read_text
 

@@ -87,7 +87,7 @@ def run() -> None:
     sys.stdout = answer_stream("utf-8" if "--json" in arguments else None)
     with guarded_stderr():
         exit_code = main(arguments)
-    # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait for ever.
+    # A run that was broken off may leave a library's idle thread behind, for which the interpreter would wait forever.
     last_resort = threading.Timer(EXIT_TIMEOUT_S, os._exit, [exit_code])
     last_resort.daemon = True
     last_resort.start()

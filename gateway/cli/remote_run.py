@@ -129,7 +129,7 @@ async def _follow(client: PrefectClient, run_id: UUID, pool: str, working: Calla
 
 
 def worker_missing(pool: str) -> ServerError:
-    """What is told where nobody works for a pool of this machine."""
+    """The error if no worker serves a pool of this machine."""
     return ServerError(
         "server.worker_missing",
         f"No worker of pool {pool!r} is running here.",

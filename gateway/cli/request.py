@@ -126,7 +126,7 @@ def build_job(
 
     Options given as None keep the job's defaults.
 
-    Whoever runs the command declares the consent unless a record is referenced; the declaration is kept with the job.
+    The user of the command declares the consent unless a record is referenced; the declaration is kept with the job.
 
     Raises:
         JobError: `job.invalid`, naming the field and what is wrong with it.

@@ -22,7 +22,7 @@ from faceflow.locations import in_store
 from faceflow.log import error_stream, events, speaks_json
 
 SAY_S = 15.0
-"""How often a wait is told where no terminal is, seconds."""
+"""How often a wait is reported without a terminal, seconds."""
 
 if TYPE_CHECKING:
     from faceflow.flows.run.progress import Snapshot

@@ -53,7 +53,7 @@ class CampaignSettings(Group):
 
 
 class SettingsWithBooks(SwapSettings):
-    """The settings of whoever opens the database."""
+    """Settings for opening the database."""
 
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     budgets: BudgetSettings = Field(default_factory=BudgetSettings)

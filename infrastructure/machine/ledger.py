@@ -1,8 +1,8 @@
 """The ledger of jobs on this machine: who is running which job, and what became of it.
 
-A job is *claimed* with a kernel file lock, so a claim ends with its process, however that ends. Whoever asks
-for a claim that is held waits, and then finds the record of the finished job: a simultaneous duplicate attaches
-instead of running twice. Finished jobs are recorded by job id, so the same command again finds its result.
+A job is *claimed* with a kernel file lock, so a claim ends with its process, however that ends. A process that asks for
+a claim that is held waits, and then finds the record of the finished job: a simultaneous duplicate attaches instead of
+running twice. Finished jobs are recorded by job id, so the same command again finds its result.
 
     <state>/jobs/<project>/<job id>.lock      held while the job runs
     <state>/jobs/<project>/<job id>.json      what it gave

@@ -30,7 +30,7 @@ from faceflow.zones import Zone
 
 POLL_S = 0.2
 ASK_TIMEOUT_S = 8.0
-"""How long jobs and the worker have to end by themselves. Jobs stop at their next frame and are told as crashed."""
+"""How long jobs and the worker have to end by themselves. Jobs stop at their next frame and are reported as crashed."""
 END_TIMEOUT_S = 5.0
 QUERY_S = 2
 """How often the worker asks for new jobs. Prefect's own 10 s is long for somebody who waits."""

@@ -43,11 +43,9 @@ class Wanted:
     """One file to be fetched.
 
     Attributes:
-        name: for messages and whoever looks on.
-        path: where it will lie.
-        size_bytes: where it is known.
-        hash_known: whether `check` compares it with a known hash.
-        check: reads the complete file, whose source is the second argument, and tells what is known of it.
+        name: for messages and observers. path: where it will lie. size_bytes: where it is known. hash_known: whether
+        `check` compares it with a known hash. check: reads the complete file, whose source is the second argument, and
+        tells what is known of it.
     """
 
     name: str
@@ -62,10 +60,8 @@ class Downloader:
     """How files are fetched.
 
     Attributes:
-        attempts: how often a source is asked in a row without any progress.
-        keep_free_bytes: room that must stay free on the disk.
-        watcher: is told how far it is.
-        stop: ends all downloads of this object at their next piece.
+        attempts: how often a source is asked in a row without any progress. keep_free_bytes: room that must stay free
+        on the disk. watcher: hears how far it is. stop: ends all downloads of this object at their next piece.
     """
 
     attempts: int
@@ -79,11 +75,9 @@ class Downloader:
         The caller holds the file's lock.
 
         Raises:
-            DownloadError: `model.unreachable`, which may pass.
-            ModelFileError: `model.unavailable`: every source plainly said no.
-            ModelFileError: `model.hash`, `model.truncated`, `model.not_onnx`: a source gave something else.
-            ResourceError, OutputError, StoreError: the disk does not take it.
-            CancelledError: `stop` was set.
+            DownloadError: `model.unreachable`, which may pass. ModelFileError: `model.unavailable`: every source
+            plainly said no. ModelFileError: `model.hash`, `model.truncated`, `model.not_onnx`: a source gave something
+            else. ResourceError, OutputError, StoreError: the disk cannot hold it. CancelledError: `stop` was set.
         """
         reasons = []
         passing = False

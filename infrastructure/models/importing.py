@@ -32,16 +32,14 @@ def import_file(
     """Copies the file into the models folder and gives the names of the models that are there now.
 
     Args:
-        path: a model's file, or an archive of several.
-        name: the model, where the file alone does not tell.
-        settings: folder and licence policy.
-        known: the catalogue; that of this process where none is given.
-        watcher: is told how far the copying is.
+        path: a model's file, or an archive of several. name: the model, where the file alone does not tell. settings:
+        folder and licence policy. known: the catalogue; that of this process where none is given. watcher: hears how
+        far the copying is.
 
     Raises:
-        ModelError: `model.unknown`, `model.licence`, `model.import_unreadable`, `model.import_unknown`.
-        ModelFileError: `model.hash`, `model.truncated`, `model.not_onnx`.
-        ResourceError, OutputError, StoreError: the models folder does not take it.
+        ModelError: `model.unknown`, `model.licence`, `model.import_unreadable`, `model.import_unknown`. ModelFileError:
+        `model.hash`, `model.truncated`, `model.not_onnx`. ResourceError, OutputError, StoreError: the models folder
+        cannot hold it.
     """
     known = known or catalogue(settings)
     archive, pieces = _recognised(path, name, known)

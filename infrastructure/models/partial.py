@@ -1,4 +1,4 @@
-"""A file that is not all here yet, and the lock of whoever fetches it.
+"""A file that is not completely here yet, and the lock of its downloader.
 
 .<file>.part         the bytes so far; a killed download leaves them, and the next one goes on from there
 .<file>.part.json    which source they came from, and that source's validator
@@ -32,7 +32,7 @@ class Origin(FrozenModel):
 
 
 class Partial:
-    """The bytes so far of the file `destination`. Whoever uses it holds the file's lock. Methods raise OSError."""
+    """The bytes so far of the file `destination`. The caller holds the file's lock. Methods raise OSError."""
 
     def __init__(self, destination: Path) -> None:
         self.path = destination.with_name(f".{destination.name}.part")

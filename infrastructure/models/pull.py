@@ -62,12 +62,10 @@ def pull(
     """Sees to it that the models `names` and all that they need are in the models folder, verified.
 
     Args:
-        names: models of the catalogue.
-        settings: folder, mirror, licence policy and limits.
-        needs: whether what the models need comes with them.
-        known: the catalogue; that of this process where none is given.
-        watcher: is told about every file; the event log where none is given.
-        stop: set from outside to break off; what has come so far stays and is gone on with.
+        names: models of the catalogue. settings: folder, mirror, licence policy and limits. needs: whether what the
+        models need comes with them. known: the catalogue; that of this process where none is given. watcher: hears
+        about every file; the event log where none is given. stop: set from outside to break off; what has come so far
+        stays and is gone on with.
 
     Raises:
         ModelError: `model.unknown`, `model.licence`, `model.mirror_invalid`, before anything is fetched.

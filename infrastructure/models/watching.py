@@ -1,4 +1,4 @@
-"""Whoever looks on while models are fetched. Called from worker threads."""
+"""Observers of model downloads. Called from worker threads."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _lower(first: int | None, second: int | None) -> int | None:
 
 
 def _softened(outcome: Outcome, certain: bool) -> Outcome:
-    """A job is not refused for good because of a rule that only may fit: it is held until that can be told."""
+    """A job is not refused for good because of a rule that only may fit: it is held until that is known."""
     if outcome.action is not Action.REFUSE or certain:
         return outcome
     return replace(outcome, action=Action.HOLD, reason=f"it may have to be refused: {outcome.reason}")

@@ -1,6 +1,6 @@
 """From a text to a policy or a list of pools that can be used, or to every problem that it has, with line and field.
 
-A policy with a fatal problem is never used: whoever watches for new rules keeps the last good ones.
+A policy with a fatal problem is never used: the watcher of new rules keeps the last good ones.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def _in_our_age(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_with_offset)]
 ClockReading = Annotated[Moment, AfterValidator(_in_our_age)]
-"""A moment that somebody's clock showed; times may be reckoned from it without leaving the calendar."""
+"""A moment that a clock showed; times may be computed from it without leaving the calendar."""
 
 
 def _as_signal(value: Any) -> Any:
@@ -78,7 +78,7 @@ class PoolSignals(FrozenModel):
     start_delay_s: AnySignal | None = None
     """Seconds from placing to the first frame when a GPU is free. None: as the list of pools says."""
     paused: bool = False
-    """The pool takes no jobs at present; a fact, told by whoever holds the list of pools."""
+    """The pool takes no jobs at present; a fact from the keeper of the list of pools."""
 
 
 class Snapshot(FrozenModel):

@@ -41,8 +41,8 @@ class Pool(FrozenModel):
     gpus: int = Field(ge=1, le=1_000_000)
     """Most GPUs that work at once: machines owned, or the quota."""
     price_usd_per_gpu_hour: Decimal = Field(ge=0, le=100_000)
-    """Price of an hour of use. For a spot pool the on-demand list price: what is reckoned with while the spot price is
-    not known, because clouds do not ask more than it."""
+    """Price of an hour of use. For a spot pool the on-demand list price: it counts while the spot price is not known,
+    because clouds do not ask more than it."""
     idle_usd_per_gpu_hour: Decimal = Field(default=Decimal(0), ge=0, le=100_000)
     """What an owned GPU costs an hour whether it works or not. No decision depends on it; `simulate` counts it."""
     egress_usd_per_gb: Decimal = Field(default=Decimal(0), ge=0, le=1000)

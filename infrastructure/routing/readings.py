@@ -1,4 +1,4 @@
-"""From signals as they came to readings that can be reckoned with.
+"""From signals as they came to readings that can be computed with.
 
 A reading is a range. A good signal is a range of one point; a signal that is missing, too old, not a number or outside
 what can be is the whole range of what can be. Everything that is computed from readings is a range too, and every

@@ -29,8 +29,8 @@ class OnTermination(StrEnum):
     RESCHEDULE = "reschedule"
     """The run goes back to its pool's queue, and the next machine goes on with the segments that are missing."""
     CRASH = "crash"
-    """The run is told as crashed: the dispatcher decides anew and starts it as its next attempt, maybe elsewhere.
-    Cancelling it from the UI then only ends it with its pod or task, not at once."""
+    """The worker reports the run as crashed: the dispatcher decides again and starts it as its next attempt, maybe
+    elsewhere. Cancelling it from the UI then only ends it with its pod or task, not at once."""
 
 
 class _RunsOn(FrozenModel):

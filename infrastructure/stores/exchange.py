@@ -5,10 +5,9 @@ the other as attempts, therefore publishes into a folder that all of them reach:
 of the media, plan, the files that these name), then every part. Who comes later looks there first.
 
     <folder>/<project>/<job id>/<versions>/prepared.json                    the job as it is worked on
-                                           files/<SHA-256>.npz              what that names
-                                           <number>-<first>-<frames>.json   a part, written after
-                                           <SHA-256>.mp4                    its bytes
-                                           <number>-<first>-<frames>.taken  whoever helps works on it
+                                           files/<SHA-256>.npz what that names <number>-<first>-<frames>.json a part,
+                                           written after <SHA-256>.mp4 its bytes <number>-<first>-<frames>.taken a
+                                           helper works on it
 
 `versions` is the digest of everything but the job that decides on the bytes; workers with other versions see nothing
 of each other. Bytes go through a `Store`, which refuses media that its zone may not hold.

@@ -121,7 +121,7 @@ def _fetch(
         )
     path = _file(location, folder)
     with (folder / ".fetching").open("ab") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever comes at the same time finds it done
+        fcntl.flock(turn, fcntl.LOCK_EX)  # a process that comes at the same time finds it done
         if path.is_file() and path.stat().st_size == size:
             stored = store.head(key)
             if stored is not None and stored.sha256 == sha256_of(path):
@@ -164,7 +164,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _open_shared(path: Path) -> IO[bytes]:
-    """The lock file, held; whoever removed the input may have removed the file between the two: look and try again."""
+    """The lock file, held; the process that removed the input may have removed the file between the two: look and try
+    again."""
     while True:
         lock = path.open("ab")
         fcntl.flock(lock, fcntl.LOCK_SH)

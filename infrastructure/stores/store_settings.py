@@ -47,7 +47,7 @@ class StoreConnection(Group):
     encryption_key: str | None = None
     """Name of the KMS key (S3; none: the account's own) or of the encryption scope (Azure). A name, not a secret."""
     checksums: Literal["sha256", "md5"] = "sha256"
-    """How an S3 service is told to verify each piece on arrival. `md5` for services that do not know SHA-256."""
+    """How an S3 service verifies each piece on arrival. `md5` for services that do not know SHA-256."""
     links: Literal["signed", "cdn", "none"] = "signed"
     """What people get to open a result: an address signed for a while, one below `link_base`, or the plain address."""
     link_base: str | None = Field(default=None, pattern=r"^https?://")
@@ -109,7 +109,7 @@ class ExchangeSettings(Group):
 
 
 class SettingsWithStores(SwapSettings):
-    """The settings of whoever opens a store or the exchange."""
+    """Settings for opening stores and the exchange."""
 
     exchange: ExchangeSettings = Field(default_factory=ExchangeSettings)
     stores: StoreSettings = Field(default_factory=StoreSettings)

@@ -1,4 +1,4 @@
-"""Uploads that were begun, so that whoever repeats one goes on with it, another process after a SIGKILL too.
+"""Uploads that were begun, so that a repeated one continues, even in another process after a SIGKILL.
 
 One small file an upload in the state folder: the service's name of the upload, under a token made of the place and the
 content. It is no secret: without credentials nobody can use it.

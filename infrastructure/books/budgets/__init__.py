@@ -5,8 +5,8 @@
                   └─▶ release                        it did not run
     reserve ─▶ (crash) ─▶ reconcile ─▶ settled or released, once
 
-A project and month have one account, a row that holds what is reserved and spent; whoever books locks it first. So two
-that reserve at once see each other, on any number of machines, and no sum over a month of jobs is ever computed.
+A project and month have one account, a row that holds what is reserved and spent; a booking locks it first. So two that
+reserve at once see each other, on any number of machines, and no sum over a month of jobs is ever computed.
 
 | Module | Holds |
 |---|---|

@@ -1,4 +1,5 @@
-"""Reserve, settle, release: each counts once for a job and attempt, however often and by however many it is told.
+"""Reserve, settle, release: each counts once for a job and attempt, however often and by however many processes it is
+reported.
 
 | told again | gives |
 |---|---|

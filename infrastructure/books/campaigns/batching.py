@@ -2,7 +2,7 @@
 
 A decision about a batch must be the one that each of its jobs would have got. So all that rules can look at is equal
 within a batch: project, sensitivity, priority, deadline, labels, engine, budget, picture size, faces. Only lengths may
-differ, by at most a quarter; the batch is reckoned with the longest, which can make it dearer on paper, never cheaper.
+differ, by at most a quarter; the batch counts with the longest, which can make it dearer on paper, never cheaper.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def route_of(row: Row) -> str:
 
 
 def facts_of(rows: Sequence[Row], name: str, attempt: int) -> JobFacts:
-    """What `decide` is told of a batch whose rows have one route."""
+    """The facts for `decide` about a batch whose rows have one route."""
     first = rows[0]
     return JobFacts.of(
         first.job,

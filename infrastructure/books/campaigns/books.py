@@ -3,7 +3,7 @@
     waiting ─▶ placed ─▶ done | failed
        ▲─────────┘  the run was lost, or failed in a way that may pass
 
-A job is moved by whoever finds it as it was seen, so that two that drive one campaign do not place a job twice, and
+A job is only moved if it is still as it was seen, so that two that drive one campaign do not place a job twice, and
 whatever is cut off goes on from here.
 """
 

@@ -1,7 +1,7 @@
 """Connections and transactions: a block in which one reads, and a block in which one writes.
 
 A write block on SQLite begins with BEGIN IMMEDIATE: it waits for its turn at once, not in its middle, where SQLite
-could only fail. On PostgreSQL whoever books locks the account's row first. A block that ends with an exception leaves
+could only fail. On PostgreSQL a booking locks the account's row first. A block that ends with an exception leaves
 nothing behind.
 """
 

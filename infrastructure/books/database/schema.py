@@ -1,12 +1,10 @@
 """The tables. A change here needs a migration (`migrations/versions`) and a new `SCHEMA_VERSION`; a test compares them.
 
-budgets        what a project may spend in a month
-accounts       what is reserved and spent of it: one row a project and month, locked by whoever books
-reservations   money that was taken aside for one attempt of a job, and what became of it
-approvals      who allowed a job more than the budgets say
-decisions      where a job was sent and why, with everything that the decision was made from
-runs           the pieces of work that an attempt became, on which pool, for how long and for how much
-requests       what the dispatcher was asked for, and how far that came
+budgets what a project may spend in a month accounts what is reserved and spent of it: one row a project and month,
+locked while booking reservations money that was taken aside for one attempt of a job, and what became of it approvals
+who allowed a job more than the budgets say decisions where a job was sent and why, with everything that the decision
+was made from runs the pieces of work that an attempt became, on which pool, for how long and for how much requests what
+the dispatcher was asked for, and how far that came
 """
 
 from __future__ import annotations
@@ -165,7 +163,7 @@ class RunRow(Base):
 
 
 class RequestRow(Base):
-    """One request to the dispatcher. Whoever changes it names the version that it saw."""
+    """One request to the dispatcher. A change names the version that it saw."""
 
     __tablename__ = "requests"
     __table_args__ = (Index(None, "state", "changed_at"),)

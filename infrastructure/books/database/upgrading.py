@@ -1,8 +1,8 @@
 """The schema's version, and bringing it up to date exactly once, however many processes start together.
 
-Whoever finds the newest version does nothing more, and asks for no lock. The others take one (PostgreSQL: an advisory
-lock; SQLite: a lock on a file beside the database), look again, and migrate in one transaction, so that a process that
-dies in the middle leaves the old schema.
+A process that finds the newest version does nothing more, and takes no lock. The others take one (PostgreSQL: an
+advisory lock; SQLite: a lock on a file beside the database), look again, and migrate in one transaction, so that a
+process that dies in the middle leaves the old schema.
 """
 
 from __future__ import annotations

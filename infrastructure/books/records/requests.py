@@ -6,9 +6,9 @@
      ├─▶ approval
      └─▶ refused
 
-A row is changed by whoever saw its last version, and by nobody else, so two dispatchers never place one job twice. An
-attempt is written down with its decision before anything is started (`placing`); should its dispatcher die there, the
-next one starts exactly that.
+Only a process that saw a row's last version can change it, so two dispatchers never place one job twice. An attempt is
+written down with its decision before anything is started (`placing`); should its dispatcher die there, the next one
+starts exactly that.
 """
 
 from __future__ import annotations

@@ -95,12 +95,9 @@ def submit_run(
     """Keeps that a run was sent to a pool; told again, it adds the flow run's id and changes nothing else.
 
     Args:
-        facts: the job or micro-batch as it was decided.
-        pool: where it was sent.
-        part: tells shards on one pool apart.
-        share: part of the job's work, 0 to 1.
-        flow_run_id: Prefect's id of it.
-        price_usd_per_gpu_hour: what the cost is reckoned with when nobody tells it; the pool's list price by default.
+        facts: the job or micro-batch as it was decided. pool: where it was sent. part: tells shards on one pool apart.
+        share: part of the job's work, 0 to 1. flow_run_id: Prefect's id of it. price_usd_per_gpu_hour: the price for
+        the cost if the caller does not state it; the pool's list price by default.
     """
     reference = reference_seconds(facts)
     price = pool.price_usd_per_gpu_hour if price_usd_per_gpu_hour is None else price_usd_per_gpu_hour
@@ -155,7 +152,7 @@ def end_run(
     error_code: str | None = None,
     reason: str | None = None,
 ) -> Run:
-    """Keeps how a run ended. What was told first stays; only what was not known yet is filled in.
+    """Keeps how a run ended. The first report stays; only what was not known yet is filled in.
 
     Args:
         key: which run.
@@ -194,7 +191,7 @@ def runs_of(database: Database, job_id: str) -> list[Run]:
 
 
 def open_runs(database: Database, limit: int = 1000) -> list[Run]:
-    """Runs that have not ended, the oldest first: for whoever asks Prefect what became of them."""
+    """Runs that have not ended, the oldest first: to ask Prefect how they ended."""
     with database.read() as session:
         states = (RunState.SUBMITTED.value, RunState.RUNNING.value)
         statement = select(RunRow).where(RunRow.state.in_(states)).order_by(RunRow.submitted_at).limit(limit)

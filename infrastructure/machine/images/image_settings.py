@@ -31,6 +31,6 @@ class ImageSettings(Group):
 
 
 class SettingsWithImages(SettingsWithRouting):
-    """The settings of whoever copies images to where pools pull them."""
+    """Settings for copying images to the registries of pools."""
 
     images: ImageSettings = Field(default_factory=ImageSettings)

@@ -31,7 +31,7 @@ class Repository:
         return f"docker://{self}:{tag}"
 
     def exactly(self, digest: str) -> str:
-        """The address of one version, for ever."""
+        """The address of one version, forever."""
         return f"docker://{self}@{digest}"
 
 

@@ -64,7 +64,7 @@ class Skopeo:
         """Copies one version with all its architectures, unchanged, and calls it `tag` there.
 
         Raises:
-            FaceflowError: `registry.*`; `fault.cancelled` where it was told to stop.
+            FaceflowError: `registry.*`; `fault.cancelled` after a request to stop.
         """
         options = ["--all", "--preserve-digests", f"--src-tls-verify={self._verify(source)}"]
         options += [f"--dest-tls-verify={self._verify(target)}", *self._login()]

@@ -3,7 +3,8 @@
 Prefect's ECS worker reads the queue of task events (deployments/aws/faceflow.yaml makes it) and marks runs as crashed,
 but it keeps neither `stopCode` nor `stoppedReason`: a machine that Spot took and a program that ended look alike.
 Prefect loads this module in each of its workers (entry point `prefect.collections`); where its ECS observer is
-installed, it hands us every task that stopped, and whoever books lost runs finds the event by the run (`losses.py`).
+installed, it hands us every task that stopped, and the code that records lost runs finds the event by the run
+(`losses.py`).
 """
 
 from __future__ import annotations

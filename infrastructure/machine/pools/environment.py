@@ -1,4 +1,4 @@
-"""The environment of a job, in which it is told where it is: pool, zone, folders, what runs its networks.
+"""The environment of a job, which says where it is: pool, zone, folders, what runs its networks.
 
 The zone check at the start of a flow reads FACEFLOW_POOL__ZONE, so templates put these variables where the variables of
 a run cannot change them.
@@ -40,7 +40,7 @@ def container_environment(pool: Pool) -> dict[str, str]:
         "FACEFLOW_PATHS__STATE": STATE,
         "FACEFLOW_PATHS__SCRATCH": SCRATCH,
         "FACEFLOW_MODELS__FOLDER": MODELS,
-        # Finished parts lie where the next machine finds them, whoever lost this one.
+        # Finished parts lie where the next machine finds them, however this one was lost.
         "FACEFLOW_EXCHANGE__FOLDER": f"{STATE}/exchange",
         "FACEFLOW_ENGINE__COMPILED": COMPILED,
         "FACEFLOW_LOG__FORMAT": "json",

@@ -1,7 +1,7 @@
 """The base job template of a pool on Kubernetes: what a job may, where its pod lands, what is mounted.
 
-Everything that protects the cluster and the media is written out here and is no variable of a run: whoever may start a
-run cannot give it another image, another user, another zone or another namespace.
+Everything that protects the cluster and the media is written out here and is no variable of a run: a user who may start
+a run cannot give it another image, another user, another zone or another namespace.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def base_job_template(pool: Pool) -> dict[str, Any]:
 def process_template(environment: dict[str, str]) -> dict[str, Any]:
     """The base job template of processes with these variables, with the Python that the worker's PATH finds first.
 
-    Unlike in a container, whoever may start runs on such a pool decides what is run.
+    Unlike in a container, a user who may start runs on such a pool decides what it runs.
     """
     return {
         "variables": {
@@ -60,7 +60,7 @@ def process_template(environment: dict[str, str]) -> dict[str, Any]:
         },
         "job_configuration": {
             "command": "{{ command }}",
-            # Whoever counts silence has to know how often a run speaks.
+            # Silence can only be measured if it is known how often a run speaks.
             "env": {**environment, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)},
             "working_dir": "{{ working_dir }}",
             "stream_output": True,

@@ -15,7 +15,7 @@ back like any other, and the server dies with its keeper: nothing is ever left b
 | `probe`     | who answers at an address: a Prefect server, or what else        |
 | `environment` | the variables that point Prefect at that server and our folders |
 | `inherited` | what our processes take over from the user's environment        |
-| `python_variables` | what Python is told in all of them                        |
+| `python_variables` | Python's settings in all of them                        |
 | `prefect_files` | Prefect reads no settings from files of the working folder  |
 | `program`   | a program of Prefect, started so                                 |
 """

@@ -100,7 +100,7 @@ def _require_named(named: str, patience_s: float) -> None:
 
 
 def unanswered(named: str, found: Probed) -> ServerError:
-    """What is told of an address in `PREFECT_API_URL` at which no Prefect server can be used, with a way out."""
+    """The error for an address in `PREFECT_API_URL` at which no Prefect server can be used, with a way out."""
     address = shown(named)
     if found.answer is Answer.UNUSABLE:
         return ServerError(
@@ -308,7 +308,7 @@ def claimed_port(wished: int) -> tuple[int, socket.socket]:
     """`wished` where it is free and nobody is about to use it, else another port of 127.0.0.1; and the claim to it.
 
     A server takes its port only seconds after it was started. Meanwhile another user would find the port free, start a
-    server there in vain, and then take the first one for his own. So ports are claimed by a name (an abstract address
+    server there in vain, and then take the first one for its own. So ports are claimed by a name (an abstract address
     of unix(7), the same for all users of the machine) that is free again when the last process that holds it has ended.
     """
     for port in (wished, *[0] * 20):

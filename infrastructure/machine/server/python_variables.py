@@ -1,4 +1,4 @@
-"""What Python is told in every process of ours: where our packages lie, nothing of the working folder, UTF-8.
+"""Python's settings in every process of ours: where our packages lie, nothing of the working folder, UTF-8.
 
 The program reads this before it imports anything else, while the user's own variables of Python may still hold; so it
 needs hardly anything itself.
@@ -26,7 +26,7 @@ PYTHON_NAMES = frozenset(
 
 
 def python_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Python is told in every process of ours: our own packages, none of the working folder, UTF-8."""
+    """Python's settings in every process of ours: our own packages, none of the working folder, UTF-8."""
     found = {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
     folders = python_path(environment)
     return {**found, "PYTHONPATH": folders} if folders else found

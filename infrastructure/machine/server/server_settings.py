@@ -21,6 +21,6 @@ class ServerSettings(Group):
 
 
 class SettingsWithServer(SwapSettings):
-    """The settings of whoever uses the local server."""
+    """Settings for using the local server."""
 
     server: ServerSettings = Field(default_factory=ServerSettings)

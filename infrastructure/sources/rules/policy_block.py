@@ -111,7 +111,7 @@ class BudgetSection(BaseModel):
 
 
 class EstimateSection(BaseModel):
-    """How signals and times are reckoned with."""
+    """How signals and times are interpreted."""
 
     model_config = ConfigDict(extra="forbid", title="Estimates")
 

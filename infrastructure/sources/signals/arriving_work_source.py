@@ -1,6 +1,6 @@
 """Peak load: the work that arrived lately, over what the owned GPUs can do in the same time. 1 fills them exactly.
 
-What arrived is told by whoever keeps decisions: the GPU-seconds, on the reference GPU, of all jobs of the last minutes,
+The store of decisions knows what arrived: the GPU-seconds, on the reference GPU, of all jobs of the last minutes,
 whatever became of them and wherever they were sent. So the load does not fall when work is sent away.
 """
 

@@ -2,7 +2,7 @@
 
 A source is asked again when its readings are older than its `ttl_s`. One that fails or is late leaves what it said
 before, with its true age, or a gap; either way the policy sees exactly how old or how missing a signal is, and nothing
-is raised. Failures are told once, and once more when they are over.
+is raised. A failure is reported once, and once more when it is over.
 
 Where several sources measure the same, the first in the list counts, unless only a later one said it freshly.
 """

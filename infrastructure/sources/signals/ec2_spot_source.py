@@ -1,8 +1,8 @@
 """What AWS asks for spot machines now: EC2's spot price history, for every spot pool of the provider `aws`.
 
 The history holds a price from the moment on at which it changed, for each availability zone; the last one holds now. A
-pool may be given a machine in any of its zones, so the dearest of them is reckoned with. Prices are asked for anew, so
-the age of a reading is that of the question, not of the last change.
+pool may be given a machine in any of its zones, so the most expensive of them counts. Prices are asked for anew, so the
+age of a reading is that of the question, not of the last change.
 
 Credentials come the usual way of AWS (environment, shared files, the machine's role); the one permission that is
 needed is `ec2:DescribeSpotPriceHistory`.

@@ -1,4 +1,4 @@
-"""How many GPUs a rented machine has. Clouds price machines; `decide` reckons in GPU-hours.
+"""How many GPUs a rented machine has. Clouds price machines; `decide` computes in GPU-hours.
 
 The published sizes of the machine families with the GPUs of `infrastructure.routing`'s table. A machine that is not
 here has no price until the settings name it (`FACEFLOW_PRICES__GPUS_PER_MACHINE`): a guess could be eight times off.

@@ -34,7 +34,7 @@ class Reading(FrozenModel):
     """One measured value.
 
     GPUs and jobs are counts, prices US dollars a GPU-hour, delays seconds, utilisation 0 to 1, `paused` 0 or 1, peak
-    load a ratio. Values may be absurd (NaN, negative): whoever reads them judges them.
+    load a ratio. Values may be absurd (NaN, negative): the reader judges them.
     """
 
     figure: Figure

@@ -1,7 +1,7 @@
 """What Prefect knows of the work pools: whether they take jobs, how many wait, how many more may start.
 
 A pool of the list is the work pool with the same name. It is paused where it is paused, where no worker is online
-(Prefect: not ready), and where there is no such work pool: a job that is sent there would lie for ever.
+(Prefect: not ready), and where there is no such work pool: a job that is sent there would wait forever.
 
 The jobs that wait are the flow runs whose time has come and which no worker has started. What may start is what the
 smaller of the pool's `gpus` and the work pool's concurrency limit leaves: one run works on one GPU. Prometheus knows
