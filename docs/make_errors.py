@@ -14,6 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from faceflow.errors import FaceflowError
+from faceflow.installation import Installation, Place
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
@@ -22,7 +23,8 @@ HEAD = """# Error codes
 
 Every failure has a stable code, a message and a resolution; `--json` prints them as one object. Exit code 2 means bad
 input, so trying again does not help; 1 means a fault of the machine, a server or faceflow. A task retries its own
-retryable faults. This page is made from the source by `python docs/make_errors.py`.
+retryable faults. Commands that install something are those of an installed wheel; in a checkout and in the image the
+program names those that work there. This page is made from the source by `python docs/make_errors.py`.
 
 """
 
@@ -63,10 +65,20 @@ def text_of(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(text_of(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return "".join(map(text_of, node.values))
+    if isinstance(node, ast.FormattedValue) and (words := words_of_place(node.value)) is not None:
+        return words
     if isinstance(node, ast.IfExp):
         return f"{text_of(node.body)} / {text_of(node.orelse)}"
     return "…"
+
+
+def words_of_place(node: ast.expr) -> str | None:
+    """What `installation().NAME("...")` says in an installed wheel; None for any other expression."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="installation")), attr=name), args=arguments):
+            return str(getattr(Installation(Place.WHEEL, ROOT), name)(*map(text_of, arguments)))
+    return None
 
 
 def codes() -> dict[str, list[tuple[str, str, str]]]:

@@ -14,7 +14,6 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
     from faceflow.errors import FaceflowError
@@ -37,16 +36,17 @@ def run() -> None:
     taken = inherited(os.environ)
     os.environ.clear()
     os.environ.update(taken)
-    loaded()()
+    start()
 
 
-def loaded() -> "Callable[[], None]":
-    """The program, imported. What ends the imports, which take seconds, is reported in a line and not as a
-    traceback."""
-    from faceflow.errors import FaultError, ResourceError, stopped
+def start() -> None:
+    """Runs the command. What ends its imports, or reporting an error, is told in a line and not as a traceback."""
+    from faceflow.errors import ResourceError, stopped
 
     try:
         from faceflow.gateway.cli.main import run as run_command
+
+        run_command()
     except KeyboardInterrupt:
         _end(stopped())
     except MemoryError:
@@ -58,15 +58,9 @@ def loaded() -> "Callable[[], None]":
             )
         )
     except ImportError as error:
-        _end(
-            FaultError(
-                "fault.installation",
-                f"A part of the installation cannot be loaded: {error}.",
-                "Reinstall faceflow (in a checkout: make setup). If memory is limited (`ulimit -v`), raise that "
-                "limit first.",
-            )
-        )
-    return run_command
+        from faceflow.installation import not_loadable
+
+        _end(not_loadable(error))
 
 
 def _end(reason: "FaceflowError") -> "NoReturn":

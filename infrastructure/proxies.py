@@ -16,11 +16,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
-
-import httpx
 
 from faceflow.errors import ResourceError
 
@@ -31,6 +30,11 @@ UNUSABLE: Final = "FACEFLOW_UNUSABLE_PROXIES"
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _SUFFIX = "_proxy"
 _EVERYTHING = "*"
+_LABEL = "[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*"
+_HOST = rf"{_LABEL}(\.{_LABEL})*"
+_PLAIN_ENTRY = re.compile(rf"\.?{_HOST}")
+_PLAIN_PROXY = re.compile(rf"({'|'.join(_SCHEMES)})://{_HOST}(:[1-9][0-9]{{0,3}})?/?")
+"""Plain names, which every library reads: so most commands need not load a client's library to judge their values."""
 
 
 def ordered_proxies(environment: Mapping[str, str], local_hosts: Iterable[str] = ()) -> dict[str, str]:
@@ -132,6 +136,10 @@ def _fault(value: str) -> str | None:
     scheme = whole.split("://", 1)[0].lower()
     if scheme not in _SCHEMES:
         return f"{scheme or 'an empty scheme'} is not a supported kind of proxy; supported: {', '.join(_SCHEMES)}"
+    if _PLAIN_PROXY.fullmatch(whole):
+        return None
+    import httpx
+
     try:
         url = httpx.URL(whole)
         port = urlsplit(whole).port
@@ -167,6 +175,10 @@ def _readable(entry: str) -> str:
         pass
     else:
         return entry
+    if _PLAIN_ENTRY.fullmatch(entry):
+        return entry
+    import httpx
+
     try:
         httpx.URL(f"all://*{entry}")
     except httpx.InvalidURL:

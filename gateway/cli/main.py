@@ -3,6 +3,8 @@
 Exit codes: 0 done, 2 bad input, 1 fault (docs/errors.md lists every code). A command whose answer could not be printed
 ends with 1 and `fault.not_printed`, though what it did stands; where the reader of a pipe has gone (`faceflow models
 list | head -1`), with 1 and without a word.
+
+Nothing is imported here that `--version` and `--help` do not need; settings and logs come when a command runs.
 """
 
 from __future__ import annotations
@@ -10,59 +12,90 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, ClassVar
 
 import typer
 from typer.exceptions import TyperException
 
 import faceflow
 from faceflow.errors import AnswerError, FaceflowError, FaultError, JobError, stopped
-from faceflow.gateway.cli import (
-    budget,
-    campaign,
-    database,
-    decision,
-    demo,
-    doctor,
-    faces,
-    images,
-    models,
-    policy,
-    register,
-    simulate,
-    swap,
-    up,
-)
-from faceflow.gateway.cli.screen import show_error
-from faceflow.infrastructure.settings import Settings, current_settings
-from faceflow.log import configure_logging, events, guarded_stderr
+from faceflow.gateway.cli.lazy_group import Entry, LazyGroup
+from faceflow.installation import not_loadable
 from faceflow.machine_faults import fault_of_machine
-from faceflow.settings import LogSettings
+from faceflow.standard_error import guarded_stderr
 from faceflow.streams import answer_stream, open_closed_descriptors
 
 EXIT_TIMEOUT_S = 15.0
 
+_SWAP, _RUN, _ROUTING, _BOOKS = "Swapping faces", "This machine", "Where jobs run", "Money and records"
+"""Panels of the list of commands."""
+
+
+class Commands(LazyGroup):
+    """The commands of `faceflow`, each in the module of its name."""
+
+    home = "faceflow.gateway.cli"
+    entries: ClassVar[tuple[Entry, ...]] = (
+        Entry("swap", "swap", "Swaps the face of SOURCE into TARGET.", _SWAP),
+        Entry("faces", "faces", "Lists the people in TARGET and shows each face.", _SWAP),
+        Entry("campaign", "app", "Run campaigns: thousands of short jobs from one list.", _SWAP),
+        Entry("demo", "demo", "Swaps a face and shows before and after.", _SWAP),
+        Entry(
+            "up",
+            "up",
+            "Starts everything on this machine and stays until Ctrl-C: UI, server, pool, deployments, worker.",
+            _RUN,
+        ),
+        Entry(
+            "doctor",
+            "doctor",
+            "Looks at installation, models, disks and server. Exit code 1 where something does not work.",
+            _RUN,
+        ),
+        Entry("models", "models", "List, download, verify and import the published models.", _RUN),
+        Entry("policy", "app", "Check, push, explain, compare and replay routing rules.", _ROUTING),
+        Entry(
+            "simulate",
+            "simulate",
+            "Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use.",
+            _ROUTING,
+        ),
+        Entry(
+            "register",
+            "register",
+            "Makes pools, queues, deployments, automations and blocks known to the server of PREFECT_API_URL.",
+            _ROUTING,
+        ),
+        Entry(
+            "images",
+            "app",
+            "Replicate the container image to registries near the work pools, and show which copies are current.",
+            _ROUTING,
+        ),
+        Entry("decision", "app", "Show and export recorded decisions: why each job ran where it did.", _BOOKS),
+        Entry(
+            "budget",
+            "app",
+            "Set projects' monthly budgets (calendar months, UTC) and see how much is left.",
+            _BOOKS,
+        ),
+        Entry(
+            "database",
+            "app",
+            "Show the state and upgrade the schema of the database of budgets, decisions and runs.",
+            _BOOKS,
+        ),
+    )
+
+
 app = typer.Typer(
     name="faceflow",
+    cls=Commands,
     help="Swaps faces in videos and pictures: every frame, timestamp and audio packet kept.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-app.command("swap")(swap.swap)
-app.command("faces")(faces.faces)
-app.command("demo")(demo.demo)
-app.command("up")(up.up)
-app.command("doctor")(doctor.doctor)
-app.command("register")(register.register)
-app.add_typer(models.models)
-app.add_typer(images.app, name="images")
-app.add_typer(policy.app, name="policy")
-app.add_typer(campaign.app, name="campaign")
-app.add_typer(decision.app, name="decision")
-app.add_typer(budget.app, name="budget")
-app.add_typer(database.app, name="database")
-app.command("simulate")(simulate.simulate)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,11 +106,12 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - typer reads it here
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Sees to the log before the command that was named begins."""
+    _set_up_log()
 
 
 def run() -> None:
@@ -98,7 +132,6 @@ def main(arguments: list[str]) -> int:
     """Runs one command and gives its exit code."""
     as_json = "--json" in arguments
     try:
-        configure_logging(_log_settings(current_settings()))
         result = app(arguments, standalone_mode=False, prog_name="faceflow")
         sys.stdout.flush()
     except AnswerError as error:
@@ -112,16 +145,32 @@ def main(arguments: list[str]) -> int:
         reason = _fault(error)
     else:
         return result if isinstance(result, int) else 0
-    show_error(reason, as_json=as_json)
+    _show(reason, as_json=as_json)
     return reason.exit_code
 
 
-def _log_settings(settings: Settings) -> LogSettings:
-    """On a terminal the progress bar speaks; event lines are for those who ask for them."""
-    chosen = {name.upper() for name in os.environ}
-    if settings.log.format == "human" and "FACEFLOW_LOG__LEVEL" not in chosen:
-        return settings.log.model_copy(update={"level": "warning"})
-    return settings.log
+def _set_up_log() -> None:
+    """Raises JobError `job.settings_invalid` where the settings cannot be read."""
+    from faceflow.infrastructure.settings import current_settings
+    from faceflow.log import configure_logging
+
+    chosen, settings = {name.upper() for name in os.environ}, current_settings()
+    # On a terminal the progress bar speaks; event lines are for those who ask for them.
+    quiet = settings.log.format == "human" and "FACEFLOW_LOG__LEVEL" not in chosen
+    configure_logging(settings.log.model_copy(update={"level": "warning"}) if quiet else settings.log)
+
+
+def _show(reason: FaceflowError, *, as_json: bool) -> None:
+    from faceflow.gateway.cli.screen import show_error
+
+    _set_up_log_if_readable()
+    show_error(reason, as_json=as_json)
+
+
+def _set_up_log_if_readable() -> None:
+    """For a command that ended before it got so far: settings that cannot be read are the reason, or come second."""
+    with suppress(FaceflowError):
+        _set_up_log()
 
 
 def _reason(error: BaseException) -> FaceflowError:
@@ -134,6 +183,11 @@ def _reason(error: BaseException) -> FaceflowError:
 
 def _fault(error: Exception) -> FaceflowError:
     reason = fault_of_machine(error)
+    from faceflow.log import events
+
+    _set_up_log_if_readable()
+    if reason is None and isinstance(error, ImportError):
+        reason = not_loadable(error)
     if reason is None and "prefect" in sys.modules:
         from faceflow.flows.run.reasons import fault_of_server
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from faceflow.gateway.cli.screen import console, result_console
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
-from faceflow.log import speaks_json
+from faceflow.standard_error import speaks_json
 from faceflow.vision.catalogue import Licence
 from faceflow.vision.model_cache import CacheState
 

@@ -28,7 +28,7 @@ def register(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences without changing anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Makes work pools, queues, deployments, automations and block types known to the server of PREFECT_API_URL.
+    """Makes pools, queues, deployments, automations and blocks known to the server of PREFECT_API_URL.
 
     A second time changes nothing. A pool that was renamed (`formerly` in the list) keeps its old name on the server
     until what was begun there has ended.

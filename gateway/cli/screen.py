@@ -19,7 +19,8 @@ from rich.table import Table
 
 from faceflow.errors import AnswerError, FaceflowError
 from faceflow.locations import in_store
-from faceflow.log import error_stream, events, speaks_json
+from faceflow.log import events
+from faceflow.standard_error import error_stream, speaks_json
 
 SAY_S = 15.0
 """How often a wait is reported without a terminal, seconds."""

@@ -24,8 +24,9 @@ from pathlib import Path
 from faceflow.infrastructure.machine.server.environment import worker_environment
 from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from faceflow.infrastructure.machine.server.server_errors import ServerError
-from faceflow.log import configure_logging, guarded_stderr
+from faceflow.log import configure_logging
 from faceflow.settings import SwapSettings, read_settings
+from faceflow.standard_error import guarded_stderr
 from faceflow.zones import Zone
 
 POLL_S = 0.2

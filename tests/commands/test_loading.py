@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from faceflow.gateway.program import loaded
+from faceflow.gateway.program import start
 
 MAIN = "faceflow.gateway.cli.main"
 
@@ -44,7 +44,7 @@ def test_an_import_that_ends(
     monkeypatch.setattr(sys, "meta_path", [Ends(error), *sys.meta_path])
     monkeypatch.setattr(sys, "argv", ["faceflow", "faces", *(["--json"] if as_json else [])])
     with pytest.raises(SystemExit) as ended:
-        loaded()
+        start()
     assert ended.value.code == 1
     out, err = capsys.readouterr()
     assert (json.loads(out)["code"] if as_json else err.split()[1]) == code

@@ -16,7 +16,8 @@ FIELDS = {"timestamp", "task_id", "event", "model", "input_size", "gpu_used"}
 
 MANY_VOICES = """
 import ctypes, os, subprocess, sys, warnings
-from faceflow.log import configure_logging, events, guarded_stderr
+from faceflow.log import configure_logging, events
+from faceflow.standard_error import guarded_stderr
 from faceflow.settings import LogSettings
 with guarded_stderr():
     configure_logging(LogSettings(format=sys.argv[1], level="debug"))

@@ -32,13 +32,15 @@ NAMES: Final = frozenset({
 })
 """Names that are taken over: who and where the user is, how the terminal looks, which certificates hold."""
 FAMILIES: Final = (
-    "FACEFLOW_", "LC_", "XDG_", "SSL_CERT_",
+    "FACEFLOW_", "_FACEFLOW_COMPLETE", "_TYPER_COMPLETE_", "COMP_WORDS", "COMP_CWORD",
+    "LC_", "XDG_", "SSL_CERT_",
     "AWS_", "AZURE_", "IDENTITY_", "IMDS_", "MSI_", "ECS_", "BOTO_", "GOOGLE_", "GCE_", "GCLOUD_", "CLOUDSDK_",
     "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "OSS_", "KUBERNETES_", "REGISTRY_", "DOCKER_", "PG",
     "LD_", "MALLOC_", "GLIBC_", "CUDA_", "CUDNN_", "CUBLAS_", "NCCL_", "NVIDIA_", "TENSORRT_", "TRT_", "ORT_",
     "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "OPENCV_", "TF_", "XNNPACK_",
 )
-"""Beginnings of names that are taken over: settings, locale, signing in to clouds, loaders, graphics and arithmetic."""
+"""Beginnings of names that are taken over: settings, what the shell asks to be completed, locale, signing in to clouds,
+loaders, graphics and arithmetic."""
 # fmt: on
 SERVER_NAMES: Final = frozenset({"PATH", "TMPDIR", "TZ", *PYTHON_NAMES})
 SERVER_FAMILIES: Final = ("LD_", "SSL_CERT_")
