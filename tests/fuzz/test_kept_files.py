@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import io
 import struct
-import tracemalloc
 import zipfile
 import zlib
-from contextlib import contextmanager
 from fractions import Fraction
-from random import Random
 
 import numpy as np
 import pytest
@@ -25,29 +22,9 @@ from faceflow.vision.model import SwappedCrop
 from faceflow.vision.occlusion import Reference
 from faceflow.vision.references import References
 from faceflow.vision.tracks import TrackTable
-from tests.fuzz.layout import Layout
-from tests.fuzz.mutate import strike
+from tests.fuzz.struck import bounded, struck
 
 _BOUND_BYTES = 96 * 2**20  # 64 MiB is what any such file may unpack to
-
-
-@contextmanager
-def _bounded():
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < _BOUND_BYTES, f"took {peak >> 20} MiB"
-
-
-def _struck(whole: bytes, seed: str, count: int) -> list[bytes]:
-    found = []
-    for number in range(count):
-        random = Random(f"{seed}/{number}")
-        found.append(strike(random, whole, Layout(), [whole], lambda _: Layout(), None))
-    return [*found, *(whole[:place] for place in range(0, len(whole), max(1, len(whole) // 16)))]
 
 
 def _index(path):
@@ -90,7 +67,7 @@ _CODES = {"fault.artifact_damaged", "fault.artifact_missing"}
 
 def _end(load, path) -> str:
     try:
-        with _bounded():
+        with bounded(_BOUND_BYTES):
             load(path)
     except FaultError as error:
         assert error.message and error.resolution
@@ -105,7 +82,7 @@ def test_a_damaged_file_of_arrays_is_told(tmp_path, kind):
     artifact = make_artifact(path)
     whole = path.read_bytes()
     ends = [_end(load, path)]
-    for content in _struck(whole, kind, 60):
+    for content in struck(whole, kind, 60):
         path.write_bytes(content)
         ends.append(_end(load, path))
         assert artifact_is_whole(artifact) == (content == whole)
@@ -140,7 +117,7 @@ def test_arrays_that_lie_are_told(tmp_path, kind):
     load = KEPT[kind](path)
     members = _unpacked(path)
     for name, content in members.items():
-        changed = _struck(content[:4096] + content[-64:], f"{kind}/{name}", 4)
+        changed = struck(content[:4096] + content[-64:], f"{kind}/{name}", 4)
         for array in (np.zeros(0), np.zeros((2, 2, 2), np.int64), np.array(["a"]), np.float64(1), np.array([-5] * 7)):
             stream = io.BytesIO()
             np.save(stream, array)
@@ -174,7 +151,7 @@ def test_a_small_file_does_not_unpack_to_a_huge_one(tmp_path):
     np.save(stream, np.zeros(100 * 2**20, np.uint8))
     _packed(path, {**members, "pts.npy": stream.getvalue()}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 2**20
-    with _bounded():
+    with bounded(_BOUND_BYTES):
         assert _end(load, path) == "fault.artifact_damaged"
 
 
@@ -205,7 +182,7 @@ def _faces(path, description: dict[str, str] | None = None):
 
 def _faces_end(path) -> str:
     try:
-        with _bounded(), FacesReader(path) as reader:
+        with bounded(_BOUND_BYTES), FacesReader(path) as reader:
             assert all(np.isfinite(face.matrix).all() for face in reader)
     except FaultError as error:
         return error.code
@@ -217,7 +194,7 @@ def test_a_damaged_faces_file_is_told(tmp_path):
     kept = _faces(path)
     whole = path.read_bytes()
     ends = [_faces_end(path)]
-    for content in _struck(whole, "faces", 300):
+    for content in struck(whole, "faces", 300):
         path.write_bytes(content)
         ends.append(_faces_end(path))
         assert artifact_is_whole(kept) == (content == whole)

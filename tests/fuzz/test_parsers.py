@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +18,7 @@ from faceflow.vision.onnx_header import fault_of
 from faceflow.vision.runtime.batching import batched_graph
 from faceflow.vision.runtime.graph_file import OnnxFile
 from tests.engines.graphs import styled
-from tests.fuzz.layout import Layout
-from tests.fuzz.mutate import strike
+from tests.fuzz.struck import bounded, struck
 
 _HEADS = (
     b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x00\x00\x00\x00", b"\x00\x00\x00\x01", b"\x00\x00\x00\x08moov",
@@ -31,26 +27,6 @@ _HEADS = (
 )  # fmt: skip
 _FILES = st.lists(st.one_of(st.sampled_from(_HEADS), st.binary(max_size=12)), max_size=40).map(b"".join)
 _BOUND_BYTES = 32 * 2**20
-
-
-def _struck(whole: bytes, count: int, seed: int) -> list[bytes]:
-    """`count` mutations of a file, the same ones each time, and the file cut at some places."""
-    found = []
-    for number in range(count):
-        random = Random(f"{seed}/{number}")
-        found.append(strike(random, whole, Layout(), [whole], lambda _: Layout(), None))
-    return [*found, *(whole[:place] for place in range(0, len(whole), max(1, len(whole) // 16)))]
-
-
-@contextmanager
-def _bounded():
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < _BOUND_BYTES, f"took {peak >> 20} MiB"
 
 
 @given(_FILES)
@@ -138,10 +114,11 @@ def _looked_at(path: Path) -> str:
 def test_a_damaged_network_is_an_error_of_the_engine(tmp_path, network):
     path = tmp_path / "damaged.onnx"
     ends = set()
-    for content in [network, *_struck(network, 250, 1)]:
+    for content in [network, *struck(network, "1", 250)]:
         path.write_bytes(content)
-        ends.add(_looked_at(path))
-        fault_of(path)
+        with bounded(_BOUND_BYTES):
+            ends.add(_looked_at(path))
+            fault_of(path)
     assert {"whole", "engine.model_unusable"} <= ends <= {"whole", "engine.model_unusable", "engine.model_missing"}
 
 

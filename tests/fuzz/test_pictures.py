@@ -10,6 +10,7 @@ import pytest
 from tests.fuzz import trial_picture
 from tests.fuzz.picture_bases import FORMATS, make_bases
 from tests.fuzz.runner import Worker
+from tests.fuzz.struck import outcomes
 
 _FEW = 60
 _SEED, _SEED_OF_ALL = 20, 12
@@ -30,24 +31,17 @@ def worker(bases):
     worker.close()
 
 
-def _outcomes(worker, form, seed, numbers):
-    verdicts = [worker.tried((form, seed, number)) for number in numbers]
-    faults = [str(verdict) for verdict in verdicts if verdict.fault]
-    assert not faults, "\n".join(faults)
-    return {verdict.outcome for verdict in verdicts}
-
-
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_mutated_picture_ends_with_a_result_or_a_code(worker, form):
-    outcomes = _outcomes(worker, form, _SEED, range(_FEW))
-    assert "result" in outcomes and len(outcomes) > 2, outcomes  # some strikes hit something, some nothing
+    ends = outcomes(worker, form, _SEED, range(_FEW))
+    assert "result" in ends and len(ends) > 2, ends  # some strikes hit something, some nothing
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("turn", range(_TURNS))
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_mutated_picture_ends_with_a_result_or_a_code(worker, form, turn):
-    _outcomes(worker, form, _SEED_OF_ALL, range(turn * _IN_A_TURN, (turn + 1) * _IN_A_TURN))
+    outcomes(worker, form, _SEED_OF_ALL, range(turn * _IN_A_TURN, (turn + 1) * _IN_A_TURN))
 
 
 def test_a_case_is_known_by_its_seed_and_number(bases, tmp_path):

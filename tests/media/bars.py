@@ -66,6 +66,7 @@ def same_colours(shown: np.ndarray, wanted: np.ndarray, tolerance: float) -> str
 
 
 def filtered(frame: av.VideoFrame, *steps: tuple[str, str]) -> av.VideoFrame:
+    """A frame through filters. Not those of `media.conversion`: what is tested must not help to judge itself."""
     graph = av.filter.Graph()
     last = graph.add(
         "buffer",
