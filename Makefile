@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # An active foreign environment must not leak in, nor what is said to other programs' Python.
 unexport VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV $(filter-out PYTHON,$(filter PYTHON%,$(.VARIABLES)))
 export PYTHONNOUSERSITE := 1
-export PYTHON SOURCE TARGET OUT CASES SEED
+export PART PYTHON SOURCE TARGET OUT CASES SEED
 
 python := .venv/bin/python
 
@@ -34,20 +34,15 @@ demo: setup  ## swap a face now; SOURCE=portrait TARGET=video OUT=folder for you
 up: setup  ## run server, worker and deployments until Ctrl-C
 	@.venv/bin/faceflow up
 
-# A Prefect server for each group: the workers, schedules and automations of one do not keep the next one's busy.
-test_groups := "tests --ignore=tests/commands --ignore=tests/ui --ignore=tests/campaigns --ignore=tests/dispatch --ignore=tests/cloud" \
-	"tests/commands tests/ui" "tests/campaigns" "tests/dispatch"
-# Two files at a time where that is sooner: the last two groups share what takes long to set up.
+# So many files at a time; tests/conftest.py says which files stay together, in one process and with one server.
 TEST_PROCESSES ?= 2
-in_groups = failed=0; for group in $(test_groups); do \
-	case $$group in tests/campaigns|tests/dispatch) processes=0;; *) processes=$(TEST_PROCESSES);; esac; \
-	$(python) -m pytest -n $$processes --dist loadfile $$group $(1) $(ARGS) || { status=$$?; (( status == 5 )) || failed=$$status; }; done; exit $$failed
+pytest = $(python) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder --ignore=tests/cloud
 
 test: develop  ## run the tests
-	@$(call in_groups,-m "not full")
+	@$(pytest) -m "not full" tests $(ARGS)
 
-test-full: develop  ## run the tests with the long matrices
-	@$(call in_groups,)
+test-full: develop  ## run the tests with the long matrices, or a part of them: PART=tests/runs
+	@$(pytest) $${PART:-tests} $(ARGS)
 
 test-cloud: develop  ## run jobs on a hybrid cloud on one machine: stand-ins for Kubernetes and AWS, real Prefect (docs/faults.md)
 	@$(python) -m pytest tests/cloud -m "not full" $(ARGS)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from faceflow.infrastructure.books.book_settings import DatabaseSettings
@@ -21,12 +22,28 @@ from faceflow.infrastructure.machine.server.server_settings import ServerSetting
 from faceflow.infrastructure.settings import Settings
 from faceflow.settings import PathSettings
 from tests.postgres import Postgres, running_postgres
+from tests.servers import until
+from tests.warm import Moment, Process
 
 ROOT = Path(__file__).parents[1]
 
 # Rich takes any of these, whatever its value, for a terminal: what is tested is what a pipe gets.
 for _name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
+
+
+TOGETHER = ("tests/dispatch", "tests/up")
+"""Folders whose files share what takes long to set up; one process works through each, and begins with them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests stay in one process where several share the suite (`--dist loadgroup`)."""
+    for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        folder = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), None)
+        item.add_marker(pytest.mark.xdist_group(folder or file))
+    items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(TOGETHER))
 
 
 @dataclass(frozen=True)
@@ -74,11 +91,20 @@ class Program:
             "PYTHONPATH": str(ROOT),
         }
 
-    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-        """Starts the program; the caller ends it.
+    def start(
+        self, *arguments: str | Path, cwd: Path | None = None, pause_at: Moment | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Starts the program; the caller ends it. It stops itself at the moment `pause_at` (see `paused`).
 
-        With a PYTHONPATH of the test's own, from where that is not put away: packages in it stand for missing ones.
+        It is forked where its imports are done (`tests.warm`), unless the test changes more of the environment than
+        settings. With a PYTHONPATH of the test's own, it starts where that is not put away: packages in it stand for
+        missing ones.
         """
+        settings_only = all(name.startswith("FACEFLOW_") or name == "PREFECT_API_URL" for name in environment)
+        if settings_only and arguments[:1] != ("up",):
+            words, where = list(map(str, arguments)), cwd or self.scratch.parent
+            return Process(words, where, {**self.environment, **environment}, pause_at=pause_at)
+        assert pause_at is None
         module = "faceflow.gateway.cli.main" if "PYTHONPATH" in environment else "faceflow.gateway.program"
         return self._start("-m", module, *arguments, cwd=cwd, **environment)
 
@@ -110,28 +136,35 @@ class Program:
         return Finished(process.returncode, stdout, stderr)
 
 
+def paused(process: subprocess.Popen[str], moment: Moment) -> list[dict[str, Any]]:
+    """Reads the events of a program that pauses at the moment, until it has; it goes on with SIGCONT."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        if line.startswith("{"):
+            seen.append(json.loads(line))
+            hits = [one for one in seen if one["event"] == moment.event and moment.stage in (None, one.get("stage"))]
+            if len(hits) == moment.count:
+                until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, timeout_s=240)
+                return seen
+    raise AssertionError(f"the run ended before {moment}: {process.wait()}")
+
+
 def answers(
     program: Program, commands: list[list[Path | str]], timeout_s: float = 200
 ) -> list[tuple[int, dict[str, Any]]]:
     """Exit code and answer of several commands, given to the program one after the other in one process."""
-    script = (
-        "import json, sys\nfrom faceflow.gateway.cli.main import main\n"
-        "for line in sys.stdin: print(main(json.loads(line)))"
-    )
-    lines = "\n".join(json.dumps([str(word) for word in command] + ["--json"]) for command in commands)
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=lines, env=program.environment, capture_output=True, text=True,
-        check=True, timeout=timeout_s,
-    )  # fmt: skip
+    lines = [json.dumps([str(word) for word in command] + ["--json"]) for command in commands]
+    done = Program._finished(Process(lines, Path.cwd(), program.environment, each_line=True), timeout_s)
+    assert done.exit_code == 0, done.stderr
     assert "Traceback" not in done.stderr
     said = done.stdout.splitlines()
     return [(int(code), json.loads(answer)) for answer, code in zip(said[::2], said[1::2], strict=True)]
 
 
-@pytest.fixture(scope="session")
-def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder whose server runs for the whole session."""
-    state = tmp_path_factory.mktemp("state")
+@contextmanager
+def running_state(state: Path) -> Iterator[Path]:
+    """The state folder while a server runs for it, which ends with the block and which nobody may use any more then."""
     named = os.environ.pop("PREFECT_API_URL", None)
     settings = Settings(paths=PathSettings(state=state, scratch=state), server=ServerSettings(port=14220, idle_s=1))
     try:
@@ -141,6 +174,16 @@ def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if named is not None:
             os.environ["PREFECT_API_URL"] = named
         assert end_if_unused(settings), "some process still uses the suite's server"
+
+
+@pytest.fixture(scope="session")
+def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder whose server runs for the whole session.
+
+    `tests/dispatch` and `tests/up`, whose workers, schedules and automations would keep it busy, have their own.
+    """
+    with running_state(tmp_path_factory.mktemp("state")) as state:
+        yield state
 
 
 @dataclass(frozen=True)
@@ -163,23 +206,6 @@ def start_up(program: Program, **environment: str) -> Up:
         if event["event"] == "up.ready":
             return Up(process, event["ui_url"], Path(event["worker_log"]))
     raise AssertionError(f"faceflow up ended with {process.wait()}: {said}")
-
-
-@pytest.fixture(scope="session")
-def up(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """`faceflow up` on the suite's server, for the whole session.
-
-    It is started in a folder such as many projects have, with packages named like the rooms of this repository.
-    """
-    scratch = tmp_path_factory.mktemp("up") / "scratch"
-    for name in ("flows", "tasks", "infrastructure", "gateway"):
-        (scratch.parent / name).mkdir()
-        (scratch.parent / name / "__init__.py").touch()
-    up = start_up(Program(shared_state, scratch), FACEFLOW_LOG__LEVEL="info")
-    yield up
-    up.process.send_signal(signal.SIGTERM)
-    stdout, stderr = up.process.communicate(timeout=30)
-    assert (up.process.returncode, stdout) == (0, ""), stderr
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from faceflow.gateway.cli.main import main
 from faceflow.infrastructure.settings import current_settings
+from tests.matrix import thinned
 
 DEEP = 100_000
 CONTENTS: dict[str, bytes] = {
@@ -39,6 +40,7 @@ CONTENTS: dict[str, bytes] = {
     "surrogates": b'{"a": "\\ud800"}',
     "one quote": b'portrait,target,output\r\n"a,b,c\r\n',
 }  # fmt: skip
+KINDS = ("missing", "folder", "device", "endless", "pipe", "sparse", "NUL")
 POOLS = ("--pools", "deployments/policies/pools.yaml")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "policy check": ("policy", "check", "{file}.yaml", *POOLS),
@@ -68,8 +70,7 @@ def ended(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> tup
     return exit_code, json.loads(out.splitlines()[-1]) if out.strip() else {}
 
 
-@pytest.mark.parametrize("content", CONTENTS)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "content"), thinned(COMMANDS, CONTENTS, keep=4))
 def test_a_broken_file_is_the_users(
     command: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,8 +86,7 @@ def test_a_broken_file_is_the_users(
     assert answer["code"] not in {"job.usage", "policy.pools_missing"}, answer  # it came as far as the file
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "device", "endless", "pipe", "sparse", "NUL"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "kind"), thinned(COMMANDS, KINDS, keep=4))
 def test_a_file_that_is_none_is_the_users(
     command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

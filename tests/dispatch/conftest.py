@@ -21,7 +21,7 @@ from faceflow.infrastructure.machine.worker import descendants, local_worker
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.settings import PathSettings
 from faceflow.zones import Zone
-from tests.conftest import ROOT, Program
+from tests.conftest import ROOT, Program, running_state
 from tests.dispatch.attempts import PARKED
 from tests.dispatch.jobs import SEGMENT_S, Clip, digest
 from tests.faces import face_clip, portrait
@@ -78,9 +78,16 @@ def pool_environment(folder: Path, pool: str, api_url: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def shared_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder whose server runs for all tests of the folder."""
+    with running_state(tmp_path_factory.mktemp("state")) as state:
+        yield state
+
+
+@pytest.fixture(scope="package")
 def zones(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zones]:
-    """Workers of the three pools, for the whole session."""
+    """Workers of the three pools, for all tests of the folder."""
     folder = tmp_path_factory.mktemp("zones")
     record = running_server(Settings(paths=PathSettings(state=shared_state, scratch=folder)))
     assert record is not None
@@ -116,7 +123,7 @@ def in_prefect(zones: Zones, function: Callable[[], Awaitable[T]]) -> T:
     return run_in_prefect(pool_environment(zones.folder, DISPATCHER, zones.api_url), function)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clip(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """Four seconds in six segments, and what a run in one process makes of them."""
     folder = tmp_path_factory.mktemp("clip")
@@ -156,7 +163,7 @@ def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def parked_pools(zones: Zones) -> None:
     async def register() -> None:
         from faceflow.flows.server.this_machine import register_work_pool

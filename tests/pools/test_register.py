@@ -11,7 +11,7 @@ from tests.conftest import Program
 from tests.pools.conftest import POOLS_FILE, Server
 
 # Under names of their own: the suite's server is shared.
-NAMES = {"isolated-k8s": "reg-isolated", "private-k8s": "reg-private", "aws-g4dn-spot": "reg-aws"}
+NAMES = {"private-k8s": "reg-private", "aws-g4dn-spot": "reg-aws"}
 DISPATCHER = "reg-dispatch"
 FLOWS = ("swap-video", "swap-shard", "render-batch", "preload-models")
 KINDS = {"block type", "work pool", "work queue", "deployment", "automation"}
@@ -19,7 +19,7 @@ KINDS = {"block type", "work pool", "work queue", "deployment", "automation"}
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
-    """A list of three of the shipped pools."""
+    """A list of two of the shipped pools, one of each kind of worker."""
     import yaml
 
     pools = [pool for pool in yaml.safe_load(POOLS_FILE.read_text())["pools"] if pool["name"] in NAMES]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, Program
+from tests.conftest import ROOT, Program, paused
 from tests.faces import ASTRONAUT, SIX_PEOPLE, face_clip, portrait
+from tests.warm import Moment
 
 STAGES = {"validate", "transcode", "segment", "swap", "restore", "merge", "upload"}
 
@@ -87,14 +88,14 @@ def test_several_portraits_and_a_picture_without_restore(program: Program, tmp_p
 
 
 def test_sigterm_stops_a_run_cleanly(program: Program, tmp_path: Path) -> None:
-    source, target = portrait(tmp_path), face_clip(tmp_path / "clip.mp4", seconds=8)
-    process = program.start("swap", source, target, "-o", tmp_path / "out.mp4", "--json", "--segment-length", "1")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if '"stage.started"' in line and '"swap"' in line:
-            process.send_signal(signal.SIGTERM)
-            break
-    stdout, stderr = process.communicate(timeout=60)
+    source, target = portrait(tmp_path), face_clip(tmp_path / "clip.mp4", seconds=2)
+    moment = Moment("stage.started", "swap")
+    arguments = ("swap", source, target, "-o", tmp_path / "out.mp4", "--json", "--segment-length", "1")
+    process = program.start(*arguments, pause_at=moment)
+    paused(process, moment)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 1, stdout + stderr
     assert '"fault.cancelled"' in stdout
     assert "Traceback" not in stderr
@@ -162,7 +163,7 @@ def test_only_what_may_pass_is_tried_again(program: Program) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.stdout.splitlines()[-1:] == ["{'passes': 3, 'stays': 1}"], done.stdout + done.stderr
 

@@ -23,6 +23,7 @@ from faceflow.infrastructure.machine.server.server_settings import ServerSetting
 from faceflow.infrastructure.settings import Settings
 from faceflow.settings import PathSettings
 
+PATIENCE_S = 120.0  # a busy machine takes its time; what is waited for takes a second
 HOLD_A_LEASE = """
 import sys
 from pathlib import Path
@@ -40,10 +41,10 @@ with lease_server(settings) as address:
 """
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline = time.monotonic() + timeout_s
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE_S} s"
         time.sleep(0.1)
 
 
@@ -84,16 +85,14 @@ def first_line(holder: subprocess.Popen[str]) -> str:
     return holder.stdout.readline().strip()
 
 
-def test_users_share_one_server_and_a_killed_user_leaves_nothing_behind(
+def test_users_share_one_server_and_killed_users_and_a_killed_keeper_leave_nothing_behind(
     tmp_path: Path, holders: Callable[[], subprocess.Popen[str]]
 ) -> None:
     one, two = holders(), holders()
     api_url = first_line(one)
     assert api_url
     assert first_line(two) == api_url
-    record = ServerFiles(tmp_path).read()
-    assert record is not None
-    server, keeper = psutil.Process(record.server_pid), psutil.Process(record.keeper_pid)
+    server, keeper = processes(tmp_path)
     assert answers(api_url)
     assert [sockets.laddr.ip for sockets in server.net_connections("tcp") if sockets.status == "LISTEN"] == [
         "127.0.0.1"
@@ -104,31 +103,25 @@ def test_users_share_one_server_and_a_killed_user_leaves_nothing_behind(
     assert not end_if_unused(local_settings(tmp_path)), "a server in use was ended"
     assert answers(api_url)
 
-    two.send_signal(signal.SIGKILL)
-    two.wait()
-    wait_until(lambda: not server.is_running() and not keeper.is_running(), 30, "the end of an unused server")
-    assert ServerFiles(tmp_path).read() is None
-
-
-def test_the_server_dies_with_its_keeper_and_the_next_user_starts_another(
-    tmp_path: Path, holders: Callable[[], subprocess.Popen[str]]
-) -> None:
-    first = holders()
-    first_line(first)
-    record = ServerFiles(tmp_path).read()
-    assert record is not None
-    server = psutil.Process(record.server_pid)
-    os.kill(record.keeper_pid, signal.SIGKILL)
-    wait_until(lambda: not server.is_running(), 10, "the end of the server")
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_until(lambda: not server.is_running(), "the end of the server of a killed keeper")
     assert running_server(local_settings(tmp_path)) is None
 
-    second = holders()
-    assert answers(first_line(second))
-    for holder in (first, second):
-        holder.kill()
+    three = holders()
+    assert answers(first_line(three))
+    server, keeper = processes(tmp_path)
+    for holder in (two, three):
+        holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert end_if_unused(local_settings(tmp_path))
+    wait_until(lambda: not server.is_running() and not keeper.is_running(), "the end of an unused server")
     assert ServerFiles(tmp_path).read() is None
+
+
+def processes(state: Path) -> tuple[psutil.Process, psutil.Process]:
+    """The server and its keeper."""
+    record = ServerFiles(state).read()
+    assert record is not None
+    return psutil.Process(record.server_pid), psutil.Process(record.keeper_pid)
 
 
 def test_a_named_server_is_used_and_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
