@@ -1,7 +1,7 @@
 # Everything a newcomer needs. Requires only Python 3.11 to 3.13 (with venv or pip) and make.
 #
 #   make demo                       sets everything up and swaps a face; SOURCE=... TARGET=... OUT=... for your own
-#   make test                       the tests, up to an hour on two busy cores
+#   make test                       the tests, up to half an hour on two cores
 #   make help                       the rest
 
 SHELL := /bin/bash
@@ -41,8 +41,9 @@ pytest = $(python) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscop
 test: develop  ## run the tests
 	@$(pytest) -m "not full" tests $(ARGS)
 
-test-full: develop  ## run the tests with the long matrices, or a part of them: PART=tests/runs
-	@$(pytest) $${PART:-tests} $(ARGS)
+test-full: develop  ## run the tests with the long matrices and measure what they cover, or a part of them: PART=tests/runs
+	@status=0; $(pytest) --cov --cov-report= $${PART:-tests} $(ARGS) || status=$$?; \
+	echo "covered: $$($(python) -m coverage report --format=total)% of the lines (each file: .venv/bin/coverage report)"; exit $$status
 
 test-cloud: develop  ## run jobs on a hybrid cloud on one machine: stand-ins for Kubernetes and AWS, real Prefect (docs/faults.md)
 	@$(python) -m pytest tests/cloud -m "not full" $(ARGS)
@@ -80,5 +81,5 @@ test-image: setup  ## run the container image as a cluster does, and swap a face
 	@$(python) deployments/image/check.py $${IMAGE:-}
 
 clean:  ## remove everything that was built, including the environment
-	@rm -rf .venv .uv dist out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .uv dist out .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

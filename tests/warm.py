@@ -29,6 +29,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from faceflow.infrastructure.machine.server.keeper import die_with_parent
+
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 240.0
 LOADED = (
@@ -88,7 +90,7 @@ class Process(subprocess.Popen[str]):
         fds = array.array("i", theirs)
         self._nursery.sendmsg([len(asked).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         self._nursery.sendall(asked)
-        self._close_pipe_fds(*more[9:15])
+        self._close_pipe_fds(*more[9:15])  # type: ignore[attr-defined]  # as Popen's own does at its end
         self._said = self._nursery.makefile("r")
         self.pid = int(self._said.readline())
         self._child_created = True
@@ -113,8 +115,6 @@ class Process(subprocess.Popen[str]):
 @cache
 def nursery() -> str:
     """The address of the process that forks; it ends with this one."""
-    from faceflow.infrastructure.machine.server.keeper import die_with_parent
-
     folder = Path(tempfile.mkdtemp(prefix="faceflow-nursery-"))
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("FACEFLOW_", "PREFECT_"))}
     process = subprocess.Popen(
@@ -151,10 +151,10 @@ def _serve(folder: Path) -> None:
     os.write(1, b"ready\n")
     born: dict[int, socket.socket] = {}
     while True:
-        ready, _, _ = select.select([listener, woken], [], [])
+        ready, _, _ = select.select([listener.fileno(), woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
-        if listener in ready:
+        if listener.fileno() in ready:
             asking, _ = listener.accept()
             pid = _fork(asking, [woken, wake, listener.fileno(), *(one.fileno() for one in born.values())])
             born[pid] = asking
@@ -189,9 +189,10 @@ def _fork(asking: socket.socket, inherited: list[int]) -> int:
         for end in fds:
             os.close(end)
         return pid
+    die_with_parent()()  # also where it was stopped and nobody came back
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    for caught in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(caught, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, end in enumerate(fds):
         os.dup2(end, number)
@@ -212,6 +213,7 @@ def _run(asked: dict[str, Any]) -> None:
     from faceflow.gateway.cli.main import main, run
     from faceflow.infrastructure.machine.server import environment
     from faceflow.infrastructure.machine.server.inherited import inherited
+    from faceflow.infrastructure.machine.server.prefect_files import import_prefect
     from faceflow.infrastructure.settings import current_settings
 
     os.chdir(asked["cwd"])
@@ -220,7 +222,7 @@ def _run(asked: dict[str, Any]) -> None:
     time.tzset()
     current_settings.cache_clear()
     sys.argv = ["faceflow", *asked["arguments"]]
-    imported = environment.import_prefect
+    imported = import_prefect
 
     def read_anew(home: Path) -> None:
         """Prefect's settings were read where it was loaded; here they are those of this environment."""
@@ -231,7 +233,7 @@ def _run(asked: dict[str, Any]) -> None:
             logger.handlers.clear()
         configuration.setup_logging()
 
-    environment.import_prefect = read_anew
+    vars(environment)["import_prefect"] = read_anew
     if asked["pause_at"]:
         _pause_at(Moment(**asked["pause_at"]))
     exit_code: Any = 1
@@ -276,7 +278,7 @@ def _end(exit_code: int) -> None:
     import threading
 
     with suppress(Exception):
-        threading._shutdown()
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
