@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), None)
         item.add_marker(pytest.mark.xdist_group(folder or file))
     items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(TOGETHER))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line says which programs were missing and how to get them."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped]
+    missing = Counter(reason for reason in reasons if "not installed" in reason)
+    if missing:
+        terminalreporter.write_line(f"Not run for want of a program: {missing.total()} tests. {'; '.join(missing)}.")
 
 
 @dataclass(frozen=True)

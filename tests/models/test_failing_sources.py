@@ -89,7 +89,7 @@ def test_a_server_that_speaks_no_tls(bench):
 def secure(bench, tmp_path):
     """The server behind TLS, with a certificate that nobody trusts but whoever reads its file."""
     if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+        pytest.skip("openssl is not installed (Debian: apt-get install openssl)")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         [

@@ -111,7 +111,7 @@ def azurite(folder: Path) -> Iterator[str]:
 def _azurite_program() -> Path:
     """Azurite, installed once with npm into the user's cache."""
     if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("azurite, which passes for Azure, needs npm and node")
+        pytest.skip("npm, for azurite, which stands for Azure, is not installed (Debian: apt-get install npm)")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faceflow-tests" / "azurite"
     program = cache / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     if not program.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Up
 from tests.faces import face_clip, portrait
-from tests.servers import asked
+from tests.servers import asked, missing
 
 pytestmark = pytest.mark.ui
 
@@ -29,8 +28,7 @@ def browser() -> Iterator[Browser]:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        assert os.environ.get("CI", "").lower() != "true", f"none of {', '.join(names)} is installed"
-        pytest.skip(f"none of {', '.join(names)} is installed")
+        missing("a Chromium browser is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser
