@@ -33,6 +33,8 @@ for _name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
 
 
+FORKED_WITH = ("PREFECT_API_URL", "COLUMNS")
+"""Variables beside settings that mean the same where everything is loaded already."""
 TOGETHER = ("tests/dispatch", "tests/up")
 """Folders whose files share what takes long to set up; one process works through each, and begins with them."""
 
@@ -110,7 +112,7 @@ class Program:
         settings. With a PYTHONPATH of the test's own, it starts where that is not put away: packages in it stand for
         missing ones.
         """
-        settings_only = all(name.startswith("FACEFLOW_") or name == "PREFECT_API_URL" for name in environment)
+        settings_only = all(name.startswith("FACEFLOW_") or name in FORKED_WITH for name in environment)
         if settings_only and arguments[:1] != ("up",):
             words, where = list(map(str, arguments)), cwd or self.scratch.parent
             return Process(words, where, {**self.environment, **environment}, pause_at=pause_at)
