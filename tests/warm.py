@@ -33,10 +33,8 @@ from faceflow.infrastructure.machine.server.keeper import die_with_parent
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 240.0
-LOADED = (
-    "faceflow.gateway.cli.main", "faceflow.flows.swap_video", "faceflow.flows.render_campaign",
-    "faceflow.gateway.cli.dispatched_run", "faceflow.gateway.cli.local_run", "faceflow.flows.server.register",
-)  # fmt: skip
+LOADED = ("faceflow.flows.swap_video", "faceflow.flows.render_campaign", "faceflow.flows.server.register")
+"""Flows that commands load when they need them; the commands' own modules come with their package."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,14 @@ def nursery() -> str:
 
 def _serve(folder: Path) -> None:
     from importlib import import_module
+    from pkgutil import iter_modules
 
+    from faceflow.gateway import cli
     from faceflow.infrastructure.machine.server.environment import point_prefect_at
 
     point_prefect_at(folder, None)
-    for name in LOADED:
+    commands = [module.name for module in iter_modules(cli.__path__, f"{cli.__name__}.")]
+    for name in (*commands, *LOADED):
         import_module(name)
     threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"a process with threads cannot be forked safely: {threads}"
