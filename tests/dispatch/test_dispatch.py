@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,8 @@ def test_a_run_from_the_ui_ends_on_the_pool_of_its_rule_and_a_duplicate_starts_n
 def test_a_schedule_and_a_program_end_on_the_pools_of_their_rules(zones: Zones, clip: Clip, tmp_path: Path) -> None:
     scheduled = clip.job(tmp_path / "scheduled.mp4", sensitivity="private", project="nightly")
     deployment = zones.api("GET", f"/deployments/name/dispatch/{DISPATCHER}")
-    soon = datetime.now(UTC) + timedelta(seconds=5)
-    daily = {"interval": 86400, "anchor_date": soon.isoformat()}
-    body = [{"active": True, "schedule": daily, "parameters": {"job": scheduled}}]
+    often = {"interval": 30, "anchor_date": datetime.now(UTC).isoformat()}
+    body = [{"active": True, "schedule": often, "parameters": {"job": scheduled}}]
     [schedule] = zones.ask("POST", f"/deployments/{deployment['id']}/schedules", body)
 
     async def program() -> str:

@@ -11,6 +11,7 @@ from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.settings import LimitSettings, SwapSettings
 from faceflow.vision import models
 from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY
+from faceflow.vision.face_detector import overlap
 from faceflow.vision.portraits import load_identity, portrait_face
 from faceflow.vision.registry import engine_versions, make_analyser, make_restorer, make_swapper
 from faceflow.vision.view import PictureView
@@ -154,3 +155,11 @@ def test_segments_agree_on_expected_faces(analyser, six_people):
     for one, other in zip(before[2:], after, strict=True):
         assert len(one) == len(other) == 6
         assert all(np.array_equal(a.landmarks, b.landmarks) for a, b in zip(one, other, strict=True))
+
+
+def test_overlap_is_what_two_boxes_share_of_what_they_cover_together():
+    box = np.array([0, 0, 2, 2], np.float32)
+    assert overlap(box, box) == 1.0
+    assert overlap(box, box + np.array([1, 0, 1, 0], np.float32)) == pytest.approx(1 / 3)
+    assert overlap(box, np.array([0, 0, 1, 1], np.float32)) == pytest.approx(1 / 4)
+    assert overlap(box, box + 2) == 0.0
