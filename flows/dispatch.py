@@ -127,7 +127,7 @@ async def _asked(control: Control, request: Request) -> Request | None:
         wait_for_input=form_of(request, shortfall), timeout=int(control.settings.routing.approval_s), key=key
     )
     if not answer.approve:
-        reason = f"{answer.name or 'somebody'} did not approve the cost" + (f": {answer.why}" if answer.why else "")
+        reason = f"{answer.name or 'a user'} did not approve the cost" + (f": {answer.why}" if answer.why else "")
         refused = await asyncio.to_thread(change, control.database, request, RequestState.REFUSED, now(), reason=reason)
         return refused or await current(control, request)
     try:

@@ -53,8 +53,8 @@ def start() -> None:
         _end(
             ResourceError(
                 "fault.out_of_memory",
-                "The machine has no memory left to start faceflow.",
-                "Close other programs or raise the limit of memory (`ulimit -v`), and run the same command again.",
+                "The machine does not have enough free memory to start faceflow.",
+                "Close other programs or raise the memory limit (`ulimit -v`), and run the same command again.",
             )
         )
     except ImportError as error:

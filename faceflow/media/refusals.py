@@ -75,8 +75,8 @@ def clock_jumps(path: Path, at_s: float, by_s: float) -> MediaError:
     return MediaError(
         "media.timestamps",
         f"The clock of {path} jumps {way} by {abs(by_s):.1f} s after {at_s:.1f} s.",
-        "Cut the video there and give the pieces one by one, or rewrite it once with a video converter, so that its "
-        "times run on.",
+        "Cut the video there and process the pieces one by one, or convert it once with a video converter, so "
+        "that its times are continuous.",
         at_s=at_s,
     )
 

@@ -107,11 +107,11 @@ def _check_used(path: Path, name: str, track: _Track) -> None:
             raise _goes_on(path, name, at_s, f"{_shown(entry[:4])} follows {_shown(first[:4])}")
         if name == "sound":
             if entry != first and entry[:4] not in _SELF_DESCRIBING:
-                raise _goes_on(path, name, at_s, f"{_shown(entry[:4])} is described anew")
+                raise _goes_on(path, name, at_s, f"{_shown(entry[:4])} has a new description")
             continue
         before, now = (_size(each) for each in (first, entry))
         if before != now:
-            raise _described_anew(path, "media.size_changes", at_s, sample, f"its size goes from {before} to {now}")
+            raise _described_anew(path, "media.size_changes", at_s, sample, f"its size changes from {before} to {now}")
         for kind, words in _SHOWN.items():
             if _box(first, kind) != _box(entry, kind):
                 raise _described_anew(path, "media.picture_changes", at_s, sample, f"its {words} change")
@@ -147,8 +147,8 @@ def _at(at_s: float | None) -> str:
 def _goes_on(path: Path, name: str, at_s: float | None, what: str) -> MediaError:
     return MediaError(
         "media.track_changes",
-        f"The {name} of {path} goes on in another form{_at(at_s)}: {what}.",
-        "Cut the file there and give the pieces one by one, or convert it with a video program that joins both.",
+        f"The {name} of {path} continues in another form{_at(at_s)}: {what}.",
+        "Cut the file there and process the pieces one by one, or convert it with a video editor that joins both.",
         at_s=at_s,
     )
 
@@ -156,8 +156,8 @@ def _goes_on(path: Path, name: str, at_s: float | None, what: str) -> MediaError
 def _described_anew(path: Path, code: str, at_s: float | None, frame: int, what: str) -> MediaError:
     return MediaError(
         code,
-        f"The picture of {path} is described anew{_at(at_s)}: {what}.",
-        "Cut the video there and give the pieces one by one, or convert it so that it is the same throughout.",
+        f"The picture of {path} changes its description{_at(at_s)}: {what}.",
+        "Cut the video there and process the pieces one by one, or convert it so that it is the same throughout.",
         frame=frame,
     )
 

@@ -79,7 +79,7 @@ async def keep_approval(control: Control, request: Request, answer: Spending, ke
     Raises:
         BudgetError: `budget.amount_invalid`.
     """
-    who = answer.name or "somebody in the Prefect UI"
+    who = answer.name or "a user of the Prefect UI"
     await asyncio.to_thread(
         approve, control.database, request.project, request.job_id, answer.extra_usd, who, key=key, why=answer.why
     )

@@ -60,7 +60,7 @@ def remove(project: Project, month: Month = None, as_json: AsJson = False) -> No
     if not removed:
         raise BudgetError(
             "budget.not_set",
-            f"Project {project} has no budget {f'of its own in {month}' if month else 'for every month'}.",
+            f"Project {project} has no budget {f'for {month} alone' if month else 'for every month'}.",
             "`faceflow budget show` lists budgets.",
         )
     _show([found], as_json)

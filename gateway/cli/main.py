@@ -92,7 +92,7 @@ class Commands(LazyGroup):
 app = typer.Typer(
     name="faceflow",
     cls=Commands,
-    help="Swaps faces in videos and pictures: every frame, timestamp and audio packet kept.",
+    help="Swap faces in videos and pictures, keeping every frame, timestamp and audio packet.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -142,7 +142,7 @@ def _why_it_waits(outcome: Outcome, world: World) -> str:
         return ""
     zones = " or ".join(sorted(ALLOWED_ZONES[world.job.sensitivity]))
     if len(ALLOWED_ZONES[world.job.sensitivity]) < len(Zone):
-        return f"every pool that it may use is full, and {world.job.sensitivity} media may not leave the {zones} zone"
+        return f"all of its pools are full, and {world.job.sensitivity} media may not leave the {zones} zone"
     return "every pool that the rule names is full"
 
 

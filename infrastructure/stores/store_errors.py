@@ -101,7 +101,7 @@ _TELLS: dict[str, Callable[[str], FaceflowError]] = {
     ),
     "region_wrong": lambda failed: StoreSetupError(
         "store.region_wrong",
-        f"{failed}: the bucket lies in another region or behind another address.",
+        f"{failed}: the bucket is in another region or at another address.",
         "Correct `region` and `endpoint` of the store.",
     ),
     "clock": lambda failed: StoreSetupError(

@@ -62,7 +62,7 @@ WIDE = ("-movflags", "+write_colr", "-color_primaries", "bt2020", "-color_trc", 
 PICTURES = {
     "hevc": (x265("bframes=0"), {"more": ("-tag:v", "hvc1")}, "media.track_changes", "'hvc1' follows 'avc1'"),
     "mpeg4": (("-c:v", "mpeg4", "-bf", "0"), {}, "media.track_changes", "'mp4v' follows 'avc1'"),
-    "size": (PLAIN, {"size": "128x96"}, "media.size_changes", "its size goes from 96x64 to 128x96"),
+    "size": (PLAIN, {"size": "128x96"}, "media.size_changes", "its size changes from 96x64 to 128x96"),
     "proportions": (PLAIN, {"more": ("-vf", "setsar=4/3")}, "media.picture_changes", "its proportions change"),
     "colours": (PLAIN, {"more": WIDE}, "media.picture_changes", "its colours change"),
 }
@@ -100,8 +100,8 @@ def test_a_description_that_nothing_uses_does_no_harm(tmp_path):
 PCM = ("-c:a", "pcm_s16le")
 FORMS = {
     "ac3": (AAC, ("-c:a", "ac3"), ".mp4", "'ac-3' follows 'mp4a'"),
-    "pcm_rate": (PCM, (*PCM, "-ar", "48000"), ".mov", "'sowt' is described anew"),
-    "alac_channels": (("-c:a", "alac"), ("-c:a", "alac", "-ac", "2"), ".mp4", "'alac' is described anew"),
+    "pcm_rate": (PCM, (*PCM, "-ar", "48000"), ".mov", "'sowt' has a new description"),
+    "alac_channels": (("-c:a", "alac"), ("-c:a", "alac", "-ac", "2"), ".mp4", "'alac' has a new description"),
 }
 
 

@@ -56,7 +56,7 @@ def test_table(job, world, rule, action, way, pools):
 
 def test_a_job_that_may_not_leave_says_that_it_waits():
     decision = placed(FILM, ALL_OF_OURS_FULL)
-    assert decision.reason == "every pool that it may use is full, and restricted media may not leave the isolated zone"
+    assert decision.reason == "all of its pools are full, and restricted media may not leave the isolated zone"
     assert decision.estimate.start_delay_s == pytest.approx(401 * 6 / 2 + 5)
 
 
