@@ -36,7 +36,7 @@ def set_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sets what a project may spend in a month. What is reserved already stays reserved."""
+    """Set how much a project may spend in a month. Existing reservations stay."""
     from faceflow.infrastructure.books.budgets.limits import set_limit
     from faceflow.infrastructure.books.database.database import Database
 
@@ -50,7 +50,8 @@ def set_(
 
 @app.command()
 def remove(project: Project, month: Month = None, as_json: AsJson = False) -> None:
-    """Takes a budget away: a month's own one, so that the standing one holds, or without --month the standing one."""
+    """Remove a budget: a single month's with --month, so that the standing one applies again, or else the standing
+    one."""
     from faceflow.infrastructure.books.budgets.limits import remove_limit, standing
     from faceflow.infrastructure.books.database.database import Database
 
@@ -72,7 +73,7 @@ def show(
     month: Month = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows limit, reserved, spent and left, in this month or another."""
+    """Show the limit and the reserved, spent and remaining amounts of this month or another."""
     from faceflow.infrastructure.books.budgets.limits import standing, standings
     from faceflow.infrastructure.books.database.database import Database
 
@@ -84,7 +85,7 @@ def show(
 
 @app.command()
 def reconcile(as_json: AsJson = False) -> None:
-    """Settles or gives back money whose runs are over or lost, and whom nobody settled. Can be run at any time."""
+    """Settle or release reservations whose runs have ended or are lost. Safe to run at any time."""
     from faceflow.infrastructure.books.budgets.reconciling import reconcile as reconcile_books
     from faceflow.infrastructure.books.database.database import Database
 

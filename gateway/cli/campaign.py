@@ -81,7 +81,7 @@ def run(
     report: Report = None,
     as_json: AsJson = False,
 ) -> int:
-    """Runs a campaign to its end; given again, it does what is missing. Exit code 1 where not all jobs are done."""
+    """Run a campaign to its end; run it again to do the missing jobs. Exit code 1 if not all jobs are done."""
     from faceflow.infrastructure.books.campaigns.report import write_report
     from faceflow.infrastructure.books.campaigns.sources import CampaignSource
     from faceflow.infrastructure.books.database.database import Database
@@ -117,7 +117,7 @@ def status(
     report: Report = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows how the jobs of a campaign stand: by pool, by failure, late ones, cost."""
+    """Show the state of a campaign's jobs: by pool, by failure, late ones, cost."""
     from faceflow.infrastructure.books.campaigns.books import campaign_names, require_campaign
     from faceflow.infrastructure.books.campaigns.report import report_of, write_report
     from faceflow.infrastructure.books.database.database import Database

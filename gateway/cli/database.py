@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @app.command()
 def status(as_json: AsJson = False) -> int:
-    """Says whether the database answers and whether its schema is current. Exit code 1 where it is not."""
+    """Check that the database responds and that its schema is current. Exit code 1 if not."""
     from faceflow.infrastructure.books.database.database import Database
     from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
     from faceflow.infrastructure.books.database.upgrading import SchemaState
@@ -36,7 +36,7 @@ def status(as_json: AsJson = False) -> int:
 
 @app.command()
 def upgrade(as_json: AsJson = False) -> None:
-    """Brings the schema up to date. Any number may do so at once; it is done once."""
+    """Upgrade the schema. Several processes may run this at once; one of them does it."""
     from faceflow.infrastructure.books.database.database import Database
     from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
     from faceflow.infrastructure.books.database.upgrading import SchemaState

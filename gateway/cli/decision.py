@@ -31,7 +31,7 @@ def show(
     job: Annotated[str, typer.Argument(metavar="JOB", help="The request's id (`request_id`) or its first characters.")],
     as_json: AsJson = False,
 ) -> None:
-    """Says where a job was sent and why, what ran, and what it cost."""
+    """Show where a job was sent and why, its runs, and their cost."""
     from faceflow.infrastructure.books.budgets.approvals import approvals
     from faceflow.infrastructure.books.budgets.reservations import Budgets
     from faceflow.infrastructure.books.database.database import Database
@@ -72,7 +72,7 @@ def export(
     ] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only decisions before this date or time (UTC).")] = None,
 ) -> None:
-    """Writes kept decisions as JSON lines, as `faceflow policy replay` and `diff --records` read them."""
+    """Export recorded decisions as JSON Lines, for `faceflow policy replay` and `diff --records`."""
     from faceflow.infrastructure.books.database.database import Database
     from faceflow.infrastructure.books.records.decisions import kept_decisions
 

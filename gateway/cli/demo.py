@@ -33,7 +33,7 @@ def demo(
     output_dir: Annotated[Path, typer.Option("--output-dir", help="Folder for the results.")] = Path("out/demo"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Swaps a face and shows before and after."""
+    """Swap a face and show before and after."""
     ours = [] if source else [(_astronaut(), output_dir / "source.png")]
     ours += [] if target else [(_carphone(), output_dir / "target.mp4")]
     _make_folder(output_dir)

@@ -59,7 +59,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> int:
-    """Looks at installation, models, disks and server. Exit code 1 where something does not work."""
+    """Check the installation, models, disks and server. Exit code 1 if something does not work."""
     settings = current_settings()
     findings = [finding for check in (ALIVE_CHECKS if alive else CHECKS) for finding in check(settings)]
     healthy = all(finding.level is not Level.PROBLEM for finding in findings)

@@ -51,10 +51,10 @@ def faces(
     ] = EMBEDDED_ANALYSER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Lists the people in TARGET and shows each face.
+    """List the people in TARGET and show each face.
 
-    The numbers are those that `faceflow swap --map NUMBER=SOURCE` takes, with the same analyser. People of different
-    shots are told apart where the `people` extra is installed, or by InsightFace's own network.
+    Use the numbers with `faceflow swap --map NUMBER=SOURCE` and the same analyser. Recognising people across shots
+    needs the `people` extra or InsightFace's own network.
     """
     settings = current_settings()
     path = local_path(target)

@@ -33,16 +33,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @app.command("replicate")
 def replicate(image: Image = "", pools: Pools = None, as_json: AsJson = False) -> None:
-    """Copies the image by its digest to every registry and verifies it at both ends.
+    """Copy the image by its digest to every registry and verify it at both ends.
 
-    The same command run again goes on where an interrupted copy stopped: layers that have arrived are not sent again.
+    Run the same command again to continue an interrupted copy: layers that have arrived are not sent again.
     """
     _with_each(image, pools or [], as_json, partial(bring, timeout_s=current_settings().images.timeout_s))
 
 
 @app.command("status")
 def status(image: Image = "", pools: Pools = None, as_json: AsJson = False) -> int:
-    """Shows which registries have the image, which are behind and for how long. Exit code 1 where one is behind."""
+    """Show which registries have the image, which are behind and for how long. Exit code 1 if one is behind."""
     rows = _with_each(image, pools or [], as_json, look)
     return 0 if all(row["state"] == "current" for row in rows) else 1
 

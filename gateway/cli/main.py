@@ -37,20 +37,20 @@ class Commands(LazyGroup):
 
     home = "faceflow.gateway.cli"
     entries: ClassVar[tuple[Entry, ...]] = (
-        Entry("swap", "swap", "Swaps the face of SOURCE into TARGET.", _SWAP),
-        Entry("faces", "faces", "Lists the people in TARGET and shows each face.", _SWAP),
+        Entry("swap", "swap", "Swap the face of SOURCE into TARGET.", _SWAP),
+        Entry("faces", "faces", "List the people in TARGET and show each face.", _SWAP),
         Entry("campaign", "app", "Run campaigns: thousands of short jobs from one list.", _SWAP),
-        Entry("demo", "demo", "Swaps a face and shows before and after.", _SWAP),
+        Entry("demo", "demo", "Swap a face and show before and after.", _SWAP),
         Entry(
             "up",
             "up",
-            "Starts everything on this machine and stays until Ctrl-C: UI, server, pool, deployments, worker.",
+            "Start everything on this machine and keep it running until Ctrl-C: UI, server, pool, deployments, worker.",
             _RUN,
         ),
         Entry(
             "doctor",
             "doctor",
-            "Looks at installation, models, disks and server. Exit code 1 where something does not work.",
+            "Check the installation, models, disks and server. Exit code 1 if something does not work.",
             _RUN,
         ),
         Entry("models", "models", "List, download, verify and import the published models.", _RUN),
@@ -58,13 +58,13 @@ class Commands(LazyGroup):
         Entry(
             "simulate",
             "simulate",
-            "Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use.",
+            "Simulate a day with the real decisions and report cost, deadlines met, waits and GPU use.",
             _ROUTING,
         ),
         Entry(
             "register",
             "register",
-            "Makes pools, queues, deployments, automations and blocks known to the server of PREFECT_API_URL.",
+            "Register pools, queues, deployments, automations and blocks with the server at PREFECT_API_URL.",
             _ROUTING,
         ),
         Entry(

@@ -34,7 +34,7 @@ def list_models(
     kind: Annotated[ModelKind | None, typer.Option("--kind", help="Only models of this kind.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows every model of the catalogue: size, licence, whether commercial use is allowed, whether it is installed."""
+    """List all models in the catalogue: size, licence, whether commercial use is allowed, whether it is installed."""
     settings = current_settings()
     cache = ModelCache(settings.models_folder)
     known = catalogue(settings)
@@ -63,9 +63,9 @@ def pull_models(
     accept_licence: Accept = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetches models, and what they need, into the models folder.
+    """Download models, and the models that they need, into the models folder.
 
-    The same command run again goes on where an interrupted pull stopped; what is there is only verified.
+    Run the same command again to continue an interrupted download; existing files are only verified.
     """
     from faceflow.infrastructure.models.pools import models_of_pool
     from faceflow.infrastructure.models.pull import pull
@@ -95,7 +95,7 @@ def verify_models(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Hashes installed models anew. Exit code 1 where one is not what it should be."""
+    """Hash the installed models again. Exit code 1 if one is not as it should be."""
     settings = current_settings()
     known, cache = catalogue(settings), ModelCache(settings.models_folder)
     chosen = known.with_needs(names) if names else _installed(known, cache)
@@ -117,7 +117,7 @@ def import_model(
     accept_licence: Accept = False,
     as_json: AsJson = False,
 ) -> None:
-    """Takes a file that was brought by hand into the models folder, after checking it."""
+    """Check a model file and copy it into the models folder."""
     from faceflow.infrastructure.models.importing import import_file, recognised_models
 
     settings = current_settings()
@@ -135,7 +135,7 @@ def model_path(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `faceflow models list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Prints where a model's file lies, after verifying it."""
+    """Print the path of a model's file, after verifying it."""
     ready = ready_model(name, current_settings())
     if as_json:
         print_json({"name": ready.entry.name, "path": str(ready.path), "sha256": ready.sha256})

@@ -46,7 +46,7 @@ app.command("signals")(signals)
 def check(
     rules: Annotated[str, typer.Argument(help="Rules file or source.")], pools: Pools_ = None, as_json: Json_ = False
 ) -> int:
-    """Says everything that is wrong with a rules file, by line and field. Exit code 2 where something is."""
+    """List every mistake in a rules file, with line and field. Exit code 2 if there is one."""
     known = pools_from(pools)
     checked = check_policy(rules_text(rules), known)
     if checked.policy is None:
@@ -86,7 +86,7 @@ def explain(
     live: Annotated[bool, typer.Option("--live", help="Use the current signals.")] = False,
     as_json: Json_ = False,
 ) -> None:
-    """Says where a job would go, at what price, by which rule, and why nowhere else."""
+    """Show where a job would run, at what price, by which rule, and why nowhere else."""
     from faceflow.vision.registry import require_names
 
     known = needed_pools(pools)
@@ -120,7 +120,7 @@ def diff(
     ] = None,
     as_json: Json_ = False,
 ) -> None:
-    """Says what changes from one rules file to another."""
+    """Show the differences between two rules files."""
     known = needed_pools(pools)
     before, after = rules_from(old, known), rules_from(new, known)
     differences = rule_differences(before, after)
@@ -148,7 +148,7 @@ def replay_(
     pools: Pools_ = None,
     as_json: Json_ = False,
 ) -> None:
-    """Decides kept jobs again, with their own signals, and says what these rules would have done otherwise."""
+    """Decide recorded jobs again, with their own signals, and show what these rules would have done differently."""
     known = needed_pools(pools)
     policy = rules_from(rules, known)
     results = list(replay(records_from(records), policy, known))
@@ -160,7 +160,7 @@ def replay_(
 
 @app.command()
 def schema() -> None:
-    """Prints the JSON schema of rules files, for editors and configuration centres."""
+    """Print the JSON schema of rules files, for editors and configuration centres."""
     typer.echo(json.dumps(policy_schema(), indent=2))
 
 

@@ -47,7 +47,7 @@ def signals(
     pools: Annotated[Path | None, typer.Option("--pools", help="List of pools (YAML or JSON).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> int:
-    """Asks every source of signals now and shows what it says. Exit code 1 where one fails."""
+    """Query every source of signals now and show the answers. Exit code 1 if one fails."""
     known = needed_pools(pools)
     with ExitStack() as stack:
         settings = current_settings()

@@ -34,7 +34,7 @@ def push(
     pools: Pools_ = None,
     as_json: Json_ = False,
 ) -> None:
-    """Checks rules and puts them in force. Their version must be higher than that of the rules that are there."""
+    """Check rules and put them in force. Their version must be higher than that of the current rules."""
     settings = current_settings()
     known = needed_pools(pools)
     text = rules_text(rules)
@@ -70,7 +70,7 @@ def show(
     pools: Pools_ = None,
     as_json: Json_ = False,
 ) -> int:
-    """Says which rules are in force, since when, and what was refused. Exit code 1 where the source is not in order."""
+    """Show which rules are in force, since when, and which were rejected. Exit code 1 if the source has a problem."""
     settings = current_settings()
     known = needed_pools(pools)
     with prefect_server(source or settings.routing.rules, settings):

@@ -28,10 +28,10 @@ def register(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences without changing anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Makes pools, queues, deployments, automations and blocks known to the server of PREFECT_API_URL.
+    """Register pools, queues, deployments, automations and blocks with the server at PREFECT_API_URL.
 
-    A second time changes nothing. A pool that was renamed (`formerly` in the list) keeps its old name on the server
-    until what was begun there has ended.
+    Running it again changes nothing. The old pool of a renamed one (`formerly` in the list) stays on the server until
+    its runs have ended.
     """
     settings, listed = current_settings(), needed_pools(pools)
     with (

@@ -44,7 +44,7 @@ def simulate(
     bound: Annotated[bool, typer.Option("--bound/--no-bound", help="Also compute the lower bound.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Simulates a day with the real decisions and reports cost, deadlines met, waits and GPU use."""
+    """Simulate a day with the real decisions and report cost, deadlines met, waits and GPU use."""
     # SciPy and simpy take a moment to load, which no other command needs.
     from faceflow.infrastructure.routing.simulation.arrivals import generate, jobs_in
     from faceflow.infrastructure.routing.simulation.bound import lower_bound_usd

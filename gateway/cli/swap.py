@@ -193,10 +193,10 @@ def swap(
         str | None, typer.Option("--consent-reference", help="Reference of the contract or consent record.")
     ] = None,
 ) -> None:
-    """Swaps the face of SOURCE into TARGET.
+    """Swap the face of SOURCE into TARGET.
 
-    Several SOURCE portraits show the same person; other persons are given with --source and --map. The same command
-    given again goes on where an interrupted run stopped.
+    Several SOURCE portraits must show the same person; use --source and --map for more people. Run the same command
+    again to continue an interrupted run.
     """
     if len(paths) + len(source or ()) < 2:
         raise JobError(

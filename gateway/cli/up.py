@@ -34,7 +34,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up(
     jobs: Annotated[int, typer.Option("--jobs", min=1, max=64, help="How many jobs run at once on this machine.")] = 1,
 ) -> None:
-    """Starts everything on this machine and stays until Ctrl-C: UI, server, pool, deployments, worker."""
+    """Start everything on this machine and keep it running until Ctrl-C: UI, server, pool, deployments, worker."""
     settings = current_settings()
     previous = {number: signal.signal(number, _end) for number in _ENDINGS}
     try:
