@@ -28,7 +28,7 @@ from benchmarks.staged import HEIGHT, MAN, OTHER, WIDTH, WOMAN, Placed, moving, 
 from faceflow.infrastructure.settings import Settings
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
-from faceflow.stages.census import Census, Detail, take_census
+from faceflow.stages.census import Detail, VideoCensus, take_census
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import NO_PERSON
 from faceflow.vision.model import Face
@@ -131,10 +131,9 @@ def measure(make: Callable[[Path], Truth], path: Path) -> Figures:
     )
 
 
-def faces_of(path: Path, census: Census, settings: Settings) -> Iterator[tuple[int, list[Face]]]:
+def faces_of(path: Path, census: VideoCensus, settings: Settings) -> Iterator[tuple[int, list[Face]]]:
     """Number and faces of every frame, as the swap sees them."""
     media = probe(path, settings.limits)
-    assert census.index is not None
     expected = partial(census.table.boxes_at, height_px=media.video.height_px)
     tracker = EmbeddedAnalyser().tracker(census.cuts, 0, expected)
     smoother = LandmarkSmoother(settings.pipeline.context_frames)

@@ -39,7 +39,7 @@ from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import Detail, take_census
-from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, ValidatedJob, VideoSubject
 from faceflow.stages.restore import run_restore
 from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap, swap_frame
@@ -334,12 +334,13 @@ def _both(video: Path, portrait: Path, frames: int | None) -> Iterator[_Shown]:
         kept, tracks, references = (
             make_artifact(directory / f"{name}.npz") for name in ("index", "tracks", "references")
         )
+        subject = VideoSubject(media=media, index=kept, frames=index.frames)
         validated = ValidatedJob(
-            job_id="quality", kind=TargetKind.VIDEO, target=video, target_sha256="", media=media, index=kept,
-            frames=index.frames, sources=(("source", (portrait,)),), people=census.people, tracks=tracks,
+            job_id="quality", target=video, target_sha256="", subject=subject,
+            sources=(("source", (portrait,)),), people=census.people, tracks=tracks,
             references=references, cuts=census.cuts, consent=consent,
         )  # fmt: skip
-        mezzanine = Mezzanine(video=video, video_sha256="", index=kept, media=media)
+        mezzanine = Mezzanine(video=video, video_sha256="", subject=subject)
         plan = run_segment(job, validated, mezzanine, settings)
         for segment in plan.segments:
             if frames is not None and segment.first >= frames:

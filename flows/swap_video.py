@@ -42,7 +42,7 @@ from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
-from faceflow.stages.model import Delivery, Output
+from faceflow.stages.model import Delivery, Output, VideoSubject
 from faceflow.stages.notes import notes_of
 from faceflow.stages.place import carries_place
 from faceflow.stages.sheet import before_after_jpeg
@@ -151,10 +151,11 @@ async def _run(
             exchange = Exchange(settings, identity, job.sensitivity, version_digest(run))
         prepared = await _prepared(job, identity, run, exchange)
         validated, mezzanine = prepared.validated, prepared.mezzanine
-        if validated.media is not None:
-            size = f"{validated.media.video.width_px}x{validated.media.video.height_px}"
+        subject = validated.subject
+        if isinstance(subject, VideoSubject):
+            size = f"{subject.media.video.width_px}x{subject.media.video.height_px}"
             structlog.contextvars.bind_contextvars(input_size=size)
-        progress.expect(validated.frames, transcoding=bool(mezzanine.transcoded))
+        progress.expect(subject.frames, transcoding=bool(mezzanine.transcoded))
         work = SegmentWork(job, identity, run, progress, prepared, exchange)
         if dispatched is not None and several:
             by_number = await parts_by_shards(work, asked, dispatched)
@@ -205,7 +206,7 @@ async def _prepared(job: SwapJob, identity: JobIdentity, run: RunContext, exchan
         found = await asyncio.to_thread(exchange.fetch_prepared, job, run.directory)
         if found is not None:
             require_consent(job, run.settings.trust)
-            events().info("job.found_prepared", frames=found.validated.frames)
+            events().info("job.found_prepared", frames=found.validated.subject.frames)
             return found
     known = await all_done(order.PREPARATION, identity, {"job": job})
     prepared = PreparedJob(**{name: known[name] for name in PreparedJob.model_fields})

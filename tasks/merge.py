@@ -13,16 +13,11 @@ from faceflow.tasks.stage_task import stage_task
 
 @stage_task(COMPOSE.name, "Pastes the faces of one segment back into its frames and encodes them.")
 async def compose(
-    identity: JobIdentity,
-    job: SwapJob,
-    validated: ValidatedJob,
-    mezzanine: Mezzanine,
-    faces: FacesArtifact,
-    segment: Segment,
+    identity: JobIdentity, job: SwapJob, mezzanine: Mezzanine, faces: FacesArtifact, segment: Segment
 ) -> Part:
     """See `faceflow.stages.compose`."""
     _ = identity, segment
-    done: Part = await current_run().work(COMPOSE, job=job, validated=validated, mezzanine=mezzanine, faces=faces)
+    done: Part = await current_run().work(COMPOSE, job=job, mezzanine=mezzanine, faces=faces)
     return done
 
 

@@ -17,7 +17,7 @@ from faceflow.media.picture import read_picture
 from faceflow.settings import SwapSettings
 from faceflow.stages.census import Census
 from faceflow.vision.choosing import fitting_tracks
-from faceflow.vision.model import Analyser, Face, Picture
+from faceflow.vision.model import Face, Picture, PictureAnalyser
 from faceflow.vision.people import matches
 from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser
@@ -83,7 +83,7 @@ def resolve_cast(job: SwapJob, census: Census, settings: SwapSettings) -> tuple[
     return tuple(sorted(cast.items()))
 
 
-def reference_face(analyser: Analyser, picture: Picture, shown: str) -> Face:
+def reference_face(analyser: PictureAnalyser, picture: Picture, shown: str) -> Face:
     """The one face of a reference picture: the largest, if it is clearly the largest.
 
     Raises:

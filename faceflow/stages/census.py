@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import overload
 
 from av.video.frame import VideoFrame
 
-from faceflow.errors import FaceError, FaultError
+from faceflow.errors import FaceError
 from faceflow.job import Selection, SwapJob
 from faceflow.media.index import index_frames
 from faceflow.media.model import FrameIndex, MediaInfo
@@ -25,7 +26,7 @@ from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
 from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser, make_traits_estimator
-from faceflow.vision.scan import CALM, CLOSE, Looking, Observer, TargetScan
+from faceflow.vision.scan import CALM, CLOSE, Observer, TargetScan
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.traits import TraitsCollector
 from faceflow.vision.view import DecodedView, PictureView
@@ -69,13 +70,53 @@ def detail_for(job: SwapJob) -> Scrutiny:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Who is in a target; `index` is None for a picture, `told_apart` says whether a recogniser took part."""
+    """Who is in a target; `told_apart` says whether a recogniser took part."""
 
     people: tuple[Person, ...]
     table: TrackTable
     cuts: tuple[int, ...]
-    index: FrameIndex | None
     told_apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PictureCensus(Census):
+    """Who is in a picture."""
+
+    picture: PictureFile
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCensus(Census):
+    """Who is in a video, and its frames, which were counted on the way."""
+
+    media: MediaInfo
+    index: FrameIndex
+
+
+@overload
+def take_census(
+    target: Path,
+    described: PictureFile,
+    scrutiny: Scrutiny | Detail,
+    settings: SwapSettings,
+    *,
+    progress: Progress = ...,
+    observers: Sequence[Observer] = ...,
+    on_frame: OnFrame | None = ...,
+) -> PictureCensus: ...
+
+
+@overload
+def take_census(
+    target: Path,
+    described: MediaInfo,
+    scrutiny: Scrutiny | Detail,
+    settings: SwapSettings,
+    *,
+    progress: Progress = ...,
+    observers: Sequence[Observer] = ...,
+    on_frame: OnFrame | None = ...,
+) -> VideoCensus: ...
 
 
 def take_census(
@@ -87,7 +128,7 @@ def take_census(
     progress: Progress = SILENT,
     observers: Sequence[Observer] = (),
     on_frame: OnFrame | None = None,
-) -> Census:
+) -> PictureCensus | VideoCensus:
     """Counts the frames of a target and finds its people.
 
     Args:
@@ -106,37 +147,34 @@ def take_census(
     """
     wanted = scrutiny if isinstance(scrutiny, Scrutiny) else Scrutiny(scrutiny)
     analyser = make_analyser(wanted.analyser, settings)
-    if not isinstance(analyser, Looking):
-        raise FaultError(
-            "fault.contract",
-            "The analyser cannot look at parts of a frame.",
-            "This is a bug in faceflow; please report it.",
-        )
     recogniser = make_recogniser(wanted.analyser, settings) if wanted.detail is Detail.TOLD_APART else None
     collector = TraitsCollector(make_traits_estimator(settings)) if wanted.traits else None
     observers = observers if collector is None else [*observers, collector]
-    index: FrameIndex | None = None
+    told_apart = recogniser is not None
+
+    def table_of(scan: TargetScan) -> TrackTable:
+        return scan.table if collector is None else collector.added_to(scan.table, told_apart=told_apart)
+
     if isinstance(described, PictureFile):
         scan = TargetScan(analyser, recogniser, observers=observers, overview_px=PICTURE_OVERVIEW_PX)
         if scan.wants(0, 0.0):
             scan.see(0, 0.0, PictureView(described.bgr()))
         progress.advance()
-    else:
-        pace = CALM if wanted.detail is Detail.SEEN else CLOSE
-        scan = TargetScan(analyser, recogniser, pace=pace, observers=observers)
-        index = index_frames(
-            target,
-            described,
-            settings.limits,
-            on_frame=_seeing(scan, described, on_frame),
-            progress=progress,
-            # Nothing else of the job runs yet: while a frame is looked at, the next ones are decoded.
-            decode_threads=max(settings.pipeline.decode_threads, _DECODE_THREADS),
-        )
+        scan.finish()
+        return PictureCensus(scan.people, table_of(scan), scan.cuts, told_apart, described)
+    pace = CALM if wanted.detail is Detail.SEEN else CLOSE
+    scan = TargetScan(analyser, recogniser, pace=pace, observers=observers)
+    index = index_frames(
+        target,
+        described,
+        settings.limits,
+        on_frame=_seeing(scan, described, on_frame),
+        progress=progress,
+        # Nothing else of the job runs yet: while a frame is looked at, the next ones are decoded.
+        decode_threads=max(settings.pipeline.decode_threads, _DECODE_THREADS),
+    )
     scan.finish()
-    told_apart = recogniser is not None
-    table = scan.table if collector is None else collector.added_to(scan.table, told_apart=told_apart)
-    return Census(scan.people, table, scan.cuts, index, told_apart)
+    return VideoCensus(scan.people, table_of(scan), scan.cuts, told_apart, described, index)
 
 
 def require_people(census: Census, target: Path) -> None:

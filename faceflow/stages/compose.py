@@ -9,7 +9,6 @@ from pathlib import Path
 from faceflow.errors import FaultError
 from faceflow.job import SwapJob
 from faceflow.locations import name_of
-from faceflow.media.model import FrameIndex
 from faceflow.media.picture import read_picture, write_picture
 from faceflow.media.picture_exif import without_place
 from faceflow.media.reader import FrameReader
@@ -17,7 +16,7 @@ from faceflow.media.writer import PartWriter
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import FacesArtifact, Mezzanine, Part, TargetKind, ValidatedJob
+from faceflow.stages.model import FacesArtifact, Mezzanine, Part, PictureSubject
 from faceflow.stages.place import carries_place
 from faceflow.stages.unchanged import unchanged
 from faceflow.vision.compose import compose_frame
@@ -27,7 +26,6 @@ from faceflow.vision.models import release_idle
 
 def run_compose(
     job: SwapJob,
-    validated: ValidatedJob,
     mezzanine: Mezzanine,
     faces: FacesArtifact,
     settings: SwapSettings,
@@ -38,7 +36,6 @@ def run_compose(
 
     Args:
         job: encoding; the output's ending when the target is a picture.
-        validated: whether the target is a picture.
         mezzanine: the video, or the picture itself.
         faces: what to paste.
         settings: threads, limits, and whether the place where a picture was taken is carried.
@@ -50,11 +47,11 @@ def run_compose(
         MediaError: `media.changed`, `media.missing`: the video is not any more what was validated.
         ResourceError: `fault.disk_full`.
     """
-    segment = faces.segment
+    segment, subject = faces.segment, mezzanine.subject
     release_idle()  # nothing is looked for here, and encoders need much room
     with unchanged(mezzanine.video, mezzanine.video_sha256), FacesReader(faces.file.path) as reader:
         waiting = _Waiting(reader.by_frame())
-        if validated.kind is TargetKind.PICTURE:
+        if isinstance(subject, PictureSubject):
             path = directory / f"part-{segment.number:05d}{Path(name_of(job.output)).suffix.lower()}"
             picture = read_picture(mezzanine.video, settings.limits)
             if not carries_place(job, settings.trust):
@@ -65,15 +62,11 @@ def run_compose(
             progress.advance()
         else:
             path = directory / f"part-{segment.number:05d}.mp4"
-            if mezzanine.media is None or mezzanine.index is None:
-                raise FaultError(
-                    "fault.contract", "A video has no frame index.", "This is a bug in faceflow; please report it."
-                )
-            index = FrameIndex.load(mezzanine.index.path)
+            index = subject.frame_index()
             threads = settings.pipeline.decode_threads
             with (
-                FrameReader(mezzanine.video, mezzanine.media, index, threads) as frames,
-                PartWriter(path, mezzanine.media, index, job.encoding, settings.encode) as writer,
+                FrameReader(mezzanine.video, subject.media, index, threads) as frames,
+                PartWriter(path, subject.media, index, job.encoding, settings.encode) as writer,
             ):
                 for frame in frames.read(segment.first, segment.frames):
                     compose_frame(frame, waiting.of(frame.number))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from faceflow.errors import FaultError
 from faceflow.job import SwapJob
 from faceflow.media.join import join
-from faceflow.media.model import FrameIndex
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, Output, Part, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, Output, Part, PictureSubject, ValidatedJob
 from faceflow.stages.place import place_note
 from faceflow.stages.unchanged import unchanged
 
@@ -46,16 +44,13 @@ def run_join(
     """
     ordered = sorted(parts, key=lambda part: part.segment.number)
     faces = sum(part.faces for part in ordered)
-    if validated.kind is TargetKind.PICTURE:
+    source, subject = validated.subject, mezzanine.subject
+    if isinstance(source, PictureSubject) or isinstance(subject, PictureSubject):
         return Output(file=ordered[0].file, frames=1, faces=faces)
-    if validated.media is None or mezzanine.index is None:
-        raise FaultError(
-            "fault.contract", "A validated video has no frame index.", "This is a bug in faceflow; please report it."
-        )
-    index = FrameIndex.load(mezzanine.index.path)
+    index = subject.frame_index()
     destination = directory / f"output{PurePosixPath(job.output).suffix.lower()}"
     files = [part.file.path for part in ordered]
     note = place_note(job, settings.trust)
     with unchanged(validated.target, validated.target_sha256):
-        notes = join(files, validated.target, validated.media, index, destination, place_note=note, progress=progress)
+        notes = join(files, validated.target, source.media, index, destination, place_note=note, progress=progress)
     return Output(file=make_artifact(destination), frames=index.frames, faces=faces, notes=notes)

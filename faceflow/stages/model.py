@@ -12,20 +12,15 @@ SwapJob -> validate  -> ValidatedJob
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from faceflow.job import Consent, FrozenModel
 from faceflow.locations import LocalFile
-from faceflow.media.model import MediaInfo, Segment
+from faceflow.media.model import FrameIndex, MediaInfo, Segment
 from faceflow.vision.person import Person
-
-
-class TargetKind(StrEnum):
-    """What the target is. A picture goes through the same stages as a video of one frame."""
-
-    VIDEO = "video"
-    PICTURE = "picture"
 
 
 class Artifact(FrozenModel):
@@ -44,18 +39,43 @@ class FacesFile(FrozenModel):
     checksum: str
 
 
+class PictureSubject(FrozenModel):
+    """What is worked on is a picture. It goes through the same stages as a video of one frame."""
+
+    kind: Literal["picture"] = "picture"
+
+    @property
+    def frames(self) -> int:
+        """Always 1."""
+        return 1
+
+
+class VideoSubject(FrozenModel):
+    """What is worked on is a video, of which every frame is known."""
+
+    kind: Literal["video"] = "video"
+    media: MediaInfo
+    index: Artifact
+    """The file of its frame index."""
+    frames: int
+
+    def frame_index(self) -> FrameIndex:
+        """The index itself. Raises as `FrameIndex.load`."""
+        return FrameIndex.load(self.index.path)
+
+
+Subject = Annotated[PictureSubject | VideoSubject, Field(discriminator="kind")]
+"""What is worked on: the target as it came, or the mezzanine that was made of it."""
+
+
 class ValidatedJob(FrozenModel):
     """What validate found out; everything that later stages need to know about the inputs."""
 
     job_id: str
-    kind: TargetKind
     target: LocalFile
     target_sha256: str
-    media: MediaInfo | None
-    """None for a picture."""
-    index: Artifact | None
-    """The frame index file; None for a picture."""
-    frames: int
+    subject: Subject
+    """The target as it came."""
     sources: tuple[tuple[str, tuple[LocalFile, ...]], ...]
     """Name of each source and its portraits as local files."""
     people: tuple[Person, ...]
@@ -73,12 +93,12 @@ class ValidatedJob(FrozenModel):
 
 
 class Mezzanine(FrozenModel):
-    """The video that swap and compose read."""
+    """The video, or the picture, that swap and compose read."""
 
     video: LocalFile
     video_sha256: str
-    index: Artifact | None
-    media: MediaInfo | None
+    subject: Subject
+    """That file; of the same kind as the target."""
     transcoded: tuple[str, ...] = ()
     """What normalising did to the input, and why; empty when the mezzanine is the input itself."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.media.planes import presented_size
-from faceflow.stages.model import Mezzanine, Output, ValidatedJob
+from faceflow.stages.model import Mezzanine, Output, PictureSubject, ValidatedJob
 
 
 def notes_of(
@@ -41,10 +41,11 @@ def _of_normalising(validated: ValidatedJob, mezzanine: Mezzanine) -> tuple[str,
 
 def _made_even(validated: ValidatedJob, mezzanine: Mezzanine) -> str | None:
     """How a picture with an odd side was made even; None where it was not, or became another size altogether."""
-    if validated.media is None or mezzanine.media is None:
+    source, subject = validated.subject, mezzanine.subject
+    if isinstance(source, PictureSubject) or isinstance(subject, PictureSubject):
         return None
-    before = (validated.media.video.width_px, validated.media.video.height_px)
-    after = presented_size(mezzanine.media.video)
+    before = (source.media.video.width_px, source.media.video.height_px)
+    after = presented_size(subject.media.video)
     if before == after or any(new not in (old, old + 1) for old, new in zip(before, after, strict=True)):
         return None
     return f"extended to even sides, {after[0]}x{after[1]} pixels, by repeating its last row or column"

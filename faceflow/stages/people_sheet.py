@@ -10,11 +10,10 @@ import numpy as np
 
 from faceflow.errors import OutputError
 from faceflow.locations import local_path
-from faceflow.media.model import MediaInfo
-from faceflow.media.picture import PICTURE_ENDINGS, PictureFile
+from faceflow.media.picture import PICTURE_ENDINGS
 from faceflow.media.reader import read_decoded
 from faceflow.publish import publishing, require_writable
-from faceflow.stages.census import Census
+from faceflow.stages.census import PictureCensus, VideoCensus
 from faceflow.vision.model import FrameView, Picture
 from faceflow.vision.person import Person
 from faceflow.vision.view import DecodedView, PictureView
@@ -57,10 +56,10 @@ def check_sheet(destination: Path, target: Path) -> None:
     require_writable(destination)
 
 
-def write_people_sheet(target: str, described: MediaInfo | PictureFile, census: Census, destination: Path) -> None:
+def write_people_sheet(target: str, census: PictureCensus | VideoCensus, destination: Path) -> None:
     """Writes the sheet. Raises as `publishing` and `read_decoded`."""
-    thumbnails = [_thumbnail(view, person) for view, person in _views(local_path(target), described, census)]
-    sheet = people_sheet(census.people, thumbnails, timed=census.index is not None)
+    thumbnails = [_thumbnail(view, person) for view, person in _views(local_path(target), census)]
+    sheet = people_sheet(census.people, thumbnails, timed=isinstance(census, VideoCensus))
     with publishing(destination) as temporary:
         temporary.write_bytes(cv2.imencode(destination.suffix.lower(), sheet)[1].tobytes())
 
@@ -82,15 +81,13 @@ def people_sheet(people: Sequence[Person], thumbnails: Sequence[Picture], *, tim
     return sheet
 
 
-def _views(target: Path, described: MediaInfo | PictureFile, census: Census) -> list[tuple[FrameView, Person]]:
-    if isinstance(described, PictureFile):
-        return [(PictureView(described.bgr()), person) for person in census.people]
-    if census.index is None:
-        return []
+def _views(target: Path, census: PictureCensus | VideoCensus) -> list[tuple[FrameView, Person]]:
+    if isinstance(census, PictureCensus):
+        return [(PictureView(census.picture.bgr()), person) for person in census.people]
     return [
-        (DecodedView(frame, described.video), person)
+        (DecodedView(frame, census.media.video), person)
         for person in census.people
-        for _, frame in read_decoded(target, described, census.index, person.best_frame, 1)
+        for _, frame in read_decoded(target, census.media, census.index, person.best_frame, 1)
     ]
 
 

@@ -6,10 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from faceflow.errors import FaultError
 from faceflow.job import SwapJob
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
@@ -75,14 +71,6 @@ def _restored(restorer: Restorer | PlacedRestorer, faces: Sequence[FaceFrame], b
         for face, crop in zip(faces, restorer.restore([face.crop for face in faces], blend), strict=True):
             yield replace(face, crop=crop)
         return
-    placed = [PlacedCrop(face.crop, face.matrix, _points(face)) for face in faces]
+    placed = [PlacedCrop(face.crop, face.matrix, face.points) for face in faces]
     for face, made in zip(faces, restorer.restore_placed(placed, blend), strict=True):
         yield FaceFrame(face.frame, face.person, made.matrix, made.crop, made.points)
-
-
-def _points(face: FaceFrame) -> NDArray[np.float32]:
-    if face.points is None:
-        raise FaultError(
-            "fault.contract", "A faces file has no points.", "This is a bug in faceflow; please report it."
-        )
-    return face.points

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from faceflow.job import SwapJob
-from faceflow.media.model import FrameIndex, Segment
+from faceflow.media.model import Segment
 from faceflow.media.plan import plan_segments
 from faceflow.settings import SwapSettings
-from faceflow.stages.model import Mezzanine, Plan, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, PictureSubject, Plan, ValidatedJob
 
 
 def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, settings: SwapSettings) -> Plan:
     """Plans the segments of the mezzanine. A picture is one segment of one frame."""
-    if validated.kind is TargetKind.PICTURE or mezzanine.index is None:
+    subject = mezzanine.subject
+    if isinstance(subject, PictureSubject):
         segments: tuple[Segment, ...] = (Segment(number=0, first=0, frames=1, context_before=0, context_after=0),)
     else:
         segments = plan_segments(
-            FrameIndex.load(mezzanine.index.path),
+            subject.frame_index(),
             segment_s=job.encoding.segment_s,
             context_frames=settings.pipeline.context_frames,
             cuts=validated.cuts,

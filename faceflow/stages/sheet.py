@@ -18,7 +18,7 @@ from faceflow.media.thumbnail import upright_bgr
 from faceflow.media.verify import written_index
 from faceflow.publish import publishing
 from faceflow.settings import LimitSettings
-from faceflow.stages.model import Mezzanine
+from faceflow.stages.model import Mezzanine, PictureSubject
 from faceflow.vision.model import Picture
 
 COLUMNS = 4
@@ -36,11 +36,11 @@ def sampled_frames(frames: int, count: int = COLUMNS) -> tuple[int, ...]:
 
 def before_after_jpeg(mezzanine: Mezzanine, output: Path, limits: LimitSettings, quality: int = 80) -> bytes:
     """The sheet of a job that has just finished, as JPEG bytes. Raises as `probe`, `read_picture`, `read_decoded`."""
-    if mezzanine.index is None or mezzanine.media is None:
+    subject = mezzanine.subject
+    if isinstance(subject, PictureSubject):
         sheet = _sheet([_picture_cell(mezzanine.video, limits)], [_picture_cell(output, limits)], [""])
     else:
-        index = FrameIndex.load(mezzanine.index.path)
-        sheet = _video_sheet(mezzanine.video, mezzanine.media, index, output, limits)
+        sheet = _video_sheet(mezzanine.video, subject.media, subject.frame_index(), output, limits)
     return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 

@@ -11,40 +11,28 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from faceflow.errors import FaultError
 from faceflow.job import SwapJob
-from faceflow.media.model import FrameIndex, Segment
+from faceflow.media.model import Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader, presented_size
 from faceflow.progress import Progress
 from faceflow.settings import LimitSettings, SwapSettings
 from faceflow.stages.artifacts import make_faces_file
-from faceflow.stages.model import FacesArtifact, Mezzanine, Plan, TargetKind, ValidatedJob
+from faceflow.stages.model import FacesArtifact, Mezzanine, PictureSubject, Plan, ValidatedJob, VideoSubject
 from faceflow.stages.unchanged import unchanged
 from faceflow.vision.casting import Casting
-from faceflow.vision.embedded_analyser import Expected
 from faceflow.vision.face_swaps import Chosen, FaceSwaps
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
 from faceflow.vision.gaps import MOST_FRAMES, GapFiller
-from faceflow.vision.model import Analyser, Face, Identity, Swapper, Tracker
+from faceflow.vision.model import Analyser, Face, Identity, PictureAnalyser, Swapper
 from faceflow.vision.portraits import load_identity
 from faceflow.vision.references import OccluderWatch, References, in_a_picture
 from faceflow.vision.registry import make_analyser, make_maskers, make_restorer, make_swapper
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import NativeView, PictureView
-
-
-@runtime_checkable
-class Tracking(Protocol):
-    """An analyser that can follow faces from frame to frame."""
-
-    def tracker(self, cuts: Sequence[int], first: int, expected: Expected | None) -> Tracker:
-        """A tracker for consecutive frames from number `first` on; see `EmbeddedAnalyser.tracker`."""
-        ...
 
 
 def run_swap(
@@ -61,7 +49,7 @@ def run_swap(
 
     Args:
         job: engine, selection, face map.
-        validated: the sources' portraits; whether the target is a picture.
+        validated: the sources' portraits.
         mezzanine: the video, or the picture itself.
         plan: cuts, and who is where, of the whole target.
         segment: what to swap.
@@ -94,12 +82,13 @@ def run_swap(
     path = directory / f"swap-{segment.number:05d}.faces"
     description = {"engine": swapper.name, "engine_version": swapper.version, "analyser": analyser.name}
     with unchanged(mezzanine.video, mezzanine.video_sha256), FacesWriter(path, description) as writer:
-        if validated.kind is TargetKind.PICTURE:
+        subject = mezzanine.subject
+        if isinstance(subject, PictureSubject):
             picture = read_picture(mezzanine.video, settings.limits)
             colours = picture.bgr()
             looked_at = iter([(picture.frame(), in_a_picture(PictureView(colours), analyser.analyse(colours)))])
         else:
-            looked_at = _followed(analyser, mezzanine, plan, table, segment, settings)
+            looked_at = _followed(analyser, mezzanine.video, subject, plan, table, segment, settings)
         for frame, faces in looked_at:
             chosen = casting.choose(frame.number, faces, frame.height_px)
             for face in swaps.push(frame, chosen):
@@ -120,23 +109,23 @@ def swap_frame(
 
 
 def _followed(
-    analyser: Analyser, mezzanine: Mezzanine, plan: Plan, table: TrackTable, segment: Segment, settings: SwapSettings
+    analyser: Analyser,
+    video: Path,
+    subject: VideoSubject,
+    plan: Plan,
+    table: TrackTable,
+    segment: Segment,
+    settings: SwapSettings,
 ) -> Iterator[tuple[NativeFrame, list[Face]]]:
     """The segment's own frames with their smoothed faces."""
-    if mezzanine.media is None or mezzanine.index is None or not isinstance(analyser, Tracking):
-        raise FaultError(
-            "fault.contract",
-            "A video needs a frame index and a tracker.",
-            "This is a bug in faceflow; please report it.",
-        )
-    index = FrameIndex.load(mezzanine.index.path)
+    index = subject.frame_index()
     first = segment.first - segment.context_before
     filler, smoother = GapFiller(), LandmarkSmoother(settings.pipeline.context_frames)
     # Frames before the segment set the tracker going; after it, only the smoothing and the gaps look on.
     frames = segment.context_before + segment.frames + min(segment.context_after, smoother.radius + MOST_FRAMES)
     own = range(segment.first, segment.first + segment.frames)
     cuts = frozenset(plan.cuts)
-    height_px = presented_size(mezzanine.media.video)[1]
+    height_px = presented_size(subject.media.video)[1]
     expected = partial(table.boxes_at, height_px=height_px) if table.tracks else None
     tracker = analyser.tracker(plan.cuts, first, expected)
     references = References() if plan.references is None else References.load(plan.references.path)
@@ -149,7 +138,7 @@ def _followed(
             if number in own:
                 yield frame, faces
 
-    with FrameReader(mezzanine.video, mezzanine.media, index, settings.pipeline.decode_threads) as reader:
+    with FrameReader(video, subject.media, index, settings.pipeline.decode_threads) as reader:
         for frame in reader.read(first, frames, writable=False):
             waiting.append(frame)
             view = NativeView(frame)
@@ -172,7 +161,7 @@ def _stamped(path: Path) -> _Stamp:
 
 
 def _identity(
-    swapper: Swapper, analyser: Analyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
+    swapper: Swapper, analyser: PictureAnalyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
 ) -> Identity:
     with _guard:  # segments start together: one prepares, the others wait and share
         return _prepared(swapper, analyser, name, portraits, limits)  # type: ignore[arg-type]  # they hash by identity
@@ -180,7 +169,7 @@ def _identity(
 
 @lru_cache(maxsize=32)
 def _prepared(
-    swapper: Swapper, analyser: Analyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
+    swapper: Swapper, analyser: PictureAnalyser, name: str, portraits: tuple[_Stamp, ...], limits: LimitSettings
 ) -> Identity:
     pictures = [read_picture(path, limits).bgr() for path, _, _ in portraits]
     shown = [str(path) for path, _, _ in portraits]

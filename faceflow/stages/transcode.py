@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceflow.errors import FaultError
 from faceflow.job import SwapJob
-from faceflow.media.model import FrameIndex
 from faceflow.media.transcode import transcode, transcode_reasons
 from faceflow.progress import Progress
 from faceflow.publish import output_error, sha256_of
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.unchanged import unchanged
 
 
@@ -35,23 +33,19 @@ def run_transcode(
     as_it_is = Mezzanine(
         video=validated.target,
         video_sha256=validated.target_sha256,
-        index=validated.index,
-        media=validated.media,
+        subject=validated.subject,
     )
-    if validated.kind is TargetKind.PICTURE:
+    subject = validated.subject
+    if isinstance(subject, PictureSubject):
         return as_it_is
-    if validated.media is None or validated.index is None:
-        raise FaultError(
-            "fault.contract", "A validated video has no frame index.", "This is a bug in faceflow; please report it."
-        )
-    index = FrameIndex.load(validated.index.path)
-    reasons = transcode_reasons(validated.media, index, job.encoding)
+    index = subject.frame_index()
+    reasons = transcode_reasons(subject.media, index, job.encoding)
     if not reasons:
         return as_it_is
     video = directory / "mezzanine.mp4"
     with unchanged(validated.target, validated.target_sha256):
         media, mezzanine_index = transcode(
-            validated.target, validated.media, index, job.encoding, settings.encode, video, progress=progress
+            validated.target, subject.media, index, job.encoding, settings.encode, video, progress=progress
         )
     index_path = directory / "mezzanine.index.npz"
     try:
@@ -61,7 +55,6 @@ def run_transcode(
     return Mezzanine(
         video=video,
         video_sha256=sha256_of(video),
-        index=make_artifact(index_path),
-        media=media,
+        subject=VideoSubject(media=media, index=make_artifact(index_path), frames=mezzanine_index.frames),
         transcoded=reasons,
     )

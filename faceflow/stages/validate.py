@@ -14,15 +14,14 @@ from faceflow.job import SwapJob
 from faceflow.locations import local_path
 from faceflow.media.formats import NATIVE_FORMATS
 from faceflow.media.model import FrameIndex, MediaInfo
-from faceflow.media.picture import PictureFile
 from faceflow.media.side_data import LostSideData
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.cast import resolve_cast
-from faceflow.stages.census import detail_for, require_people, take_census
+from faceflow.stages.census import PictureCensus, detail_for, require_people, take_census
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact, TargetKind, ValidatedJob
+from faceflow.stages.model import PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.picture_notes import picture_notes
 from faceflow.stages.preflight import preflight
 from faceflow.trust.consent import require_consent
@@ -48,20 +47,20 @@ def run_validate(
     target = local_path(job.target)
     described, _portraits = preflight(job, settings)
     _require_room(directory, settings)
-    index_file: Artifact | None = None
-    notes: tuple[str, ...] = ()
     collector = ReferenceCollector()
     lost = LostSideData()
     census = take_census(
         target, described, detail_for(job), settings, progress=progress, observers=[collector], on_frame=lost.see
     )
-    if census.index is not None and isinstance(described, MediaInfo):
-        notes = (*_notes(census.index), *_of_a_layer(described), *lost.notes())
+    subject: PictureSubject | VideoSubject
+    if isinstance(census, PictureCensus):
+        subject = PictureSubject()
+        notes = picture_notes(census.picture, job, settings)
+    else:
         path = directory / "target.index.npz"
         census.index.save(path)
-        index_file = make_artifact(path)
-    if isinstance(described, PictureFile):
-        notes = picture_notes(described, job, settings)
+        subject = VideoSubject(media=census.media, index=make_artifact(path), frames=census.index.frames)
+        notes = (*_notes(census.index), *_of_a_layer(census.media), *lost.notes())
     require_people(census, target)
     tracks = directory / "target.tracks.npz"
     census.table.save(tracks)
@@ -69,12 +68,9 @@ def run_validate(
     collector.references().save(references)
     return ValidatedJob(
         job_id=identity.job_id,
-        kind=TargetKind.PICTURE if isinstance(described, PictureFile) else TargetKind.VIDEO,
         target=target,
         target_sha256=identity.target_sha256,
-        media=described if isinstance(described, MediaInfo) else None,
-        index=index_file,
-        frames=1 if census.index is None else census.index.frames,
+        subject=subject,
         sources=tuple((source.name, tuple(map(local_path, source.portraits))) for source in job.sources),
         people=census.people,
         tracks=make_artifact(tracks),

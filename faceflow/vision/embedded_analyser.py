@@ -12,7 +12,7 @@ smoothing's radius, no frame depends on where a segment begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from faceflow.vision.face_landmarker import (
     region_around,
     region_of_face,
 )
-from faceflow.vision.model import Face, FrameView, Picture, Sight
+from faceflow.vision.model import Expected, Face, FrameView, Picture, Sight
 from faceflow.vision.view import PictureView
 
 OVERVIEW_PX = 1280
@@ -39,8 +39,6 @@ DETECT_EVERY = 15
 """Frames between two detections in a running shot."""
 EXPECT_EVERY = 5
 """Frames between two looks for expected faces that are not followed yet, because they are just coming in."""
-Expected = Callable[[int], Sequence[NDArray[np.float32]]]
-"""Frame number to boxes, float32 (4,) each, left, top, right, bottom in full-frame pixels."""
 _LEAST_SCORE = 0.5
 _SAME_FACE = 0.4
 _FEWEST_PX = 8.0

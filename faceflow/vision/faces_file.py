@@ -1,8 +1,8 @@
 """The faces file: what swap hands to restore and restore to compose, face by face in frame order.
 
     header   magic "FFFACES", format version, length and CRC-32 of the description, description (JSON: engine and so on)
-    record   frame number, person, rows H, columns W, matrix (frame -> crop), the face's five points in the crop (not
-             numbers where nobody knows them), CRC-32 of all that and of the pixels,
+    record   frame number, person, rows H, columns W, matrix (frame -> crop), the face's five points in the crop,
+             CRC-32 of all that and of the pixels,
              crop uint8 (H, W, 3) BGR, mask uint8 (H, W)
     ...
     trailer  a record with frame number -1 that holds the number of records and a CRC-32 over their CRC-32s
@@ -65,7 +65,7 @@ class FaceFrame:
     person: int
     matrix: NDArray[np.float32]
     crop: SwappedCrop
-    points: NDArray[np.float32] | None = None
+    points: NDArray[np.float32]
 
 
 def trimmed(face: FaceFrame) -> FaceFrame:
@@ -79,8 +79,7 @@ def trimmed(face: FaceFrame) -> FaceFrame:
         return face
     crop = SwappedCrop(face.crop.pixels[y:end_y, x:end_x], face.crop.mask[y:end_y, x:end_x])
     matrix = face.matrix - np.array([[0, 0, x], [0, 0, y]], np.float32)
-    points = None if face.points is None else face.points - np.array([x, y], np.float32)
-    return FaceFrame(face.frame, face.person, matrix, crop, points)
+    return FaceFrame(face.frame, face.person, matrix, crop, face.points - np.array([x, y], np.float32))
 
 
 class FacesWriter:
@@ -124,8 +123,7 @@ class FacesWriter:
                 "This is a bug in faceflow; please report it.",
             )
         self._last = face.frame
-        points = np.full(10, np.nan, np.float32) if face.points is None else face.points
-        placed = np.concatenate([np.ravel(face.matrix), np.ravel(points)])
+        placed = np.concatenate([np.ravel(face.matrix), np.ravel(face.points)])
         numbers = np.asarray(placed, np.float32).tolist()
         self._append(_RECORD.pack(face.frame, face.person, rows, columns, *numbers), face.crop.pixels, face.crop.mask)
         self.faces += 1
@@ -212,7 +210,7 @@ class FacesReader:
                 return
             if not (0 < rows <= _MOST_SIDE_PX and 0 < columns <= _MOST_SIDE_PX) or frame < last:
                 raise self._corrupt()
-            if not np.isfinite(numbers[:6]).all():
+            if not np.isfinite(numbers).all():
                 raise self._corrupt()
             body = self._take(rows * columns * 4)
             if zlib.crc32(body, zlib.crc32(head)) != _CHECK.unpack(stated)[0]:
@@ -220,7 +218,6 @@ class FacesReader:
             check = zlib.crc32(stated, check)
             faces, last = faces + 1, frame
             values = np.frombuffer(body, np.uint8)
-            points = np.array(numbers[6:], np.float32).reshape(5, 2)
             yield FaceFrame(
                 frame=frame,
                 person=person,
@@ -229,7 +226,7 @@ class FacesReader:
                     pixels=values[: rows * columns * 3].reshape(rows, columns, 3),
                     mask=values[rows * columns * 3 :].reshape(rows, columns),
                 ),
-                points=points if np.isfinite(points).all() else None,
+                points=np.array(numbers[6:], np.float32).reshape(5, 2),
             )
 
     def by_frame(self) -> Iterator[tuple[int, list[FaceFrame]]]:

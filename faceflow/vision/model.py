@@ -5,7 +5,7 @@ A new engine is added by writing one class with these methods and naming it in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -76,7 +76,7 @@ class FrameView(Protocol):
         ...
 
 
-class Analyser(Protocol):
+class PictureAnalyser(Protocol):
     """Finds the faces of one picture."""
 
     name: str
@@ -84,6 +84,30 @@ class Analyser(Protocol):
 
     def analyse(self, picture: Picture) -> list[Face]:
         """Faces of `picture` (uint8 (H, W, 3), BGR), the largest first."""
+        ...
+
+
+class Looking(Protocol):
+    """Looks at parts of a frame."""
+
+    def look(self, view: FrameView, overview_px: int, turn: int | None) -> list[Face]:
+        """Faces of a view; see `EmbeddedAnalyser.look`."""
+        ...
+
+    def follow(self, view: FrameView, face: Face) -> Face | None:
+        """The face that was seen at this place a moment ago, or None."""
+        ...
+
+
+Expected = Callable[[int], Sequence[NDArray[np.float32]]]
+"""Frame number to boxes, float32 (4,) each, left, top, right, bottom in full-frame pixels."""
+
+
+class Analyser(PictureAnalyser, Looking, Protocol):
+    """Finds faces in pictures and in videos."""
+
+    def tracker(self, cuts: Sequence[int], first: int, expected: Expected | None) -> Tracker:
+        """A tracker for consecutive frames from number `first` on; see `EmbeddedAnalyser.tracker`."""
         ...
 
 

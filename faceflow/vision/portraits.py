@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from faceflow.errors import FaceError
 from faceflow.settings import LimitSettings
-from faceflow.vision.model import Analyser, Face, Identity, Picture, Swapper
+from faceflow.vision.model import Face, Identity, Picture, PictureAnalyser, Swapper
 
 _EQUALLY_LARGE = 0.5
 """A second face with more than this share of the largest one's area makes the portrait ambiguous."""
 
 
-def portrait_face(analyser: Analyser, picture: Picture, shown: str, limits: LimitSettings) -> Face:
+def portrait_face(analyser: PictureAnalyser, picture: Picture, shown: str, limits: LimitSettings) -> Face:
     """The face of a portrait: the largest, if it is clearly the largest and large enough.
 
     Args:
@@ -53,7 +53,7 @@ def portrait_face(analyser: Analyser, picture: Picture, shown: str, limits: Limi
 
 def load_identity(
     swapper: Swapper,
-    analyser: Analyser,
+    analyser: PictureAnalyser,
     name: str,
     pictures: Sequence[Picture],
     limits: LimitSettings | None = None,

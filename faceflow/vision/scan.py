@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from faceflow.vision.chaining import Chains, Track
 from faceflow.vision.cuts import CutDetector
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face, FrameView, Recogniser
+from faceflow.vision.model import Face, FrameView, Looking, Recogniser
 from faceflow.vision.people import people_of_tracks
 from faceflow.vision.person import Person
 from faceflow.vision.tracks import TrackTable
@@ -51,19 +51,6 @@ CLOSE = Pace(search_s=0.5, follow_s=0.125, at_first_s=0.125)
 """Where it matters which face is which: in an eighth of a second nobody takes somebody else's place unseen."""
 AT_FIRST_S = 2.0
 """How long a shot is young: a short one must show its faces often enough to learn their looks (`target_reference`)."""
-
-
-@runtime_checkable
-class Looking(Protocol):
-    """An analyser that can look at a part of a frame."""
-
-    def look(self, view: FrameView, overview_px: int, turn: int | None) -> list[Face]:
-        """Faces of a view; see `EmbeddedAnalyser.look`."""
-        ...
-
-    def follow(self, view: FrameView, face: Face) -> Face | None:
-        """The face that was seen at this place a moment ago, or None."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from faceflow.infrastructure.routing.model import JobFacts
 from faceflow.infrastructure.stores.exchange import PreparedJob
 from faceflow.job import SwapJob
 from faceflow.media.model import Segment
+from faceflow.stages.model import VideoSubject
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Shard:
 
 def seconds_a_frame(job: SwapJob, prepared: PreparedJob, gpu: str) -> float:
     """Estimated seconds that one frame of a prepared job takes on a GPU of this type."""
-    video = prepared.mezzanine.media.video if prepared.mezzanine.media is not None else None
+    subject = prepared.mezzanine.subject
+    video = subject.media.video if isinstance(subject, VideoSubject) else None
     facts = JobFacts(
         id="estimate",
         frames=1,

@@ -21,7 +21,7 @@ from faceflow.media.model import MediaInfo
 from faceflow.media.picture import PictureFile, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.progress import Progress
-from faceflow.stages.census import Census, Detail, Scrutiny, require_people, take_census
+from faceflow.stages.census import Census, Detail, PictureCensus, Scrutiny, VideoCensus, require_people, take_census
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
 from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
 from faceflow.vision.person import Person
@@ -65,17 +65,17 @@ def faces(
     require_analyser(analyser, settings, identifies=True)
     census = _looked_through(path, described, Scrutiny(Detail.TOLD_APART, analyser), settings)
     require_people(census, path)
-    note = _sheet_failure(target, described, census, sheet)
+    note = _sheet_failure(target, census, sheet)
     if as_json:
         print_json(_as_json(path, census, sheet, note))
     else:
         _show(census, sheet, note)
 
 
-def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Census, sheet: Path) -> str | None:
+def _sheet_failure(target: str, census: PictureCensus | VideoCensus, sheet: Path) -> str | None:
     """Draws the sheet. Where that fails, who was found is told all the same, with the note that is given here."""
     try:
-        write_people_sheet(target, described, census, sheet)
+        write_people_sheet(target, census, sheet)
     except Exception as error:  # noqa: BLE001 - whatever it is, the people were found
         from faceflow.flows.run.aftermath import note_on
 
@@ -83,7 +83,9 @@ def _sheet_failure(target: str, described: MediaInfo | PictureFile, census: Cens
     return None
 
 
-def _looked_through(path: Path, described: MediaInfo | PictureFile, scrutiny: Scrutiny, settings: Settings) -> Census:
+def _looked_through(
+    path: Path, described: MediaInfo | PictureFile, scrutiny: Scrutiny, settings: Settings
+) -> PictureCensus | VideoCensus:
     begun = shown = time.monotonic()
     with waiting("Scanning the target") as tick:
 
@@ -123,7 +125,7 @@ def _show(census: Census, sheet: Path, note: str | None) -> None:
     for title in ("person", "first seen", "on screen", "largest face", "shots"):
         table.add_column(title, justify="right")
     for person in census.people:
-        table.add_row(*_row(person, still=census.index is None))
+        table.add_row(*_row(person, still=isinstance(census, PictureCensus)))
     screen.print(table)
     if not census.told_apart:
         screen.print(

@@ -18,7 +18,7 @@ from faceflow.media.model import MediaInfo, Segment, VideoInfo
 from faceflow.settings import PathSettings, PoolSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Mezzanine, Part, Plan, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, Part, Plan, ValidatedJob, VideoSubject
 from faceflow.zones import Zone
 from tests.fuzz.layout import Layout
 from tests.fuzz.mutate import strike
@@ -115,21 +115,19 @@ def prepared_job(made: Path) -> PreparedJob:
     (made / "index.npz").write_bytes(b"index")
     (made / "mezzanine.mp4").write_bytes(b"video")
     index, video = make_artifact(made / "index.npz"), make_artifact(made / "mezzanine.mp4")
+    subject = VideoSubject(media=MEDIA, index=index, frames=40)
     return PreparedJob(
         validated=ValidatedJob(
             job_id=IDENTITY.job_id,
-            kind=TargetKind.VIDEO,
             target=made / "target.mp4",
             target_sha256="t",
-            media=MEDIA,
-            index=index,
-            frames=40,
+            subject=subject,
             sources=(("source", (made / "portrait.png",)),),
             people=(),
             cuts=(),
             consent=Consent(subject="s", scope="s"),
         ),
-        mezzanine=Mezzanine(video=video.path, video_sha256=video.sha256, index=index, media=MEDIA),
+        mezzanine=Mezzanine(video=video.path, video_sha256=video.sha256, subject=subject),
         plan=Plan(segments=(SEGMENT,), people=(), cuts=(), tracks=index),
     )
 

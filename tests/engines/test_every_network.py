@@ -162,8 +162,10 @@ class Job:
         self.faces = self._read(swapped)
         self.restored = run_restore(ready.job, swapped, self.settings, folder, progress)
         monkeypatch.setattr(compose_stage, "PartWriter", Recorder)
-        run_compose(ready.job, ready.validated, ready.mezzanine, self.restored, self.settings, folder, progress)
-        self.before = list(FrameReader(ready.mezzanine.video, ready.mezzanine.media, ready.index).read(0, FRAMES))
+        run_compose(ready.job, ready.mezzanine, self.restored, self.settings, folder, progress)
+        self.before = list(
+            FrameReader(ready.mezzanine.video, ready.mezzanine.subject.media, ready.index).read(0, FRAMES)
+        )
         self.after = Recorder.frames
 
     @staticmethod

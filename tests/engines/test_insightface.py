@@ -13,7 +13,6 @@ from insightface.app import FaceAnalysis
 from benchmarks.staged import HEIGHT, WIDTH, write_frames
 from faceflow.errors import EngineError, FaceError, JobError, ModelFileError
 from faceflow.job import Consent, FaceMapping, Source, SwapJob, SwapOptions
-from faceflow.media.model import FrameIndex
 from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
@@ -107,10 +106,10 @@ class Run:
             swapped = run_swap(job, validated, mezzanine, plan, segment, settings, directory, SILENT)
             with FacesReader(swapped.file.path) as reader:
                 self.faces += list(reader)
-            run_compose(job, validated, mezzanine, swapped, settings, directory, SILENT)
+            run_compose(job, mezzanine, swapped, settings, directory, SILENT)
             self.after += Recorder.frames
-        index = FrameIndex.load(mezzanine.index.path)
-        self.before = list(FrameReader(mezzanine.video, mezzanine.media, index).read(0, index.frames))
+        index = mezzanine.subject.frame_index()
+        self.before = list(FrameReader(mezzanine.video, mezzanine.subject.media, index).read(0, index.frames))
 
     def changed(self) -> set[str]:
         """Whose squares were swapped, in all frames or in none; everything else must be as it was, bit for bit."""
@@ -319,7 +318,7 @@ def test_a_picture_as_target(studio, world, tmp_path):
     mezzanine = run_transcode(job, validated, settings, tmp_path, SILENT)
     plan = run_segment(job, validated, mezzanine, settings)
     swapped = run_swap(job, validated, mezzanine, plan, plan.segments[0], settings, tmp_path, SILENT)
-    part = run_compose(job, validated, mezzanine, swapped, settings, tmp_path, SILENT)
+    part = run_compose(job, mezzanine, swapped, settings, tmp_path, SILENT)
     made = read_picture(part.file.path, settings.limits).bgr()
     different = (made != cv2.imread(str(world / "three.png"))).any(2)
     ys, xs = np.nonzero(different)

@@ -257,7 +257,7 @@ def test_a_face_that_leaves_the_frame_is_swapped_as_far_as_it_is_seen(studio, co
     assert max(made.crop.mask.shape) <= 4096 and made.crop.mask.any()
     back = np.linalg.inv(np.vstack([made.matrix.astype(float), [0, 0, 1]]))
     assert np.allclose(made.points @ back[:2, :2].T + back[:2, 2], points, atol=0.05), "points stay on the face"
-    compose_frame(frame, [FaceFrame(0, 0, made.matrix, made.crop)])
+    compose_frame(frame, [FaceFrame(0, 0, made.matrix, made.crop, made.points)])
     changed = before.planes[0] != frame.planes[0]
     seen = ((points >= 0) & (points < (640, 480))).all(1)
     assert all(changed[int(y), int(x)] for x, y in points[seen])

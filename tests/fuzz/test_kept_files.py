@@ -176,7 +176,7 @@ def _faces(path, description: dict[str, str] | None = None):
     with FacesWriter(path, description or {"engine": "mesh"}) as writer:
         for frame in range(3):
             crop = SwappedCrop(noise.integers(0, 255, (6, 7, 3), np.uint8), noise.integers(0, 255, (6, 7), np.uint8))
-            writer.write(FaceFrame(frame, 0, np.eye(2, 3, dtype=np.float32), crop))
+            writer.write(FaceFrame(frame, 0, np.eye(2, 3, dtype=np.float32), crop, np.zeros((5, 2), np.float32)))
     return make_faces_file(path, writer.checksum)
 
 
@@ -216,7 +216,8 @@ def test_a_face_that_lies_nowhere_is_told(tmp_path, place, value):
     matrix = np.eye(2, 3, dtype=np.float32)
     matrix.flat[place] = value
     with FacesWriter(path, {"engine": "mesh"}) as writer:
-        writer.write(FaceFrame(0, 0, matrix, SwappedCrop(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8))))
+        crop = SwappedCrop(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8))
+        writer.write(FaceFrame(0, 0, matrix, crop, np.zeros((5, 2), np.float32)))
     assert _faces_end(path) == "fault.faces_file_corrupt"
 
 

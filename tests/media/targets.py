@@ -134,7 +134,7 @@ def swapped(target: Path, folder: Path) -> Swapped:
     for segment in plan.segments:
         faces = run_swap(job, validated, mezzanine, plan, segment, settings, folder, SILENT)
         faces = run_restore(job, faces, settings, folder, SILENT)
-        parts.append(run_compose(job, validated, mezzanine, faces, settings, folder, SILENT))
+        parts.append(run_compose(job, mezzanine, faces, settings, folder, SILENT))
     return Swapped(job, settings, folder, validated, mezzanine, tuple(parts))
 
 

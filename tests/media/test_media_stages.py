@@ -7,7 +7,6 @@ import pytest
 from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Source, SpeedPreset, SwapJob
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.media.writer import PartWriter
@@ -16,7 +15,7 @@ from faceflow.publish import sha256_of
 from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole, make_artifact
 from faceflow.stages.join import run_join
-from faceflow.stages.model import Output, Part, TargetKind, ValidatedJob
+from faceflow.stages.model import Output, Part, PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.notes import notes_of
 from faceflow.stages.segment import run_segment
 from faceflow.stages.transcode import run_transcode
@@ -33,27 +32,26 @@ def job_of(target, output, **encoding):
     return SwapJob(sources=(Source(portraits=("a.png",)),), target=str(target), output=str(output), encoding=options)
 
 
-def validated_of(path, folder, kind=TargetKind.VIDEO, **more):
-    media = artifact = None
-    frames = 1
-    if kind is TargetKind.VIDEO:
-        media = probe(path, LIMITS)
-        index = index_frames(path, media, LIMITS)
-        frames = index.frames
-        index.save(folder / "index.npz")
-        artifact = make_artifact(folder / "index.npz")
+def video_at(path, folder):
+    media = probe(path, LIMITS)
+    index = index_frames(path, media, LIMITS)
+    index.save(folder / "index.npz")
+    return VideoSubject(media=media, index=make_artifact(folder / "index.npz"), frames=index.frames)
+
+
+def validated_of(path, folder, subject=None, **more):
     return ValidatedJob(
-        job_id="1", kind=kind, target=path, target_sha256=sha256_of(path), media=media, index=artifact,
-        frames=frames, sources=(), people=(), cuts=(), consent=CONSENT, **more,
+        job_id="1", target=path, target_sha256=sha256_of(path), subject=subject or video_at(path, folder),
+        sources=(), people=(), cuts=(), consent=CONSENT, **more,
     )  # fmt: skip
 
 
 def write_parts(job, mezzanine, plan, folder):
-    index = FrameIndex.load(mezzanine.index.path)
+    index = mezzanine.subject.frame_index()
     for segment in plan.segments:
         path = folder / f"{segment.number}.mp4"
-        reader = FrameReader(mezzanine.video, mezzanine.media, index)
-        with PartWriter(path, mezzanine.media, index, job.encoding, SETTINGS.encode) as writer:
+        reader = FrameReader(mezzanine.video, mezzanine.subject.media, index)
+        with PartWriter(path, mezzanine.subject.media, index, job.encoding, SETTINGS.encode) as writer:
             for frame in reader.read(segment.first, segment.frames):
                 writer.write(frame)
         yield Part(segment=segment, file=make_artifact(path), faces=segment.frames)
@@ -67,21 +65,21 @@ def test_a_video_through_the_stages(clips, tmp_path, name, longest):
     done = []
     mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, Progress(done.append))
     if name == "plain" and longest == 1920:
-        assert (mezzanine.video, mezzanine.index, mezzanine.transcoded, done) == (source, validated.index, (), [])
+        assert (mezzanine.video, mezzanine.subject, mezzanine.transcoded, done) == (source, validated.subject, (), [])
     else:
         assert mezzanine.transcoded
         assert mezzanine.video == tmp_path / "mezzanine.mp4"
         assert mezzanine.video_sha256 == sha256_of(mezzanine.video)
-        assert artifact_is_whole(mezzanine.index)
-        assert sum(done) == validated.frames
-        assert max(mezzanine.media.video.width_px, mezzanine.media.video.height_px) <= longest
+        assert artifact_is_whole(mezzanine.subject.index)
+        assert sum(done) == validated.subject.frames
+        assert max(mezzanine.subject.media.video.width_px, mezzanine.subject.media.video.height_px) <= longest
     plan = run_segment(job, validated, mezzanine, SETTINGS)
     assert len(plan.segments) > 2
     parts = list(write_parts(job, mezzanine, plan, tmp_path))
     output = run_join(job, validated, mezzanine, parts[::-1], SETTINGS, tmp_path, SILENT)
     assert output.file.path == tmp_path / "output.mp4"
     assert artifact_is_whole(output.file)
-    assert (output.frames, output.faces) == (validated.frames, validated.frames)
+    assert (output.frames, output.faces) == (validated.subject.frames, validated.subject.frames)
     assert output.notes == ()
     notes = notes_of(validated, mezzanine, output, ["a note of the delivery", "a note of validate"])
     assert (notes[0], notes[-1], len(set(notes))) == ("a note of validate", "a note of the delivery", len(notes))
@@ -94,9 +92,9 @@ def test_a_picture_passes_through_as_one_frame(clips, tmp_path):
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"not looked at here")
     job = job_of(picture, tmp_path / "out.png")
-    validated = validated_of(picture, tmp_path, TargetKind.PICTURE)
+    validated = validated_of(picture, tmp_path, PictureSubject())
     mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, SILENT)
-    assert (mezzanine.video, mezzanine.media, mezzanine.index, mezzanine.transcoded) == (picture, None, None, ())
+    assert (mezzanine.video, mezzanine.subject, mezzanine.transcoded) == (picture, PictureSubject(), ())
     plan = run_segment(job, validated, mezzanine, SETTINGS)
     (segment,) = plan.segments
     assert (segment.first, segment.frames, segment.context_before, segment.context_after) == (0, 1, 0, 0)

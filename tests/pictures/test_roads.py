@@ -120,7 +120,7 @@ def test_a_person_is_named_by_a_phones_picture(tmp_path, portrait, scene):
         tmp_path, portrait, target, ".png", (FaceMapping(reference=str(reference), source="anna"),)
     )
     assert output.exists()
-    assert finished.validated.frames == 1
+    assert finished.validated.subject.frames == 1
 
 
 def test_faces_lists_who_is_in_a_phones_picture(offline_program, tmp_path: Path, scene) -> None:

@@ -20,7 +20,7 @@ from faceflow.job import SwapJob
 from faceflow.locations import absolute, local_path, portable
 from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.stages.identity import identify
-from faceflow.stages.model import Mezzanine
+from faceflow.stages.model import Mezzanine, PictureSubject
 from faceflow.stages.preflight import preflight
 from faceflow.stages.whole import run_whole_job
 from tests.faces import face_clip, portrait
@@ -40,7 +40,7 @@ def test_a_name_comes_back_as_the_same_bytes(tmp_path: Path, raw: bytes) -> None
 
 def test_a_kept_result_names_such_a_file(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(NAMES[0])
-    kept = Mezzanine(video=path, video_sha256="", index=None, media=None).model_dump_json()
+    kept = Mezzanine(video=path, video_sha256="", subject=PictureSubject()).model_dump_json()
     kept.encode()
     assert Mezzanine.model_validate_json(kept).video == path
 

@@ -18,7 +18,7 @@ from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
 from faceflow.publish import sha256_of
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, Plan, TargetKind, ValidatedJob
+from faceflow.stages.model import Mezzanine, Plan, ValidatedJob, VideoSubject
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 
 SHIFTS = {"yuv420p": (1, 1), "yuv422p": (1, 0), "yuv444p": (0, 0), "gbrp": (0, 0), "gray": (0, 0)}
@@ -111,15 +111,16 @@ class Prepared:
         self.index = index_frames(video, media, self.settings.limits)
         self.index.save(directory / "index.npz")
         kept = make_artifact(directory / "index.npz")
+        self.subject = VideoSubject(media=media, index=kept, frames=self.index.frames)
         self.job = SwapJob(
             sources=(Source(portraits=(str(portrait),)),), target=str(video), output=str(directory / "o.mp4"), **options
         )
         self.validated = ValidatedJob(
-            job_id="test", kind=TargetKind.VIDEO, target=video, target_sha256=sha256_of(video), media=media, index=kept,
-            frames=self.index.frames, sources=(("source", (portrait,)),), people=(), cuts=cuts,
+            job_id="test", target=video, target_sha256=sha256_of(video), subject=self.subject,
+            sources=(("source", (portrait,)),), people=(), cuts=cuts,
             consent=Consent(subject="test", scope="test", declared_by="test"),
         )  # fmt: skip
-        self.mezzanine = Mezzanine(video=video, video_sha256=sha256_of(video), index=kept, media=media)
+        self.mezzanine = Mezzanine(video=video, video_sha256=sha256_of(video), subject=self.subject)
         self.context = context
         self.plan = Plan(segments=(), people=(), cuts=tuple(cuts))
 

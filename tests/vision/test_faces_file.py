@@ -21,7 +21,9 @@ def face(frame: int, person: int = 0, rows: int = 8, columns: int = 8, seed: int
     crop = SwappedCrop(
         noise.integers(0, 256, (rows, columns, 3), np.uint8), noise.integers(0, 256, (rows, columns), np.uint8)
     )
-    return FaceFrame(frame, person, noise.normal(size=(2, 3)).astype(np.float32), crop)
+    return FaceFrame(
+        frame, person, noise.normal(size=(2, 3)).astype(np.float32), crop, noise.normal(size=(5, 2)).astype(np.float32)
+    )
 
 
 def write(path, faces):
@@ -133,7 +135,7 @@ def test_a_trimmed_face_is_pasted_like_the_whole_one(matrix):
     matrix = np.array(matrix, np.float32)
     mask = np.zeros((64, 64), np.uint8)
     mask[20:41, 9:30] = np.arange(9, 30) * 8
-    whole = FaceFrame(0, 0, matrix, SwappedCrop(np.full((64, 64, 3), 90, np.uint8), mask))
+    whole = FaceFrame(0, 0, matrix, SwappedCrop(np.full((64, 64, 3), 90, np.uint8), mask), np.zeros((5, 2), np.float32))
     small = trimmed(whole)
     assert small.crop.mask.shape == (27, 27)
     frames = [native(picture, "yuv420p") for _ in range(2)]
@@ -142,7 +144,7 @@ def test_a_trimmed_face_is_pasted_like_the_whole_one(matrix):
     for plane, other in zip(frames[0].planes, frames[1].planes, strict=True):
         assert np.abs(plane.astype(int) - other).max() <= 1
         assert (plane != other).mean() < 0.002
-    empty = FaceFrame(0, 0, matrix, SwappedCrop(whole.crop.pixels, np.zeros_like(mask)))
+    empty = FaceFrame(0, 0, matrix, SwappedCrop(whole.crop.pixels, np.zeros_like(mask)), np.zeros((5, 2), np.float32))
     assert trimmed(empty) is empty
 
 

@@ -15,7 +15,7 @@ from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.colour import small_bgr
-from faceflow.media.model import FrameIndex, Segment
+from faceflow.media.model import Segment
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
@@ -104,9 +104,9 @@ def swapped(wish, directory, monkeypatch):
     with FacesReader(faces.file.path) as reader:
         found = [(face.frame, face.person, face.matrix) for face in reader]
     monkeypatch.setattr(compose_stage, "PartWriter", Recorder)
-    run_compose(wish, validated, mezzanine, faces, settings, directory, progress)
-    index = FrameIndex.load(mezzanine.index.path)
-    decoded = list(FrameReader(mezzanine.video, mezzanine.media, index).read(0, index.frames))
+    run_compose(wish, mezzanine, faces, settings, directory, progress)
+    index = mezzanine.subject.frame_index()
+    decoded = list(FrameReader(mezzanine.video, mezzanine.subject.media, index).read(0, index.frames))
     return decoded, Recorder.frames, found, plan
 
 
@@ -152,7 +152,7 @@ def test_a_picture_is_mapped_like_a_video(folder, tmp_path):
     mezzanine = run_transcode(wish, validated, settings, tmp_path, progress)
     plan = run_segment(wish, validated, mezzanine, settings)
     faces = run_swap(wish, validated, mezzanine, plan, plan.segments[0], settings, tmp_path, progress)
-    part = run_compose(wish, validated, mezzanine, faces, settings, tmp_path, progress)
+    part = run_compose(wish, mezzanine, faces, settings, tmp_path, progress)
     before, after = cv2.imread(str(folder / "still.png")), cv2.imread(str(part.file.path))
     assert faces.faces == 1
     assert np.array_equal(before[:, WIDTH // 2 :], after[:, WIDTH // 2 :])
@@ -240,7 +240,7 @@ def test_the_person_of_a_face_does_not_depend_on_the_segmentation(folder, tmp_pa
         found = []
         for number, (first, frames) in enumerate(ranges):
             context = settings.pipeline.context_frames
-            end = validated.frames - first - frames
+            end = validated.subject.frames - first - frames
             segment = Segment(
                 number=number, first=first, frames=frames,
                 context_before=min(context, first), context_after=min(context, end),

@@ -22,7 +22,7 @@ from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import detail_for, take_census
 from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import identify
-from faceflow.stages.model import TargetKind
+from faceflow.stages.model import PictureSubject
 from faceflow.stages.restore import run_restore
 from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap
@@ -110,12 +110,12 @@ def test_outside_the_face_the_frame_for_the_encoder_is_the_decoded_one(tmp_path,
     assert swapped.faces == FRAMES
     restored = run_restore(ready.job, swapped, ready.settings, tmp_path, progress)
     monkeypatch.setattr(compose_stage, "PartWriter", Recorder)
-    part = run_compose(ready.job, ready.validated, ready.mezzanine, restored, ready.settings, tmp_path, progress)
+    part = run_compose(ready.job, ready.mezzanine, restored, ready.settings, tmp_path, progress)
     assert part.file.path.name == "part-00000.mp4"
     assert sum(advanced) == 3 * FRAMES
     with FacesReader(restored.file.path) as reader:
         faces = {face.frame: face for face in reader}
-    decoded = list(FrameReader(ready.mezzanine.video, ready.mezzanine.media, ready.index).read(0, FRAMES))
+    decoded = list(FrameReader(ready.mezzanine.video, ready.mezzanine.subject.media, ready.index).read(0, FRAMES))
     assert len(Recorder.frames) == FRAMES
     for old, new in zip(decoded, Recorder.frames, strict=True):
         face = faces[old.number]
@@ -227,7 +227,7 @@ def test_a_truncated_faces_file_is_a_fault_and_no_part_appears(tmp_path):
     data = swapped.file.path.read_bytes()
     swapped.file.path.write_bytes(data[: len(data) // 2])
     with pytest.raises(FaultError, match="faces_file_truncated"):
-        run_compose(ready.job, ready.validated, ready.mezzanine, swapped, ready.settings, tmp_path, Progress())
+        run_compose(ready.job, ready.mezzanine, swapped, ready.settings, tmp_path, Progress())
     assert not (tmp_path / "part-00000.mp4").exists()
 
 
@@ -238,14 +238,12 @@ def test_a_picture_goes_through_the_same_stages(tmp_path, six_people):
     cv2.imwrite(str(target), six_people)
     ready = Prepared(clip(tmp_path), ASTRONAUT, tmp_path)
     job = ready.job.model_copy(update={"target": str(target), "output": str(tmp_path / "out.png")})
-    validated = ready.validated.model_copy(
-        update={"kind": TargetKind.PICTURE, "media": None, "index": None, "frames": 1}
-    )
-    mezzanine = ready.mezzanine.model_copy(update={"video": target, "media": None, "index": None})
+    validated = ready.validated.model_copy(update={"subject": PictureSubject()})
+    mezzanine = ready.mezzanine.model_copy(update={"video": target, "subject": PictureSubject()})
     segment = ready.segment(0, 0, 1)
     swapped = run_swap(job, validated, mezzanine, ready.plan, segment, ready.settings, tmp_path, Progress())
     assert swapped.faces == 6
-    part = run_compose(job, validated, mezzanine, swapped, ready.settings, tmp_path, Progress())
+    part = run_compose(job, mezzanine, swapped, ready.settings, tmp_path, Progress())
     result = cv2.imread(str(part.file.path))
     assert part.file.path.suffix == ".png"
     changed = (result != six_people).any(axis=2)
