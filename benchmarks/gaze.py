@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Face, Picture
-from faceflow.vision.models import load_model
+from faceflow.vision.shapes import Face, Picture
+from faceflow.vision.shipped_models import load_model
 
 _INPUT_PX = 64
 _AROUND = 2.3

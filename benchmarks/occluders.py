@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Picture
+from faceflow.vision.shapes import Picture
 
 Floats = NDArray[np.float32]
 Occluder = Callable[[Picture, Floats, float], tuple[Picture, Floats]]

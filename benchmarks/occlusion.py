@@ -29,9 +29,9 @@ from benchmarks.material import ASTRONAUT, CARPHONE
 from benchmarks.occluders import OCCLUDERS, Occluder
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshIdentity, MeshSwapper
-from faceflow.vision.model import Face, Picture, TargetCrop
 from faceflow.vision.occlusion import unlike
 from faceflow.vision.scan import AT_FIRST_S, CALM
+from faceflow.vision.shapes import Face, Picture, TargetCrop
 from faceflow.vision.smoothing import LARGEST_RADIUS, LandmarkSmoother
 from faceflow.vision.target_reference import build_reference
 from faceflow.vision.unwrapping import flat_face

@@ -31,7 +31,7 @@ from faceflow.media.reader import FrameReader
 from faceflow.stages.census import Detail, VideoCensus, take_census
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.view import NativeView
 

@@ -32,25 +32,25 @@ from benchmarks.quality_plot import quality_plot
 from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, OutputOptions, Source, SwapJob
 from faceflow.media.colour import small_bgr
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.progress import SILENT
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import Detail, take_census
-from faceflow.stages.model import Mezzanine, ValidatedJob, VideoSubject
 from faceflow.stages.restore import run_restore
+from faceflow.stages.results import Mezzanine, ValidatedJob, VideoSubject
 from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap, swap_frame
-from faceflow.vision.compose import compose_frame
+from faceflow.vision.compose_frame import compose_frame
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.face_landmarker import LEFT_EYE, RIGHT_EYE
 from faceflow.vision.faces_file import FacesReader
 from faceflow.vision.mesh_swapper import MeshSwapper
 from faceflow.vision.mesh_topology import OUTER_LIPS
-from faceflow.vision.model import Face, Picture
 from faceflow.vision.references import ReferenceCollector
+from faceflow.vision.shapes import Face, Picture
 
 
 class Recogniser:

@@ -17,9 +17,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from faceflow.infrastructure.routing.decide import decide
-from faceflow.infrastructure.routing.model import JobFacts, PoolSignals, Snapshot
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, PoolSignals, Snapshot
 from faceflow.zones import Zone
 
 RULES, POOLS, CALLS, LIMIT_MS = 100, 10, 2000, 0.5

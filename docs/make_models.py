@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faceflow.vision.catalogue import ModelEntry, load_catalogue
+from faceflow.vision.model_catalogue import ModelEntry, load_catalogue
 
 PAGE = Path(__file__).with_name("models.md")
 MARK = "<!-- made by docs/make_models.py -->"

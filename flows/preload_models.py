@@ -19,7 +19,7 @@ from faceflow.infrastructure.models.pools import models_of_pool
 from faceflow.infrastructure.settings import Settings
 from faceflow.log import events
 from faceflow.tasks.pull_model import InstalledModel, pull_model
-from faceflow.vision.catalogue import catalogue
+from faceflow.vision.model_catalogue import catalogue
 from faceflow.vision.model_licence import require_allowed
 
 MODELS_KEY = "preloaded-models"

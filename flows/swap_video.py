@@ -42,9 +42,9 @@ from faceflow.job import SwapJob
 from faceflow.log import events
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
-from faceflow.stages.model import Delivery, Output, VideoSubject
 from faceflow.stages.notes import notes_of
 from faceflow.stages.place import carries_place
+from faceflow.stages.results import Delivery, Output, VideoSubject
 from faceflow.stages.sheet import before_after_jpeg
 from faceflow.tasks.context import RunContext, running
 from faceflow.tasks.stage_task import version_digest

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from faceflow.job import SwapJob
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import FacesArtifact, Mezzanine, Output, Part, ValidatedJob
 from faceflow.stages.order import COMPOSE, JOIN
+from faceflow.stages.results import FacesArtifact, Mezzanine, Output, Part, ValidatedJob
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 

@@ -11,8 +11,8 @@ from faceflow.infrastructure.models.pull import pull
 from faceflow.infrastructure.settings import current_settings
 from faceflow.job import FrozenModel
 from faceflow.tasks.stage_task import RETRIES, RETRY_DELAY_S, is_retryable
-from faceflow.vision.catalogue import catalogue
 from faceflow.vision.model_cache import ModelCache
+from faceflow.vision.model_catalogue import catalogue
 
 
 class InstalledModel(FrozenModel):

@@ -26,7 +26,7 @@ import faceflow
 from faceflow.errors import FaceflowError
 from faceflow.stages.artifacts import artifact_is_whole
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact, FacesFile
+from faceflow.stages.results import Artifact, FacesFile
 from faceflow.tasks.context import RunContext, current_run
 
 R = TypeVar("R", bound=BaseModel)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Mezzanine, ValidatedJob
 from faceflow.stages.order import TRANSCODE
+from faceflow.stages.results import Mezzanine, ValidatedJob
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 

@@ -7,8 +7,8 @@ import asyncio
 from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.job import SwapJob
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Delivery, Output
 from faceflow.stages.order import UPLOAD
+from faceflow.stages.results import Delivery, Output
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task
 

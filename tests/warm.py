@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 240.0

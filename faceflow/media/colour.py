@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.native import NativeFrame, Plane
 
 Floats = NDArray[np.float32]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import OutputError
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 
 _LIKE_MP4 = frozenset({"aac", "mp3", "mp2", "mp1", "ac3", "eac3", "alac"})
 _PCM_LIKE_MP4 = frozenset(

@@ -23,8 +23,8 @@ import av.error
 import av.filter
 from av.video.frame import VideoFrame
 
+from faceflow.media.facts import ColourTags, VideoInfo
 from faceflow.media.formats import NATIVE_FORMATS, is_floating, is_mosaic, mezzanine_format, samples_of
-from faceflow.media.model import ColourTags, VideoInfo
 
 Step = tuple[str, str]
 """A filter's name and its arguments."""

@@ -14,8 +14,8 @@ from av.video.stream import VideoStream
 from faceflow.errors import MediaError
 from faceflow.media.codecs import codec_name
 from faceflow.media.conversion import READABLE_MATRICES, is_readable_format
+from faceflow.media.facts import AudioInfo, OtherStreamInfo, VideoInfo
 from faceflow.media.formats import samples_of
-from faceflow.media.model import AudioInfo, OtherStreamInfo, VideoInfo
 from faceflow.media.refusals import corrupt
 from faceflow.media.tags import colour_tags, hdr_metadata, orientation, sample_aspect_ratio
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from faceflow.errors import MediaError
 from faceflow.media.clock import refused_times
 from faceflow.media.decoding import Tally, decode_stream
-from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.opening import (
     SEEKABLE_CONTAINERS,
     container_family,

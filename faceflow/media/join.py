@@ -27,9 +27,9 @@ from faceflow.media.codecs import codec_name
 from faceflow.media.container_tags import ContainerTags, container_tags
 from faceflow.media.containers import OutputContainer as Container
 from faceflow.media.containers import output_container
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.header import write_header
 from faceflow.media.joints import frame_numbers, timed_packets
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.opening import container_family, decoder_pixels, media_name, open_media, packets_of
 from faceflow.media.refusals import corrupt
 from faceflow.media.rehearsal import Fitness, rehearse

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from faceflow.errors import ExactnessError
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 from faceflow.media.opening import decoder_pixels, open_media
 
 _MAX_PIXELS = decoder_pixels(16384)

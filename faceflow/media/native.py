@@ -12,7 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
 

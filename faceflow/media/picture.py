@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import ExactnessError, OutputError
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.native import NativeFrame, Plane
 from faceflow.media.picture_cicp import Cicp, profile_of, tone_mapped
 from faceflow.media.picture_colour import to_srgb

@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.native import Plane
 from faceflow.media.picture_cicp import Cicp
 from faceflow.media.picture_yuv import MATRICES, Coded, rgb_of, spread

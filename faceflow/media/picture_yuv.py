@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.native import Plane
 
 MATRICES: dict[int, tuple[float, float]] = {

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.media.model import FrameIndex, Segment
+from faceflow.media.facts import FrameIndex, Segment
 
 _NEAR = Fraction(1, 3)
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 from av.video.frame import VideoFrame
 
+from faceflow.media.facts import VideoInfo
 from faceflow.media.formats import NATIVE_FORMATS, plane_format
-from faceflow.media.model import VideoInfo
 from faceflow.media.native import NativeFrame, Plane
 
 

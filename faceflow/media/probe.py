@@ -23,10 +23,10 @@ from faceflow.errors import MediaError
 from faceflow.media.clock import refused_length
 from faceflow.media.codecs import VIDEO_CODECS, codec_name
 from faceflow.media.describe import audio_info, is_carried, other_info, video_info
+from faceflow.media.facts import MediaInfo
 from faceflow.media.ffmpeg_log import ERROR, heard_log
 from faceflow.media.ffv1_header import is_experimental_ffv1
 from faceflow.media.film import main_video
-from faceflow.media.model import MediaInfo
 from faceflow.media.opening import decoder_pixels, is_of_the_disk, open_media, packets_of, prepare_decoder, unreadable
 from faceflow.media.refusals import (
     check_picture_size,

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 
 from faceflow.errors import ExactnessError, FaceflowError
 from faceflow.media.decoding import Tally, decode_stream
-from faceflow.media.model import FrameIndex, MediaInfo
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.opening import (
     SEEKABLE_CONTAINERS,

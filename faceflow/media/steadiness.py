@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from faceflow.errors import MediaError
-from faceflow.media.model import MediaInfo
+from faceflow.media.facts import MediaInfo
 
 _Look = tuple[int, int, int, int, int, Fraction | None]
 

@@ -18,9 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from faceflow.media.conversion import NOT_STATED, filter_graph
+from faceflow.media.facts import ColourTags, HdrMetadata
 from faceflow.media.ffmpeg_log import INFO, heard_log
 from faceflow.media.formats import samples_of
-from faceflow.media.model import ColourTags, HdrMetadata
 from faceflow.media.side_data import side_data_of
 
 Rotation = Literal[0, 90, 180, 270]

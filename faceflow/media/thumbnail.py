@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceflow.media.colour import small_bgr
 from faceflow.media.conversion import hide_strange_matrix, swscale_sees, to_native
-from faceflow.media.model import VideoInfo
+from faceflow.media.facts import VideoInfo
 from faceflow.media.planes import native_frame
 
 THUMBNAIL_SIZE_PX = (48, 27)

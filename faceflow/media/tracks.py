@@ -22,8 +22,8 @@ from av.stream import AttachmentStream, Discard, Stream
 
 from faceflow.media.codecs import codec_name
 from faceflow.media.containers import OutputContainer as Container
+from faceflow.media.facts import MediaInfo
 from faceflow.media.left_out import is_carried_attachment, label, left_out_note
-from faceflow.media.model import MediaInfo
 from faceflow.media.one_form import OneForm
 from faceflow.media.opening import is_of_the_disk
 from faceflow.media.rehearsal import HIGHEST_RATE_HZ, Fitness

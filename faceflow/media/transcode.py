@@ -33,9 +33,9 @@ from faceflow.media.conversion import (
     hide_strange_matrix,
     planar_rgb_steps,
 )
+from faceflow.media.facts import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.formats import NATIVE_FORMATS, mezzanine_format, samples_of
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.opening import SEEKABLE_CONTAINERS, container_family
 from faceflow.media.planes import native_frame, presented_size
 from faceflow.media.probe import probe

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import ExactnessError
 from faceflow.media.containers import OutputContainer, written_times
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 from faceflow.media.opening import decoder_pixels, open_media
 
 

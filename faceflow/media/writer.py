@@ -32,8 +32,8 @@ from av.video.stream import VideoStream
 
 from faceflow.errors import ExactnessError
 from faceflow.job import OutputOptions
+from faceflow.media.facts import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.formats import plane_format
-from faceflow.media.model import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.opening import media_name
 from faceflow.media.planes import presented_size, video_frame

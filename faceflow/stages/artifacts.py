@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faceflow.errors import FaultError
 from faceflow.publish import sha256_of
-from faceflow.stages.model import Artifact, FacesFile
+from faceflow.stages.results import Artifact, FacesFile
 from faceflow.vision.faces_file import FacesReader
 
 

@@ -17,10 +17,10 @@ from faceflow.media.picture import read_picture
 from faceflow.settings import SwapSettings
 from faceflow.stages.census import Census
 from faceflow.vision.choosing import fitting_tracks
-from faceflow.vision.model import Face, Picture, PictureAnalyser
 from faceflow.vision.people import matches
 from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser
+from faceflow.vision.shapes import Face, Picture, PictureAnalyser
 from faceflow.vision.view import PictureView
 
 _CLEARLY_NEARER = 0.06

@@ -16,13 +16,13 @@ from av.video.frame import VideoFrame
 
 from faceflow.errors import FaceError
 from faceflow.job import Selection, SwapJob
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import PictureFile
 from faceflow.media.thumbnail import luma_thumbnail
 from faceflow.progress import SILENT, Progress
 from faceflow.settings import SwapSettings
-from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
+from faceflow.vision.analyser_networks import EMBEDDED_ANALYSER
 from faceflow.vision.embedded_analyser import OVERVIEW_PX as PICTURE_OVERVIEW_PX
 from faceflow.vision.person import Person
 from faceflow.vision.registry import make_analyser, make_recogniser, make_traits_estimator

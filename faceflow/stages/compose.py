@@ -16,12 +16,12 @@ from faceflow.media.writer import PartWriter
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import FacesArtifact, Mezzanine, Part, PictureSubject
 from faceflow.stages.place import carries_place
+from faceflow.stages.results import FacesArtifact, Mezzanine, Part, PictureSubject
 from faceflow.stages.unchanged import unchanged
-from faceflow.vision.compose import compose_frame
+from faceflow.vision.compose_frame import compose_frame
 from faceflow.vision.faces_file import FaceFrame, FacesReader
-from faceflow.vision.models import release_idle
+from faceflow.vision.shipped_models import release_idle
 
 
 def run_compose(

@@ -10,8 +10,8 @@ from faceflow.media.join import join
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, Output, Part, PictureSubject, ValidatedJob
 from faceflow.stages.place import place_note
+from faceflow.stages.results import Mezzanine, Output, Part, PictureSubject, ValidatedJob
 from faceflow.stages.unchanged import unchanged
 
 

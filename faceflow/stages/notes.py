@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.media.planes import presented_size
-from faceflow.stages.model import Mezzanine, Output, PictureSubject, ValidatedJob
+from faceflow.stages.results import Mezzanine, Output, PictureSubject, ValidatedJob
 
 
 def notes_of(

@@ -14,8 +14,8 @@ from faceflow.media.picture import PICTURE_ENDINGS
 from faceflow.media.reader import read_decoded
 from faceflow.publish import publishing, require_writable
 from faceflow.stages.census import PictureCensus, VideoCensus
-from faceflow.vision.model import FrameView, Picture
 from faceflow.vision.person import Person
+from faceflow.vision.shapes import FrameView, Picture
 from faceflow.vision.view import DecodedView, PictureView
 
 COLUMNS = 6

@@ -13,16 +13,16 @@ from faceflow.errors import JobError, OutputError
 from faceflow.job import SwapJob
 from faceflow.locations import in_store, local_path, name_of
 from faceflow.media.containers import BY_ENDING
-from faceflow.media.model import MediaInfo
+from faceflow.media.facts import MediaInfo
 from faceflow.media.picture import PICTURE_ENDINGS, PictureFile, check_destination, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.publish import output_error, require_writable
 from faceflow.settings import SwapSettings
 from faceflow.stages.cast import check_mapping, reference_face
 from faceflow.trust.consent import require_consent
-from faceflow.vision.model import Face
 from faceflow.vision.portraits import portrait_face
 from faceflow.vision.registry import make_analyser, require_engines
+from faceflow.vision.shapes import Face
 from faceflow.zones import require_pool_zone
 
 Portraits = dict[str, list[tuple[PictureFile, Face]]]

@@ -10,10 +10,10 @@ from faceflow.job import SwapJob
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_faces_file
-from faceflow.stages.model import FacesArtifact
+from faceflow.stages.results import FacesArtifact
 from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter, trimmed
-from faceflow.vision.model import PlacedCrop, PlacedRestorer, Restorer
 from faceflow.vision.registry import make_restorer
+from faceflow.vision.shapes import PlacedCrop, PlacedRestorer, Restorer
 
 
 def run_restore(

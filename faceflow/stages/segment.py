@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from faceflow.job import SwapJob
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.media.plan import plan_segments
 from faceflow.settings import SwapSettings
-from faceflow.stages.model import Mezzanine, PictureSubject, Plan, ValidatedJob
+from faceflow.stages.results import Mezzanine, PictureSubject, Plan, ValidatedJob
 
 
 def run_segment(job: SwapJob, validated: ValidatedJob, mezzanine: Mezzanine, settings: SwapSettings) -> Plan:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.picture import is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
@@ -18,8 +18,8 @@ from faceflow.media.thumbnail import upright_bgr
 from faceflow.media.verify import written_index
 from faceflow.publish import publishing
 from faceflow.settings import LimitSettings
-from faceflow.stages.model import Mezzanine, PictureSubject
-from faceflow.vision.model import Picture
+from faceflow.stages.results import Mezzanine, PictureSubject
+from faceflow.vision.shapes import Picture
 
 COLUMNS = 4
 CELL_LONG_SIDE_PX = 360

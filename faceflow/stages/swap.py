@@ -13,23 +13,23 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from faceflow.job import SwapJob
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.picture import read_picture
 from faceflow.media.reader import FrameReader, presented_size
 from faceflow.progress import Progress
 from faceflow.settings import LimitSettings, SwapSettings
 from faceflow.stages.artifacts import make_faces_file
-from faceflow.stages.model import FacesArtifact, Mezzanine, PictureSubject, Plan, ValidatedJob, VideoSubject
+from faceflow.stages.results import FacesArtifact, Mezzanine, PictureSubject, Plan, ValidatedJob, VideoSubject
 from faceflow.stages.unchanged import unchanged
 from faceflow.vision.casting import Casting
 from faceflow.vision.face_swaps import Chosen, FaceSwaps
 from faceflow.vision.faces_file import FaceFrame, FacesWriter
 from faceflow.vision.gaps import MOST_FRAMES, GapFiller
-from faceflow.vision.model import Analyser, Face, Identity, PictureAnalyser, Swapper
 from faceflow.vision.portraits import load_identity
 from faceflow.vision.references import OccluderWatch, References, in_a_picture
 from faceflow.vision.registry import make_analyser, make_maskers, make_restorer, make_swapper
+from faceflow.vision.shapes import Analyser, Face, Identity, PictureAnalyser, Swapper
 from faceflow.vision.smoothing import LandmarkSmoother
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.view import NativeView, PictureView

@@ -10,7 +10,7 @@ from faceflow.progress import Progress
 from faceflow.publish import output_error, sha256_of
 from faceflow.settings import SwapSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, PictureSubject, ValidatedJob, VideoSubject
+from faceflow.stages.results import Mezzanine, PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.unchanged import unchanged
 
 

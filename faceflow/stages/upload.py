@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faceflow.job import SwapJob
 from faceflow.progress import SILENT, Progress
-from faceflow.stages.model import Delivery, Output
+from faceflow.stages.results import Delivery, Output
 from faceflow.store import Store, StoredObject
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from faceflow.errors import ResourceError
 from faceflow.job import SwapJob
 from faceflow.locations import local_path
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.formats import NATIVE_FORMATS
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.side_data import LostSideData
 from faceflow.progress import Progress
 from faceflow.settings import SwapSettings
@@ -21,9 +21,9 @@ from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.cast import resolve_cast
 from faceflow.stages.census import PictureCensus, detail_for, require_people, take_census
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.picture_notes import picture_notes
 from faceflow.stages.preflight import preflight
+from faceflow.stages.results import PictureSubject, ValidatedJob, VideoSubject
 from faceflow.trust.consent import require_consent
 from faceflow.vision.references import ReferenceCollector
 

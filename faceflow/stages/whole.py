@@ -18,8 +18,8 @@ from faceflow.progress import SILENT, Progress
 from faceflow.settings import SwapSettings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Delivery, FacesArtifact, Output, ValidatedJob
 from faceflow.stages.notes import notes_of
+from faceflow.stages.results import Delivery, FacesArtifact, Output, ValidatedJob
 from faceflow.store import Store
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from faceflow.job import FaceOrder, Selection, SwapJob
 from faceflow.vision.choosing import Turns, first_tracks, fitting_tracks
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 from faceflow.vision.tracks import TrackTable
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Face, FrameView, Recogniser
 from faceflow.vision.people import Seen, frontal, is_sure
+from faceflow.vision.shapes import Face, FrameView, Recogniser
 from faceflow.vision.tracks import distance
 
 AMBIGUOUS = 0.35

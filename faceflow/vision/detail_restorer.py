@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import SwappedCrop
+from faceflow.vision.shapes import SwappedCrop
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

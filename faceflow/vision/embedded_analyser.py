@@ -26,7 +26,7 @@ from faceflow.vision.face_landmarker import (
     region_around,
     region_of_face,
 )
-from faceflow.vision.model import Expected, Face, FrameView, Picture, Sight
+from faceflow.vision.shapes import Expected, Face, FrameView, Picture, Sight
 from faceflow.vision.view import PictureView
 
 OVERVIEW_PX = 1280

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Picture
-from faceflow.vision.models import FULL_RANGE_DETECTOR, load_model
+from faceflow.vision.shapes import Picture
+from faceflow.vision.shipped_models import FULL_RANGE_DETECTOR, load_model
 
 _INPUT_PX = 192
 _CELLS = 48

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Face, FrameView, Sight
-from faceflow.vision.models import FACE_LANDMARKS, load_model
+from faceflow.vision.shapes import Face, FrameView, Sight
+from faceflow.vision.shipped_models import FACE_LANDMARKS, load_model
 
 LANDMARKS = 468
 LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from faceflow.media.colour import crop_bgr
 from faceflow.media.native import NativeFrame
 from faceflow.vision.faces_file import FaceFrame
-from faceflow.vision.model import (
+from faceflow.vision.shapes import (
     Face,
     Identity,
     Masker,

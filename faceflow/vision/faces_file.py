@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import FaultError
 from faceflow.publish import publishing
-from faceflow.vision.model import SwappedCrop
+from faceflow.vision.shapes import SwappedCrop
 
 NO_PERSON = -1
 """Person of a face that the analyser cannot tell from others."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.vision.face_detector import overlap
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 
 MOST_FRAMES = 3
 """Longest gap: an eighth of a second at 24 frames a second. Who is away for longer may be away."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from faceflow.vision.face_landmarker import region_of_face
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import BROWS, HOLES, INNER_LIPS, OUTER_LIPS, OVAL, facing, frontal
-from faceflow.vision.model import Picture
+from faceflow.vision.shapes import Picture
 from faceflow.vision.view import PictureView
 
 ATLAS_PX = 512

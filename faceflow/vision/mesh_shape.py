@@ -32,7 +32,7 @@ from faceflow.vision.mesh_topology import (
     mirror,
     similarity_3d,
 )
-from faceflow.vision.model import Picture
+from faceflow.vision.shapes import Picture
 
 Floats = NDArray[np.float32]
 

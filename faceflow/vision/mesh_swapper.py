@@ -34,8 +34,8 @@ from faceflow.vision.mesh_colour import (
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_shape import carried_along, neutral_shape, reshaped
 from faceflow.vision.mesh_topology import closed_triangles, facing
-from faceflow.vision.model import Face, Identity, Picture, SwappedCrop, TargetCrop
 from faceflow.vision.occlusion import refined
+from faceflow.vision.shapes import Face, Identity, Picture, SwappedCrop, TargetCrop
 
 Floats = NDArray[np.float32]
 

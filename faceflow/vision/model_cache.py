@@ -28,7 +28,7 @@ from faceflow.job import FrozenModel
 from faceflow.log import events
 from faceflow.publish import publishing, sha256_of
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import ModelEntry, ModelFile, catalogue
+from faceflow.vision.model_catalogue import ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_licence import require_allowed
 from faceflow.vision.onnx_header import fault_of
 

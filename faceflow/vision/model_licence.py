@@ -16,7 +16,7 @@ from pathlib import Path
 from faceflow.errors import FaceflowError, ModelError
 from faceflow.publish import output_error, publishing
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Catalogue, Licence, ModelEntry, catalogue
+from faceflow.vision.model_catalogue import Catalogue, Licence, ModelEntry, catalogue
 
 _ACCEPTED = ".accepted"
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from faceflow.vision.face_landmarker import LEFT_EYE, RIGHT_EYE
 from faceflow.vision.mesh_topology import BROWS, INNER_LIPS, OUTER_LIPS, OVAL, frontal
-from faceflow.vision.model import Face, Sight
+from faceflow.vision.shapes import Face, Sight
 
 _SPACING, _CLEAR_OF = 0.08, 0.03
 """Face heights between followed points, and from them to the nearest point of eyes, lips, brows or outline."""

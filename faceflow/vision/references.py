@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from faceflow.array_file import Form, damaged, read_arrays
 from faceflow.publish import publishing
 from faceflow.vision.glasses import rims
-from faceflow.vision.model import Face, FrameView
 from faceflow.vision.occlusion import Reference, hidden, unlike, worn_as_unlike
 from faceflow.vision.scan import Sighting
+from faceflow.vision.shapes import Face, FrameView
 from faceflow.vision.target_reference import build_reference
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.unwrapping import OWN_PX, FlatFace, flat_face

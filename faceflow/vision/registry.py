@@ -15,7 +15,7 @@ from typing import TypeVar
 from faceflow.errors import JobError
 from faceflow.job import MaskKind, SwapOptions
 from faceflow.settings import SwapSettings
-from faceflow.vision.analyser_models import (
+from faceflow.vision.analyser_networks import (
     AUTO_LANDMARKER,
     EMBEDDED_ANALYSER,
     INSIGHTFACE,
@@ -26,21 +26,11 @@ from faceflow.vision.analyser_models import (
     need_insightface,
     unknown_engine,
 )
-from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.detail_restorer import DetailRestorer
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.mesh_swapper import MeshSwapper
-from faceflow.vision.model import (
-    Analyser,
-    Masker,
-    PlacedRestorer,
-    Recogniser,
-    Restorer,
-    SwappedCrop,
-    Swapper,
-    TraitsEstimator,
-)
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
+from faceflow.vision.model_catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.model_licence import allowed
 from faceflow.vision.neural.genderage import GenderAge
 from faceflow.vision.neural.insightface_session import require_insightface
@@ -54,6 +44,16 @@ from faceflow.vision.neural.swappers import load_swapper
 from faceflow.vision.recogniser import DlibRecogniser, recogniser_installed
 from faceflow.vision.runtime.networks import release_networks
 from faceflow.vision.runtime.providers import onnxruntime, require_provider
+from faceflow.vision.shapes import (
+    Analyser,
+    Masker,
+    PlacedRestorer,
+    Recogniser,
+    Restorer,
+    SwappedCrop,
+    Swapper,
+    TraitsEstimator,
+)
 
 AUTO = "auto"
 """The engine that stands for the best one there is."""
@@ -99,7 +99,7 @@ _made: dict[tuple[str, ...], object] = {}
 
 
 def make_analyser(name: str, settings: SwapSettings, landmarker: str = AUTO_LANDMARKER) -> Analyser:
-    """The analyser `name`, whose trackers refine points with the landmarker; see `analyser_models`.
+    """The analyser `name`, whose trackers refine points with the landmarker; see `analyser_networks`.
 
     Raises:
         JobError: `job.engine_unknown`, `job.landmarker_unfit`.

@@ -21,9 +21,9 @@ from faceflow.vision.chaining import Chains, Track
 from faceflow.vision.cuts import CutDetector
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face, FrameView, Looking, Recogniser
 from faceflow.vision.people import people_of_tracks
 from faceflow.vision.person import Person
+from faceflow.vision.shapes import Face, FrameView, Looking, Recogniser
 from faceflow.vision.tracks import TrackTable
 
 OVERVIEW_PX = 640

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.face_landmarker import LANDMARKS, LEFT_EYE, RIGHT_EYE, face_of
 from faceflow.vision.mesh_topology import INNER_LIPS, OUTER_LIPS, frontal
-from faceflow.vision.model import Face
 from faceflow.vision.motion import STILL, Motion, carried, moved
 from faceflow.vision.occlusion import hidden
+from faceflow.vision.shapes import Face
 
 POSE_SIGMA = 2.0
 """Frames; position, size and roll, once the faces around were carried along with the motion that the picture shows."""

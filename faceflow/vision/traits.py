@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import FrameView, TraitsEstimator
 from faceflow.vision.people import frontal
 from faceflow.vision.scan import Sighting
+from faceflow.vision.shapes import FrameView, TraitsEstimator
 from faceflow.vision.tracks import TrackTable
 
 _LOOKS_AT_FIRST = 5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from faceflow.vision.mesh_atlas import ATLAS_PX, atlas_points, coverage
 from faceflow.vision.mesh_raster import draw_mesh
 from faceflow.vision.mesh_topology import facing
-from faceflow.vision.model import FrameView
+from faceflow.vision.shapes import FrameView
 
 OWN_PX = 64
 """Side of the flat face in texels."""

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from faceflow.media.colour import crop_bgr, decimated, small_bgr
 from faceflow.media.conversion import to_native
-from faceflow.media.model import VideoInfo
+from faceflow.media.facts import VideoInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.planes import native_frame
 from faceflow.media.thumbnail import upright_bgr
-from faceflow.vision.model import Picture
+from faceflow.vision.shapes import Picture
 
 
 class PictureView:

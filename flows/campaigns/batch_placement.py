@@ -22,8 +22,8 @@ from faceflow.infrastructure.books.records.decisions import decisions_of, keep_d
 from faceflow.infrastructure.books.records.runs import Run, submit_run
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Decision, Placement, Way
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.readings import read_price
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.log import events
 
 BATCH_FLOW = "render-batch"

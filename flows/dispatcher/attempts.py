@@ -21,8 +21,8 @@ from faceflow.flows.run.queries import artifact_rows, artifact_value, cancel_run
 from faceflow.infrastructure.books.records.requests import Request, RequestState, change
 from faceflow.infrastructure.books.records.runs import Run, RunState, end_run, runs_of
 from faceflow.infrastructure.routing.decision import Way
-from faceflow.infrastructure.routing.model import JobProgress
 from faceflow.infrastructure.routing.pools import Capacity
+from faceflow.infrastructure.routing.snapshot import JobProgress
 from faceflow.log import events
 
 

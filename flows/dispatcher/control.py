@@ -17,9 +17,9 @@ from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.corrections import corrections
 from faceflow.infrastructure.books.records.decisions import arrived_reference_s
 from faceflow.infrastructure.routing.loading import load_pools
-from faceflow.infrastructure.routing.model import MoneySignal, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, Rule
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.snapshot import MoneySignal, Snapshot
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.infrastructure.sources.rules import current_policy

@@ -7,7 +7,7 @@ import json
 
 from pydantic import ConfigDict, Field
 
-from faceflow.infrastructure.routing.model import JobFacts, JobProgress
+from faceflow.infrastructure.routing.snapshot import JobFacts, JobProgress
 from faceflow.job import FrozenModel, SwapJob
 
 

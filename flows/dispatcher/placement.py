@@ -26,10 +26,10 @@ from faceflow.infrastructure.books.records.requests import Request, RequestState
 from faceflow.infrastructure.books.records.runs import submit_run
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Decision, Obstacle, Placement, Way
-from faceflow.infrastructure.routing.model import JobFacts, JobProgress, Snapshot
 from faceflow.infrastructure.routing.outcomes import NEEDS_APPROVAL
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.readings import read_price
+from faceflow.infrastructure.routing.snapshot import JobFacts, JobProgress, Snapshot
 from faceflow.log import events
 
 SWAP_FLOW = "swap-video"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 
 
 def farthest(untouched: Sequence[Segment], in_work: int) -> Segment | None:

@@ -22,10 +22,10 @@ from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import FacesArtifact, Part
+from faceflow.stages.results import FacesArtifact, Part
 from faceflow.tasks.context import RunContext
 from faceflow.tasks.steps import done, kept
 from faceflow.vision.registry import resolve_engine

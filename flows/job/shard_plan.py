@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from faceflow.flows.job.assignment import WorkPlace
 from faceflow.infrastructure.routing.gpu_seconds import reference_seconds, speed
-from faceflow.infrastructure.routing.model import JobFacts
+from faceflow.infrastructure.routing.snapshot import JobFacts
 from faceflow.infrastructure.stores.exchange import PreparedJob
 from faceflow.job import SwapJob
-from faceflow.media.model import Segment
-from faceflow.stages.model import VideoSubject
+from faceflow.media.facts import Segment
+from faceflow.stages.results import VideoSubject
 
 
 @dataclass(frozen=True, slots=True)

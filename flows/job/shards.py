@@ -26,8 +26,8 @@ from faceflow.flows.job.shard_plan import Shard, plan_shards, seconds_a_frame
 from faceflow.flows.run.queries import cancel_run, has_completed, has_ended, sent
 from faceflow.job import SwapJob
 from faceflow.log import events
-from faceflow.media.model import Segment
-from faceflow.stages.model import Part
+from faceflow.media.facts import Segment
+from faceflow.stages.results import Part
 
 POLL_S = 1.0
 SHARD_FLOW = "swap-shard"

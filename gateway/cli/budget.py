@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from faceflow.gateway.cli.screen import print_json, result_console
+from faceflow.infrastructure.books.budgets.accounts import Standing, known_month, moment_in, month_of, utc_now
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
-from faceflow.infrastructure.books.budgets.model import Standing, known_month, moment_in, month_of, utc_now
 from faceflow.infrastructure.settings import current_settings
 
 if TYPE_CHECKING:

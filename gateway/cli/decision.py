@@ -16,8 +16,8 @@ from faceflow.infrastructure.routing.wording import explain
 from faceflow.infrastructure.settings import current_settings
 
 if TYPE_CHECKING:
+    from faceflow.infrastructure.books.budgets.accounts import Reservation
     from faceflow.infrastructure.books.budgets.approvals import Approval
-    from faceflow.infrastructure.books.budgets.model import Reservation
     from faceflow.infrastructure.books.records.runs import Run
     from faceflow.infrastructure.routing.comparing import Record
 

@@ -23,7 +23,7 @@ from faceflow.infrastructure.settings import Settings
 from faceflow.job import SwapJob
 from faceflow.locations import in_store
 from faceflow.log import events
-from faceflow.media.model import MediaInfo
+from faceflow.media.facts import MediaInfo
 from faceflow.stages.preflight import inputs_of, preflight
 
 if TYPE_CHECKING:

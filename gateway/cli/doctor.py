@@ -121,7 +121,7 @@ def _gray_picture() -> NDArray[np.uint8]:
 
 
 def _people(settings: Settings) -> Iterator[Finding]:
-    from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
+    from faceflow.vision.analyser_networks import EMBEDDED_ANALYSER
     from faceflow.vision.registry import make_recogniser
 
     try:
@@ -162,8 +162,8 @@ def _providers(settings: Settings) -> Iterator[Finding]:
 
 
 def _networks(settings: Settings) -> Iterator[Finding]:
-    from faceflow.vision.catalogue import catalogue
     from faceflow.vision.model_cache import CacheState, ModelCache
+    from faceflow.vision.model_catalogue import catalogue
     from faceflow.vision.model_licence import refusal
 
     what, cache = "published networks", ModelCache(settings.models_folder)

@@ -17,13 +17,13 @@ from rich.table import Table
 from faceflow.gateway.cli.screen import print_json, result_console, waiting
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.locations import local_path
-from faceflow.media.model import MediaInfo
+from faceflow.media.facts import MediaInfo
 from faceflow.media.picture import PictureFile, is_picture, read_picture
 from faceflow.media.probe import probe
 from faceflow.progress import Progress
 from faceflow.stages.census import Census, Detail, PictureCensus, Scrutiny, VideoCensus, require_people, take_census
 from faceflow.stages.people_sheet import check_sheet, write_people_sheet
-from faceflow.vision.analyser_models import EMBEDDED_ANALYSER
+from faceflow.vision.analyser_networks import EMBEDDED_ANALYSER
 from faceflow.vision.person import Person
 from faceflow.vision.registry import require_analyser
 

@@ -24,8 +24,8 @@ from rich.table import Table
 from faceflow.gateway.cli.screen import console, result_console
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.standard_error import speaks_json
-from faceflow.vision.catalogue import Licence
 from faceflow.vision.model_cache import CacheState
+from faceflow.vision.model_catalogue import Licence
 
 _STATES = {
     CacheState.MISSING: "[dim]no[/]",

@@ -12,8 +12,8 @@ from faceflow.errors import FaceflowError, JobError
 from faceflow.gateway.cli.model_screen import pull_screen, show_accepted, show_checks, show_models, show_report
 from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.settings import Settings, current_settings
-from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
+from faceflow.vision.model_catalogue import Catalogue, ModelEntry, ModelKind, catalogue
 from faceflow.vision.model_licence import accept, open_licences
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]

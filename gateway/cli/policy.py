@@ -19,10 +19,10 @@ from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.routing.comparing import Replayed, replay, rule_differences, where
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.loading import check_policy, invalid, load_model
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.routing.schema import policy_schema
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.infrastructure.routing.wording import explain as in_words
 from faceflow.infrastructure.settings import current_settings
 from faceflow.infrastructure.sources.policy_files import read_text

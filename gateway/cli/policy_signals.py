@@ -16,8 +16,8 @@ from faceflow.errors import FaceflowError
 from faceflow.gateway.cli.policy_files import needed_pools
 from faceflow.gateway.cli.policy_sources import named_server
 from faceflow.gateway.cli.screen import console, print_json, result_console
-from faceflow.infrastructure.routing.model import JobFacts, MoneySignal, Snapshot
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, MoneySignal, Snapshot
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.signals.arriving_work_source import Arrivals
 from faceflow.infrastructure.sources.signals.board import SignalBoard, SourceReport

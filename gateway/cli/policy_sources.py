@@ -22,7 +22,7 @@ from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
 from faceflow.infrastructure.sources.rules.addresses import is_file, open_source
-from faceflow.infrastructure.sources.rules.model import PolicySourceError, RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.rule_source import PolicySourceError, RuleSource, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import current_policy
 from faceflow.locations import local_path

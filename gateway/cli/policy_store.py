@@ -17,8 +17,8 @@ from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.infrastructure.sources.rules.addresses import configured_source, open_source
-from faceflow.infrastructure.sources.rules.model import RuleSource
 from faceflow.infrastructure.sources.rules.pushing import Pushed, push_rules
+from faceflow.infrastructure.sources.rules.rule_source import RuleSource
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import rule_state
 

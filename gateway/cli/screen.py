@@ -28,7 +28,7 @@ SAY_S = 15.0
 if TYPE_CHECKING:
     from faceflow.flows.run.progress import Snapshot
     from faceflow.infrastructure.machine.ledger import JobRecord
-    from faceflow.stages.model import Delivery
+    from faceflow.stages.results import Delivery
 
 
 class Tick(Protocol):

@@ -30,8 +30,8 @@ from faceflow.job import FrozenModel, SwapJob
 from faceflow.log import events
 from faceflow.publish import publishing
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Delivery
 from faceflow.stages.place import carries_place
+from faceflow.stages.results import Delivery
 from faceflow.stages.upload import delivery_of
 
 POLL_S = 0.25

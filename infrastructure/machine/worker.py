@@ -22,8 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from faceflow.infrastructure.machine.server.environment import worker_environment
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from faceflow.log import configure_logging
 from faceflow.settings import SwapSettings, read_settings
 from faceflow.standard_error import guarded_stderr

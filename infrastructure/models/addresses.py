@@ -14,7 +14,7 @@ from faceflow.infrastructure.models.http_source import HttpSource
 from faceflow.infrastructure.models.sources import Source, shown
 from faceflow.locations import local_path
 from faceflow.settings import ModelSettings
-from faceflow.vision.catalogue import ModelFile
+from faceflow.vision.model_catalogue import ModelFile
 
 _REMOTE = ("http", "https", "s3")
 

@@ -19,8 +19,8 @@ from faceflow.infrastructure.models.watching import PullWatcher
 from faceflow.log import events
 from faceflow.publish import output_error
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile
 from faceflow.vision.model_cache import FileRecord, ModelCache, check
+from faceflow.vision.model_catalogue import Catalogue, ModelEntry, ModelFile
 
 LOCK_POLL_S = 0.2
 

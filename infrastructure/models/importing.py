@@ -16,8 +16,8 @@ from faceflow.infrastructure.models.http_source import http_client
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.publish import sha256_of
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Catalogue, ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_cache import check
+from faceflow.vision.model_catalogue import Catalogue, ModelEntry, ModelFile, catalogue
 from faceflow.vision.model_licence import require_allowed
 
 

@@ -18,8 +18,8 @@ from faceflow.infrastructure.models.fetcher import Fetcher, make_folder
 from faceflow.infrastructure.models.http_source import http_client
 from faceflow.infrastructure.models.watching import EventWatcher, PullWatcher
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Catalogue, ModelEntry, catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache
+from faceflow.vision.model_catalogue import Catalogue, ModelEntry, catalogue
 from faceflow.vision.model_licence import require_allowed
 
 _END_S = 3.0

@@ -7,7 +7,7 @@ be tested by the ten thousand, replayed years later, and simulated for a whole d
 
 | Module | Holds |
 |---|---|
-| `model`, `pools`, `policy` | what comes in: job facts, snapshot; pools; rules |
+| `snapshot`, `pools`, `policy` | what comes in: job facts, snapshot; pools; rules |
 | `document`, `loading`, `plain_rules`, `reachability` | texts to rules, with every problem at its line |
 | `readings`, `world`, `offers` | signals as ranges; what each pool offers |
 | `conditions`, `outcomes`, `pace` | `when`, `place`, and the move to on-demand capacity |

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Decision, Way
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.job import FrozenModel
 
 

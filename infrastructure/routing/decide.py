@@ -21,13 +21,13 @@ from decimal import Decimal
 
 from faceflow.infrastructure.routing.conditions import compiled_rules, fits
 from faceflow.infrastructure.routing.decision import Action, Decision, Estimate, Placement, PolicyRef, Way
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.offers import Offers
 from faceflow.infrastructure.routing.outcomes import Member, Outcome, outcomes_of
 from faceflow.infrastructure.routing.policy import Place, Policy
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.routing.readings import Reading, negate
 from faceflow.infrastructure.routing.rejections import rejections
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.infrastructure.routing.wall import breaches
 from faceflow.infrastructure.routing.world import World
 from faceflow.zones import ALLOWED_ZONES, Zone

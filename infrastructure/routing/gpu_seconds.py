@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from faceflow.infrastructure.routing.model import JobFacts
+from faceflow.infrastructure.routing.snapshot import JobFacts
 
 CORRECTION_LIMITS = (0.1, 10.0)
 """A correction outside these comes from a fault (a stopped clock, a job of another kind) and is not used."""

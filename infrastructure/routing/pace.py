@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from faceflow.infrastructure.routing.model import JobProgress
+from faceflow.infrastructure.routing.snapshot import JobProgress
 
 
 def why_on_demand(

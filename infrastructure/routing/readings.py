@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from faceflow.infrastructure.routing.model import MoneySignal, Signal
 from faceflow.infrastructure.routing.pools import Capacity, Pool
+from faceflow.infrastructure.routing.snapshot import MoneySignal, Signal
 
 INFINITY = math.inf
 MAX_QUEUE_DEPTH = 10_000_000.0

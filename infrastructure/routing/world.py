@@ -6,7 +6,6 @@ Notes collect what was read with care because its signal could not be used; they
 from __future__ import annotations
 
 from faceflow.infrastructure.routing.gpu_seconds import duration_of
-from faceflow.infrastructure.routing.model import JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.routing.readings import (
@@ -24,6 +23,7 @@ from faceflow.infrastructure.routing.readings import (
     read_budget,
     read_price,
 )
+from faceflow.infrastructure.routing.snapshot import JobFacts, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.infrastructure.routing.wording import joined
 
 _NO_SIGNALS = PoolSignals()

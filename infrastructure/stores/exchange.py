@@ -28,10 +28,10 @@ from faceflow.errors import StoreError
 from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import FrozenModel, Sensitivity, SwapJob
 from faceflow.locations import local_path
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.publish import output_error, publishing
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact, Mezzanine, Part, Plan, ValidatedJob
+from faceflow.stages.results import Artifact, Mezzanine, Part, Plan, ValidatedJob
 from faceflow.store import FolderStore, Store
 from faceflow.zones import require_zone
 

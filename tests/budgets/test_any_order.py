@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import delete, select
 
 from faceflow.infrastructure.books.book_settings import BudgetSettings
+from faceflow.infrastructure.books.budgets.accounts import Reservation, ReservationState, month_of
 from faceflow.infrastructure.books.budgets.approvals import approve
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import set_limit, standings
-from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState, month_of
 from faceflow.infrastructure.books.budgets.reconciling import reconcile
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from faceflow.infrastructure.books.book_settings import BudgetSettings
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.approvals import approvals, approve, job_left_usd
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import left_usd, remove_limit, set_limit, standing, standings
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 
 DECEMBER = datetime(2026, 12, 5, 12, tzinfo=UTC)

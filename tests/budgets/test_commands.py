@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from faceflow.gateway.cli.main import main
+from faceflow.infrastructure.books.budgets.accounts import month_of, utc_now
 from faceflow.infrastructure.books.budgets.approvals import approve
-from faceflow.infrastructure.books.budgets.model import month_of, utc_now
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.decisions import keep_decision

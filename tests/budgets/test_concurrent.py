@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from tests.forked import forked

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from faceflow.infrastructure.books.book_settings import BudgetSettings
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.budgets.reconciling import reconcile
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database

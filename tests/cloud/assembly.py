@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from faceflow.infrastructure.machine.server.environment import client_environment
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from faceflow.infrastructure.machine.worker import local_worker
 from faceflow.zones import Zone
 from tests.cloud.amazon import running_amazon

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from faceflow.infrastructure.books.budgets.accounts import Reservation
 from faceflow.infrastructure.books.budgets.limits import standing
-from faceflow.infrastructure.books.budgets.model import Reservation
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.requests import Request
 from faceflow.infrastructure.books.records.runs import Run

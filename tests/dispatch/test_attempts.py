@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from faceflow.flows.dispatcher import placement
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.approvals import approve
 from faceflow.infrastructure.books.budgets.limits import set_limit, standing
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.records.requests import Request, RequestState, find_request
 from faceflow.infrastructure.books.records.runs import runs_of
 from faceflow.job import Budget

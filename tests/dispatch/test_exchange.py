@@ -14,11 +14,11 @@ from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.exchange import Exchange, PreparedJob, remove_stale_exchange
 from faceflow.infrastructure.stores.store_settings import ExchangeSettings
 from faceflow.job import Consent, Sensitivity, Source, SwapJob
-from faceflow.media.model import MediaInfo, Segment, VideoInfo
+from faceflow.media.facts import MediaInfo, Segment, VideoInfo
 from faceflow.settings import PathSettings, PoolSettings
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Mezzanine, Part, Plan, ValidatedJob, VideoSubject
+from faceflow.stages.results import Mezzanine, Part, Plan, ValidatedJob, VideoSubject
 from faceflow.zones import Zone
 from tests.fuzz.layout import Layout
 from tests.fuzz.mutate import strike

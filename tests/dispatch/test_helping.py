@@ -21,10 +21,10 @@ from faceflow.flows.job.segments import SegmentWork
 from faceflow.flows.run.progress import RunProgress
 from faceflow.infrastructure.stores.exchange import Exchange
 from faceflow.job import Sensitivity
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.settings import PipelineSettings
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Part
+from faceflow.stages.results import Part
 from tests.dispatch.test_exchange import IDENTITY, exchange, settings
 from tests.dispatch.test_shard_plan import segments
 

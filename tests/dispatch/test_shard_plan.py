@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faceflow.flows.job.assignment import WorkPlace
 from faceflow.flows.job.shard_plan import plan_shards
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 
 LEAST_S = 30.0
 

@@ -23,8 +23,8 @@ from faceflow.flows.dispatcher import placement
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action
 from faceflow.infrastructure.routing.loading import load_policy, load_pools
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, Rule
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.stores.store_settings import ExchangeSettings
 from faceflow.job import Sensitivity, SwapJob

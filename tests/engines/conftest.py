@@ -7,7 +7,7 @@ import pytest
 from benchmarks.material import ASTRONAUT, SIX_PEOPLE
 from faceflow.infrastructure.settings import Settings
 from faceflow.settings import EngineSettings, ModelSettings, PathSettings
-from faceflow.vision.catalogue import Catalogue, ModelKind, catalogue
+from faceflow.vision.model_catalogue import Catalogue, ModelKind, catalogue
 from faceflow.vision.registry import release_engines
 from tests.engines.standins import build, catalogue_text
 from tests.vision.conftest import load

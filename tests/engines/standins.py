@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceflow.vision.catalogue import BUILT_IN, Contract, ModelEntry
+from faceflow.vision.model_catalogue import BUILT_IN, Contract, ModelEntry
 from tests.engines.analysers import detector, gender_and_age, landmarks
 from tests.engines.detectors import yoloface, yunet
 from tests.engines.graphs import DOUBLE, constant, node, save, value

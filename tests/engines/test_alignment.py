@@ -7,7 +7,7 @@ import pytest
 from insightface.utils import face_align
 from skimage.transform import SimilarityTransform
 
-from faceflow.vision.catalogue import Template
+from faceflow.vision.model_catalogue import Template
 from faceflow.vision.neural.alignment import TEMPLATES, after, aligned, inverse, moved, portrait_crop
 
 pytestmark = pytest.mark.filterwarnings("ignore:.estimate. is deprecated:FutureWarning")

@@ -19,12 +19,12 @@ from insightface.model_zoo.scrfd import SCRFD
 from benchmarks.staged import HEIGHT, WIDTH, write_frames
 from faceflow.errors import EngineError, JobError
 from faceflow.job import SwapOptions
-from faceflow.vision.catalogue import ModelKind, load_catalogue
-from faceflow.vision.model import Face
+from faceflow.vision.model_catalogue import ModelKind, load_catalogue
 from faceflow.vision.neural import insightface_session
 from faceflow.vision.neural.detectors import load_detector
 from faceflow.vision.neural.landmarkers import load_landmarker
 from faceflow.vision.registry import engine_versions, make_analyser, release_engines, require_engines
+from faceflow.vision.shapes import Face
 from faceflow.vision.view import PictureView
 from tests.engines.analysers import ASIDE, SCORES, points_of, square
 from tests.engines.detectors import SIDE, YUNET_SCORES

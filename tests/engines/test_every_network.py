@@ -20,9 +20,9 @@ from faceflow.stages import compose as compose_stage
 from faceflow.stages.compose import run_compose
 from faceflow.stages.restore import run_restore
 from faceflow.stages.swap import run_swap
-from faceflow.vision.catalogue import ModelKind, load_catalogue
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 from faceflow.vision.faces_file import FacesReader
+from faceflow.vision.model_catalogue import ModelKind, load_catalogue
 from faceflow.vision.registry import require_engines
 from tests.engines.standins import LIFT, MIX, embedding_matrix, spread, turned, wave
 from tests.vision.conftest import Prepared, load

@@ -13,17 +13,17 @@ from insightface.utils import face_align
 
 from faceflow.errors import EngineError, FaceflowError, JobError, ModelFileError
 from faceflow.job import SwapOptions
-from faceflow.vision.catalogue import Template
-from faceflow.vision.compose import compose_frame
+from faceflow.vision.compose_frame import compose_frame
 from faceflow.vision.face_swaps import FaceSwaps
 from faceflow.vision.faces_file import FaceFrame
-from faceflow.vision.model import Face, PlacedCrop, TargetCrop
+from faceflow.vision.model_catalogue import Template
 from faceflow.vision.neural.alignment import TEMPLATES, seen_through
 from faceflow.vision.neural.embedding import ArcFace, Converter
 from faceflow.vision.neural.loading import load
 from faceflow.vision.neural.pixels import joined, split, to_pictures, to_tensor
 from faceflow.vision.neural.swapper import NeuralIdentity
 from faceflow.vision.registry import engine_versions, make_restorer, make_swapper, require_engines, resolve_engine
+from faceflow.vision.shapes import Face, PlacedCrop, TargetCrop
 from tests.engines.standins import LIFT, MIX, spread, turned, wave
 from tests.vision.conftest import copy_of, native
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from faceflow.errors import FaultError
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 from faceflow.stages.artifacts import artifact_is_whole, make_artifact, make_faces_file
 from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter
-from faceflow.vision.model import SwappedCrop
 from faceflow.vision.occlusion import Reference
 from faceflow.vision.references import References
+from faceflow.vision.shapes import SwappedCrop
 from faceflow.vision.tracks import TrackTable
 from tests.fuzz.struck import bounded, struck
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from faceflow.errors import FaceflowError
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.index import index_frames
 from faceflow.media.join import join
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.plan import plan_segments
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader, read_decoded

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceflow.job import OutputOptions, SpeedPreset
+from faceflow.media.facts import FrameIndex, MediaInfo, Segment
 from faceflow.media.index import index_frames
 from faceflow.media.join import join
-from faceflow.media.model import FrameIndex, MediaInfo, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.plan import plan_segments
 from faceflow.media.probe import probe

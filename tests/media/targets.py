@@ -20,8 +20,8 @@ from faceflow.settings import EncodeSettings, PathSettings
 from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import identify
 from faceflow.stages.join import run_join
-from faceflow.stages.model import Mezzanine, Output, Part, ValidatedJob
 from faceflow.stages.restore import run_restore
+from faceflow.stages.results import Mezzanine, Output, Part, ValidatedJob
 from faceflow.stages.segment import run_segment
 from faceflow.stages.sheet import CELL_LONG_SIDE_PX, before_after_jpeg
 from faceflow.stages.swap import run_swap

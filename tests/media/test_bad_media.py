@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from faceflow.errors import FaceflowError, MediaError
+from faceflow.media.facts import FrameIndex
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader
 from faceflow.settings import LimitSettings

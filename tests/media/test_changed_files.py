@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from faceflow.errors import CancelledError, ExactnessError, FaceflowError, ResourceError, stopped
+from faceflow.media.facts import FrameIndex, MediaInfo
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex, MediaInfo
 from faceflow.media.probe import probe
 from faceflow.media.reader import read_decoded
 from faceflow.progress import SILENT
 from faceflow.publish import sha256_of
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.join import run_join
-from faceflow.stages.model import Part
+from faceflow.stages.results import Part
 from faceflow.stages.transcode import run_transcode
 from faceflow.stages.unchanged import unchanged
 from tests.clips import CLIPS, ffmpeg

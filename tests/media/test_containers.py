@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceflow.media.containers import BY_ENDING, CONTAINERS, nearest_ticks, output_container, written_times
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 
 RATES = [
     Fraction(24000, 1001),

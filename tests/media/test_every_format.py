@@ -12,8 +12,8 @@ from av.video.format import names  # type: ignore[attr-defined]
 from faceflow.errors import MediaError
 from faceflow.media.colour import cropped
 from faceflow.media.conversion import conversion_losses, is_readable_format, to_native
+from faceflow.media.facts import ColourTags, MediaInfo, VideoInfo
 from faceflow.media.formats import NATIVE_FORMATS, mezzanine_format, samples_of
-from faceflow.media.model import ColourTags, MediaInfo, VideoInfo
 from faceflow.media.planes import native_frame
 from faceflow.media.probe import probe
 from faceflow.media.tags import colour_tags

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from faceflow.media.facts import FrameIndex
 from faceflow.media.index import index_frames
-from faceflow.media.model import FrameIndex
 from faceflow.media.probe import probe
 from tests.clips import CLIPS
 from tests.media import witness

@@ -15,8 +15,8 @@ from faceflow.publish import sha256_of
 from faceflow.settings import EncodeSettings
 from faceflow.stages.artifacts import artifact_is_whole, make_artifact
 from faceflow.stages.join import run_join
-from faceflow.stages.model import Output, Part, PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.notes import notes_of
+from faceflow.stages.results import Output, Part, PictureSubject, ValidatedJob, VideoSubject
 from faceflow.stages.segment import run_segment
 from faceflow.stages.transcode import run_transcode
 from tests.clips import CLIPS, ffmpeg, picture
@@ -155,5 +155,5 @@ def test_normalising_is_told_once_and_truly(clips, tmp_path, name, longest, expe
     job = job_of(source, tmp_path / "out.mp4", max_long_side_px=longest)
     validated = validated_of(source, tmp_path)
     mezzanine = run_transcode(job, validated, SETTINGS, tmp_path, SILENT)
-    output = Output(file=validated.index, frames=1, faces=1)
+    output = Output(file=validated.subject.index, frames=1, faces=1)
     assert notes_of(validated, mezzanine, output) == expected

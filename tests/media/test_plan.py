@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceflow.media.model import FrameIndex
+from faceflow.media.facts import FrameIndex
 from faceflow.media.plan import plan_segments
 
 

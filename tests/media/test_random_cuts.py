@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceflow.job import OutputOptions, SpeedPreset
+from faceflow.media.facts import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.join import join
-from faceflow.media.model import FrameIndex, MediaInfo, VideoInfo
 from faceflow.media.native import NativeFrame
 from faceflow.media.writer import PartWriter
 from tests.clips import PLAIN

@@ -16,7 +16,7 @@ from faceflow.infrastructure.models import download
 from faceflow.infrastructure.models.pull import PullReport, pull
 from faceflow.infrastructure.settings import Settings
 from faceflow.settings import ModelSettings, PathSettings, PipelineSettings
-from faceflow.vision.catalogue import Catalogue, load_catalogue
+from faceflow.vision.model_catalogue import Catalogue, load_catalogue
 from tests.models.server import Behaviour, Server, serving
 
 

@@ -13,8 +13,8 @@ from faceflow import publish
 from faceflow.errors import FaceflowError, ModelError, ModelFileError
 from faceflow.publish import output_error
 from faceflow.vision import model_cache
-from faceflow.vision.catalogue import load_catalogue
 from faceflow.vision.model_cache import CacheState, ModelCache, ready_model
+from faceflow.vision.model_catalogue import load_catalogue
 from faceflow.vision.model_licence import accept, allowed
 from faceflow.vision.onnx_header import fault_of
 from tests.models.conftest import CONTENT, HEAD, OTHER, model, onnx_bytes, settings_for, sha256

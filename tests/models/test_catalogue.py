@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from faceflow.errors import ModelError
-from faceflow.vision.catalogue import Contract, ModelKind, Template, load_catalogue
+from faceflow.vision.model_catalogue import Contract, ModelKind, Template, load_catalogue
 from tests.models.conftest import HEAD, model
 
 BUILT_IN = load_catalogue()

@@ -22,7 +22,7 @@ import json, sys, threading
 from pathlib import Path
 from faceflow.errors import FaceflowError
 from faceflow.infrastructure.settings import Settings
-from faceflow.vision.catalogue import load_catalogue
+from faceflow.vision.model_catalogue import load_catalogue
 from faceflow.infrastructure.models.pull import pull
 settings = Settings()
 def say(*words): sys.stdout.write(json.dumps(words) + "\\n"); sys.stdout.flush()

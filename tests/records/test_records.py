@@ -27,7 +27,7 @@ from faceflow.infrastructure.books.records.runs import (
     submit_run,
 )
 from faceflow.infrastructure.routing.decide import decide
-from faceflow.infrastructure.routing.model import MoneySignal, PoolSignals, Signal
+from faceflow.infrastructure.routing.snapshot import MoneySignal, PoolSignals, Signal
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 POLICY, POOLS = canonical()

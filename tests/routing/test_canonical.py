@@ -8,7 +8,7 @@ import pytest
 
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Decision, Obstacle, Way
-from faceflow.infrastructure.routing.model import JobFacts, Signal, Snapshot
+from faceflow.infrastructure.routing.snapshot import JobFacts, Signal, Snapshot
 from tests.routing.worlds import NOW, canonical, job, snapshot
 
 POLICY, POOLS = canonical()

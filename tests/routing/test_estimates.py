@@ -13,9 +13,9 @@ import faceflow.infrastructure.routing
 import faceflow.infrastructure.routing.simulation
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Obstacle, Way
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, PolicySettings, Rule
 from faceflow.infrastructure.routing.pools import Pool, Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.job import Source, SwapJob
 from tests.routing.worlds import NOW, job
 

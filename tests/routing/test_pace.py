@@ -8,9 +8,9 @@ import pytest
 
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Obstacle
-from faceflow.infrastructure.routing.model import JobProgress
 from faceflow.infrastructure.routing.pace import why_on_demand
 from faceflow.infrastructure.routing.policy import Place, Policy, Rule
+from faceflow.infrastructure.routing.snapshot import JobProgress
 from faceflow.infrastructure.routing.wording import explain
 from tests.routing.worlds import NOW, canonical, job, snapshot
 

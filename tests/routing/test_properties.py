@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Decision, Obstacle, Way
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
 from faceflow.infrastructure.routing.offers import Offers
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 from faceflow.infrastructure.routing.wall import EXPOSURE
 from faceflow.infrastructure.routing.wording import explain
 from faceflow.infrastructure.routing.world import World

@@ -14,9 +14,9 @@ from typing import Any
 
 from faceflow.infrastructure.routing.gpu_seconds import known_gpus
 from faceflow.infrastructure.routing.loading import load_policy, load_pools
-from faceflow.infrastructure.routing.model import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.infrastructure.routing.policy import Place, Policy, PolicySettings, Rule, Share, When
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
+from faceflow.infrastructure.routing.snapshot import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.job import Priority, Sensitivity
 from faceflow.zones import Zone
 

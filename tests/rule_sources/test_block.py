@@ -19,8 +19,8 @@ from faceflow.infrastructure.routing.loading import check_policy, load_policy
 from faceflow.infrastructure.routing_settings import RoutingSettings
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import current_policy, open_source
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
 from faceflow.infrastructure.sources.rules.pushing import push_rules
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 from faceflow.settings import PathSettings
 from tests.routing.worlds import POLICIES, canonical, job, random_policy, snapshot

@@ -13,13 +13,13 @@ from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.routing_settings import RoutingSettings
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import current_policy, open_source, watching
-from faceflow.infrastructure.sources.rules.model import (
+from faceflow.infrastructure.sources.rules.pushing import push_rules
+from faceflow.infrastructure.sources.rules.rule_source import (
     ChangedMeanwhileError,
     PolicySourceError,
     RuleSourceError,
     RulesText,
 )
-from faceflow.infrastructure.sources.rules.pushing import push_rules
 from faceflow.infrastructure.sources.rules.state import Kept, KeptFile, RuleState
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 from faceflow.settings import PathSettings

@@ -18,7 +18,7 @@ from faceflow.infrastructure.routing_settings import RoutingSettings
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.rules import open_source, watching
 from faceflow.infrastructure.sources.rules.file_source import FileSource
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 from faceflow.settings import PathSettings
 from tests.events import captured_events

@@ -11,10 +11,10 @@ import pytest
 from prefect._internal.result_records import ResultRecord, ResultRecordMetadata
 from prefect.serializers import JSONSerializer
 
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Part
+from faceflow.stages.results import Part
 from faceflow.tasks import stage_task
 from tests.fuzz.layout import Layout
 from tests.fuzz.mutate import strike
@@ -60,8 +60,8 @@ def record(part: Part) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"", b""), (b"faceflow.stages.model.Part", b"faceflow.stages.model.Pert"),
-        (b"faceflow.stages.model.Part", b"faceflow.stoges.model.Part"),
+        (b"", b""), (b"faceflow.stages.results.Part", b"faceflow.stages.results.Pert"),
+        (b"faceflow.stages.results.Part", b"faceflow.stoges.model.Part"),
         (b"prefect.serializers", b"prefect.serializer5"),
         (b'"type":"json"', b'"type":"jsom"'), (b'\\"data\\"', b'\\"dada\\"'),
 

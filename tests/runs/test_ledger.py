@@ -15,7 +15,7 @@ from faceflow.infrastructure.machine.ledger import JobPlace, JobRecord, claim, r
 from faceflow.infrastructure.settings import Settings
 from faceflow.settings import PathSettings
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Delivery
+from faceflow.stages.results import Delivery
 
 IDENTITY = JobIdentity(job_id="a" * 24, project="film", target_sha256="", portraits_sha256=())
 

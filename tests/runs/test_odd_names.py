@@ -20,8 +20,8 @@ from faceflow.job import SwapJob
 from faceflow.locations import absolute, local_path, portable
 from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.stages.identity import identify
-from faceflow.stages.model import Mezzanine, PictureSubject
 from faceflow.stages.preflight import preflight
+from faceflow.stages.results import Mezzanine, PictureSubject
 from faceflow.stages.whole import run_whole_job
 from tests.faces import face_clip, portrait
 

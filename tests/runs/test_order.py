@@ -29,8 +29,8 @@ from faceflow.progress import Progress
 from faceflow.settings import PathSettings, PipelineSettings
 from faceflow.stages import order
 from faceflow.stages.identity import JobIdentity, identify
-from faceflow.stages.model import Delivery
 from faceflow.stages.order import Step
+from faceflow.stages.results import Delivery
 from faceflow.stages.whole import run_whole_job
 from faceflow.tasks.context import current_run
 from faceflow.tasks.stage_task import stage_task

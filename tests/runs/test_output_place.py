@@ -24,8 +24,8 @@ from faceflow.job import Sensitivity, SwapJob
 from faceflow.publish import output_error, publishing, require_writable, sha256_of
 from faceflow.settings import PathSettings
 from faceflow.stages.identity import JobIdentity
-from faceflow.stages.model import Artifact, Output
 from faceflow.stages.preflight import _check_output
+from faceflow.stages.results import Artifact, Output
 from faceflow.stages.upload import run_upload
 from faceflow.store import FolderStore
 from faceflow.zones import Zone

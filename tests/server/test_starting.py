@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
 from faceflow.infrastructure.machine.server.lease import find_or_start
 from faceflow.infrastructure.machine.server.record import ServerFiles
 from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from faceflow.infrastructure.machine.server.server_settings import ServerSettings
 from faceflow.infrastructure.machine.server.starting import MOST_CPU_S, Sight, Start, last_words, look
 from faceflow.infrastructure.settings import Settings

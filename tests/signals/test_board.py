@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceflow.infrastructure.routing.decide import decide
-from faceflow.infrastructure.routing.model import MISSING, MISSING_MONEY
+from faceflow.infrastructure.routing.snapshot import MISSING, MISSING_MONEY
 from faceflow.infrastructure.sources.signals.board import SignalBoard
 from faceflow.infrastructure.sources.signals.cache import SignalCache
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 from tests.events import captured_events
 from tests.routing.worlds import canonical, job
 

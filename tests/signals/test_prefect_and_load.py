@@ -13,7 +13,7 @@ from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals.arriving_work_source import ArrivingWorkSource
 from faceflow.infrastructure.sources.signals.board import SignalBoard
-from faceflow.infrastructure.sources.signals.model import Figure, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, SignalError
 from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical
 

@@ -18,7 +18,7 @@ from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals import signal_board
 from faceflow.infrastructure.sources.signals.azure_retail_source import AzureRetailSource
 from faceflow.infrastructure.sources.signals.ec2_spot_source import Ec2SpotSource
-from faceflow.infrastructure.sources.signals.model import SignalError
+from faceflow.infrastructure.sources.signals.signal_source import SignalError
 from faceflow.infrastructure.sources.source_settings import PriceSettings, SignalSettings
 from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical

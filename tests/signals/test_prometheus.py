@@ -12,8 +12,8 @@ import pytest
 
 from faceflow.infrastructure.settings import Settings
 from faceflow.infrastructure.sources.signals import signal_board
-from faceflow.infrastructure.sources.signals.model import Figure, SignalError
 from faceflow.infrastructure.sources.signals.prometheus_source import PrometheusSource
+from faceflow.infrastructure.sources.signals.signal_source import Figure, SignalError
 from faceflow.infrastructure.sources.source_settings import PrometheusSettings, SignalSettings
 from faceflow.settings import PathSettings
 from tests.routing.worlds import canonical

@@ -12,13 +12,13 @@ from benchmarks.material import ASTRONAUT, CARPHONE, SIX_PEOPLE
 from benchmarks.quality import Recogniser
 from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, Source, SwapJob
+from faceflow.media.facts import ColourTags, Segment
 from faceflow.media.index import index_frames
-from faceflow.media.model import ColourTags, Segment
 from faceflow.media.native import NativeFrame
 from faceflow.media.probe import probe
 from faceflow.publish import sha256_of
 from faceflow.stages.artifacts import make_artifact
-from faceflow.stages.model import Mezzanine, Plan, ValidatedJob, VideoSubject
+from faceflow.stages.results import Mezzanine, Plan, ValidatedJob, VideoSubject
 from faceflow.vision.embedded_analyser import EmbeddedAnalyser
 
 SHIFTS = {"yuv420p": (1, 1), "yuv422p": (1, 0), "yuv444p": (0, 0), "gbrp": (0, 0), "gray": (0, 0)}

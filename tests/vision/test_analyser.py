@@ -9,7 +9,7 @@ import pytest
 from benchmarks.material import package_file
 from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.settings import LimitSettings, SwapSettings
-from faceflow.vision import models
+from faceflow.vision import shipped_models
 from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.portraits import load_identity, portrait_face
@@ -106,9 +106,9 @@ def test_unknown_engines_name_those_that_exist():
 
 
 def test_a_missing_model_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(models, "_PACKAGE", "no_such_package_anywhere")
+    monkeypatch.setattr(shipped_models, "_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(EngineError, match=r"engine\.model_missing"):
-        models.LiteModel(models.FACE_LANDMARKS)
+        shipped_models.LiteModel(shipped_models.FACE_LANDMARKS)
 
 
 def test_from_a_frame_of_detection_on_the_past_does_not_count(analyser, astronaut):

@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 
 from faceflow.vision.chaining import VIEWS_AT_FIRST, VIEWS_EVERY_S, Chains, _cheapest_pairs
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face
 from faceflow.vision.people import Seen, frontal, is_sure, matches, people_of_tracks
+from faceflow.vision.shapes import Face
 
 ANNA, BEN = np.array([1.0, 0, 0], np.float32), np.array([0, 1.0, 0], np.float32)
 LOOKS = {id(ANNA): 1, id(BEN): 2}

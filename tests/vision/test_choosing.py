@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from faceflow.job import FaceOrder, Gender, Selection, SwapOptions
 from faceflow.vision.casting import Casting
 from faceflow.vision.choosing import STEPS_IN_AFTER, first_tracks, fitting_tracks
-from faceflow.vision.model import Face, Traits
 from faceflow.vision.scan import Sighting
+from faceflow.vision.shapes import Face, Traits
 from faceflow.vision.tracks import TrackTable
 from faceflow.vision.traits import TraitsCollector
 from tests.vision.test_tracks import HEIGHT_PX, at, box, job

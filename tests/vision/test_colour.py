@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faceflow.media.colour import crop_bgr, small_bgr
-from faceflow.media.model import ColourTags
+from faceflow.media.facts import ColourTags
 from faceflow.media.paste import paste
 from tests.vision.conftest import copy_of, native
 

@@ -12,7 +12,7 @@ from faceflow.errors import FaultError
 from faceflow.media.paste import paste
 from faceflow.stages.artifacts import artifact_is_whole, make_faces_file
 from faceflow.vision.faces_file import FaceFrame, FacesReader, FacesWriter, trimmed
-from faceflow.vision.model import SwappedCrop
+from faceflow.vision.shapes import SwappedCrop
 from tests.vision.conftest import native
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceflow.vision.gaps import MOST_FRAMES, GapFiller
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 
 
 def face(x, y=100.0, side=60.0, score=0.9):

@@ -15,7 +15,7 @@ from faceflow.errors import EngineError, FaceError, JobError
 from faceflow.infrastructure.settings import Settings
 from faceflow.job import Consent, FaceMapping, Selection, Source, SwapJob, SwapOptions
 from faceflow.media.colour import small_bgr
-from faceflow.media.model import Segment
+from faceflow.media.facts import Segment
 from faceflow.media.picture import read_picture
 from faceflow.media.probe import probe
 from faceflow.media.reader import FrameReader

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from faceflow.vision.face_landmarker import face_of, region_of_face
-from faceflow.vision.model import Sight
 from faceflow.vision.motion import moved
+from faceflow.vision.shapes import Sight
 from faceflow.vision.smoothing import LandmarkSmoother
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from faceflow.settings import SwapSettings
 from faceflow.vision.detail_restorer import DetailRestorer, measure
-from faceflow.vision.model import SwappedCrop
 from faceflow.vision.registry import make_restorer
+from faceflow.vision.shapes import SwappedCrop
 
 
 def mask_of(side=192):

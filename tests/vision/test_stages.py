@@ -22,8 +22,8 @@ from faceflow.stages.artifacts import make_artifact
 from faceflow.stages.census import detail_for, take_census
 from faceflow.stages.compose import run_compose
 from faceflow.stages.identity import identify
-from faceflow.stages.model import PictureSubject
 from faceflow.stages.restore import run_restore
+from faceflow.stages.results import PictureSubject
 from faceflow.stages.segment import run_segment
 from faceflow.stages.swap import run_swap
 from faceflow.stages.transcode import run_transcode

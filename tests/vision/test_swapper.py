@@ -85,7 +85,7 @@ def test_portraits_are_fused(faces, recogniser):
 def test_masks_end_before_the_border_and_pixels_outside_are_the_targets(faces):
     swapper = MeshSwapper()
     identity = swapper.prepare("a", [faces[0]])
-    from faceflow.vision.model import TargetCrop
+    from faceflow.vision.shapes import TargetCrop
 
     picture, face = faces[4]
     for side in (128, 256, 512):

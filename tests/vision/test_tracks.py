@@ -11,7 +11,7 @@ from faceflow.job import Consent, FaceMapping, FaceOrder, Selection, Source, Swa
 from faceflow.vision.casting import Casting
 from faceflow.vision.choosing import first_tracks
 from faceflow.vision.faces_file import NO_PERSON
-from faceflow.vision.model import Face
+from faceflow.vision.shapes import Face
 from faceflow.vision.tracks import TrackTable
 
 HEIGHT_PX = 360

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.media.colour import decimated
-from faceflow.vision.catalogue import Template
-from faceflow.vision.model import Picture
+from faceflow.vision.model_catalogue import Template
+from faceflow.vision.shapes import Picture
 
 Floats = NDArray[np.float32]
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from faceflow.vision.face_detector import overlap
 from faceflow.vision.face_landmarker import Region, region_around
-from faceflow.vision.model import Face, FrameView, Picture
 from faceflow.vision.neural.loading import Loaded
+from faceflow.vision.shapes import Face, FrameView, Picture
 
 Floats = NDArray[np.float32]
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract
-from faceflow.vision.model import Face, Picture
+from faceflow.vision.model_catalogue import Contract
 from faceflow.vision.neural.detector import OVERVIEW_PX, Detector, distinct, fitted
 from faceflow.vision.neural.insightface_session import NetworkSession, insightface_class
 from faceflow.vision.neural.loading import Loaded, contract_mismatch, load
+from faceflow.vision.shapes import Face, Picture
 
 Floats = NDArray[np.float32]
 

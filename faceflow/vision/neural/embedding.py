@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.catalogue import Template
-from faceflow.vision.model import Face, Picture
+from faceflow.vision.model_catalogue import Template
 from faceflow.vision.neural.alignment import portrait_crop
 from faceflow.vision.neural.loading import Loaded
 from faceflow.vision.neural.pixels import to_tensor
+from faceflow.vision.shapes import Face, Picture
 
 Floats = NDArray[np.float32]
 

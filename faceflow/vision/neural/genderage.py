@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from faceflow.settings import SwapSettings
-from faceflow.vision.model import Face, FrameView, Traits
 from faceflow.vision.neural.insightface_session import NetworkSession, insightface_class
 from faceflow.vision.neural.loading import contract_mismatch, load
+from faceflow.vision.shapes import Face, FrameView, Traits
 
 GENDERAGE_MODEL = "genderage"
 _WINDOW = 1.5

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract
-from faceflow.vision.model import Face, FrameView
+from faceflow.vision.model_catalogue import Contract
 from faceflow.vision.neural.detector import placed_back, window_around
 from faceflow.vision.neural.insightface_session import NetworkSession, insightface_class
 from faceflow.vision.neural.loading import Loaded, contract_mismatch, load
 from faceflow.vision.neural.pixels import to_tensor
+from faceflow.vision.shapes import Face, FrameView
 
 Floats = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from faceflow.errors import EngineError
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract, ModelEntry, catalogue
 from faceflow.vision.model_cache import ready_model
+from faceflow.vision.model_catalogue import Contract, ModelEntry, catalogue
 from faceflow.vision.runtime.networks import Network, open_network
 from faceflow.vision.runtime.providers import require_provider
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from faceflow.errors import EngineError
 from faceflow.job import FaceRegion, MaskKind, SwapOptions
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Catalogue, Contract, catalogue
-from faceflow.vision.model import Picture, TargetCrop
+from faceflow.vision.model_catalogue import Catalogue, Contract, catalogue
 from faceflow.vision.neural.loading import Loaded, load
 from faceflow.vision.neural.pixels import to_tensor
+from faceflow.vision.shapes import Picture, TargetCrop
 
 _CODE_VERSION = "1"
 _SOFT = 5 / 256

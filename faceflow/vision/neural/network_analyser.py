@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from faceflow.settings import SwapSettings
 from faceflow.vision.embedded_analyser import DETECT_EVERY, EXPECT_EVERY
 from faceflow.vision.face_detector import overlap
-from faceflow.vision.model import Expected, Face, FrameView, Picture
 from faceflow.vision.neural.detectors import load_detector
 from faceflow.vision.neural.landmarkers import Landmarker, load_landmarker
 from faceflow.vision.neural.loading import models_digest
+from faceflow.vision.shapes import Expected, Face, FrameView, Picture
 from faceflow.vision.view import PictureView
 
 _CODE_VERSION = "2"

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceflow.vision.model import Picture
 from faceflow.vision.runtime.scratch import scratch_array
+from faceflow.vision.shapes import Picture
 
 Floats = NDArray[np.float32]
 Triple = tuple[float, float, float]

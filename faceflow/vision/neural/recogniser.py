@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Template
-from faceflow.vision.model import Face, FrameView
+from faceflow.vision.model_catalogue import Template
 from faceflow.vision.neural.alignment import aligned
 from faceflow.vision.neural.embedding import ARCFACE_PX, ArcFace, unit
 from faceflow.vision.neural.loading import load
+from faceflow.vision.shapes import Face, FrameView
 
 ARCFACE_MODEL = "w600k_r50"
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract, Template
-from faceflow.vision.model import PlacedCrop, SwappedCrop
+from faceflow.vision.model_catalogue import Contract, Template
 from faceflow.vision.neural.alignment import after, aligned, inverse, moved, scale_of, seen_through
 from faceflow.vision.neural.box import box_mask
 from faceflow.vision.neural.loading import Loaded, load, require_inputs
 from faceflow.vision.neural.pixels import to_pictures, to_tensor
+from faceflow.vision.shapes import PlacedCrop, SwappedCrop
 
 _HALF = (0.5, 0.5, 0.5)
 """Restorers take and give RGB from -1 to 1."""

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from faceflow.errors import EngineError, JobError
 from faceflow.job import MaskKind, SwapOptions
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract, ModelEntry, Template
-from faceflow.vision.model import Face, Picture, SwappedCrop, TargetCrop
+from faceflow.vision.model_catalogue import Contract, ModelEntry, Template
 from faceflow.vision.neural.alignment import aligned, portrait_crop
 from faceflow.vision.neural.box import box_mask
 from faceflow.vision.neural.embedding import ARCFACE_PX, ArcFace, unit
 from faceflow.vision.neural.loading import Loaded, models_digest, needed, require_inputs
 from faceflow.vision.neural.pixels import Triple, joined, split, to_pictures, to_tensor
+from faceflow.vision.shapes import Face, Picture, SwappedCrop, TargetCrop
 
 Floats = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from faceflow.errors import EngineError
 from faceflow.job import SwapOptions
 from faceflow.settings import SwapSettings
-from faceflow.vision.catalogue import Contract, Template
+from faceflow.vision.model_catalogue import Contract, Template
 from faceflow.vision.neural.embedding import Converter, unit
 from faceflow.vision.neural.loading import Loaded, load, needed
 from faceflow.vision.neural.swapper import EmbeddingSwapper, NeuralSwapper, PortraitSwapper

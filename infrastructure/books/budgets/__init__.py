@@ -10,7 +10,7 @@ reserve at once see each other, on any number of machines, and no sum over a mon
 
 | Module | Holds |
 |---|---|
-| `model` | what callers get: reservations, standings; months; exact amounts |
+| `accounts` | what callers get: reservations, standings; months; exact amounts |
 | `limits` | setting budgets, and what is left of them |
 | `reservations` | reserve, settle, release, renew |
 | `rooms` | how much a job may take: its own limit, its project's budget, and what was approved beyond them |

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 from sqlalchemy import select
 
+from faceflow.infrastructure.books.budgets.accounts import exact_usd, utc_now
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
-from faceflow.infrastructure.books.budgets.model import exact_usd, utc_now
 from faceflow.infrastructure.books.budgets.rooms import approved, committed
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.insert import insert_if_absent

@@ -14,7 +14,7 @@ from decimal import Decimal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from faceflow.infrastructure.books.budgets.model import Standing, exact_usd, known_month, month_of, utc_now
+from faceflow.infrastructure.books.budgets.accounts import Standing, exact_usd, known_month, month_of, utc_now
 from faceflow.infrastructure.books.budgets.rooms import NOTHING, approval_left, budget_of
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.insert import insert_or_update

@@ -22,7 +22,7 @@ from decimal import Decimal
 from sqlalchemy import select, tuple_
 
 from faceflow.infrastructure.books.book_settings import BudgetSettings
-from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState
+from faceflow.infrastructure.books.budgets.accounts import Reservation, ReservationState
 from faceflow.infrastructure.books.budgets.reservations import Budgets
 from faceflow.infrastructure.books.budgets.rooms import NOTHING
 from faceflow.infrastructure.books.database.database import Database

@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from faceflow.infrastructure.books.book_settings import BudgetSettings
+from faceflow.infrastructure.books.budgets.accounts import Reservation, ReservationState, exact_usd, month_of, utc_now
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
-from faceflow.infrastructure.books.budgets.model import Reservation, ReservationState, exact_usd, month_of, utc_now
 from faceflow.infrastructure.books.budgets.rooms import NOTHING, approved_part, held_by, require_job_limit
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.insert import insert_if_absent

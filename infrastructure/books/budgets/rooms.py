@@ -14,8 +14,8 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.database.schema import STANDING, AccountRow, ApprovalRow, BudgetRow, ReservationRow
 
 NOTHING = Decimal("0.000000")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from faceflow.infrastructure.books.campaigns.rows import Row
 from faceflow.infrastructure.routing.decision import Placement
 from faceflow.infrastructure.routing.gpu_seconds import frames_of, reference_seconds
-from faceflow.infrastructure.routing.model import JobFacts
+from faceflow.infrastructure.routing.snapshot import JobFacts
 
 _STEP = math.log(1.25)
 

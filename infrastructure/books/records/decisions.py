@@ -16,7 +16,7 @@ from faceflow.infrastructure.books.database.schema import DecisionRow
 from faceflow.infrastructure.routing.comparing import Record
 from faceflow.infrastructure.routing.decision import Decision
 from faceflow.infrastructure.routing.gpu_seconds import reference_seconds
-from faceflow.infrastructure.routing.model import JobFacts, Snapshot
+from faceflow.infrastructure.routing.snapshot import JobFacts, Snapshot
 
 _PAGE = 500
 

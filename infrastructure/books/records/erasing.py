@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import CursorResult, Delete, Select, Update, delete, select, update
 from sqlalchemy.orm import Session
 
+from faceflow.infrastructure.books.budgets.accounts import ReservationState
 from faceflow.infrastructure.books.budgets.budget_errors import BudgetError
-from faceflow.infrastructure.books.budgets.model import ReservationState
 from faceflow.infrastructure.books.database.database import Database
 from faceflow.infrastructure.books.database.schema import (
     AccountRow,

@@ -22,8 +22,8 @@ from faceflow.infrastructure.books.database.insert import insert_if_absent
 from faceflow.infrastructure.books.database.money import whole_micros
 from faceflow.infrastructure.books.database.schema import RunRow
 from faceflow.infrastructure.routing.gpu_seconds import reference_seconds, speed
-from faceflow.infrastructure.routing.model import JobFacts
 from faceflow.infrastructure.routing.pools import Pool
+from faceflow.infrastructure.routing.snapshot import JobFacts
 from faceflow.job import FrozenModel
 
 

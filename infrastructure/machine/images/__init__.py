@@ -3,7 +3,7 @@
 references     what an image is called; a tag is turned into a digest once, and the digest is what is copied
 credentials    logins come from a file or a secret, and never travel in parameters
 skopeo         the program that speaks to registries
-failures       what it says when it fails, as errors that say what to do
+registry_errors what it says when it fails, as errors that say what to do
 replicas       who has the image, who is behind and for how long, and bringing it there
 
 source registry --digest--> skopeo copy --> registry of pool A    digest read back, compared

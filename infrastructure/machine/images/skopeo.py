@@ -20,7 +20,7 @@ from pathlib import Path
 from faceflow.errors import stopped
 from faceflow.infrastructure.machine.images.references import Repository
 from faceflow.infrastructure.machine.images.registry_errors import RegistryError, RegistrySetupError, failure
-from faceflow.infrastructure.machine.server.keeper import die_with_parent
+from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 
 INSPECT_TIMEOUT_S = 60.0
 _POLL_S = 0.1

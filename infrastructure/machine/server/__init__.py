@@ -8,7 +8,7 @@ back like any other, and the server dies with its keeper: nothing is ever left b
 | module      | duty                                                             |
 |-------------|------------------------------------------------------------------|
 | `lease`     | the client: find, start, wait, hold the lock                     |
-| `keeper`    | the process that starts, watches and ends the server             |
+| `server_keeper` | the process that starts, watches and ends the server             |
 | `process`   | Prefect's server itself, its garbage collected off the event loop |
 | `record`    | the files by which the two know each other                       |
 | `starting`  | what can be seen of a server that starts, and when it is given up |

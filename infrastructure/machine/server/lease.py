@@ -268,7 +268,7 @@ def _start_keeper(files: ServerFiles, settings: SettingsWithServer) -> subproces
     command = [
         sys.executable,
         "-m",
-        "faceflow.infrastructure.machine.server.keeper",
+        "faceflow.infrastructure.machine.server.server_keeper",
         str(state),
         str(port),
         str(settings.server.idle_s),

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.infrastructure.routing.gpu_seconds import reference_seconds
-from faceflow.infrastructure.routing.model import JobFacts
 from faceflow.infrastructure.routing.simulation.scenario import Curve, JobClass, Scenario
+from faceflow.infrastructure.routing.snapshot import JobFacts
 
 _STEPS = 24 * 60
 

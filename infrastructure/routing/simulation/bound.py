@@ -22,11 +22,11 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_matrix
 
 from faceflow.infrastructure.routing.gpu_seconds import result_gigabytes, speed
-from faceflow.infrastructure.routing.model import JobFacts
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.routing.simulation.arrivals import Unit
 from faceflow.infrastructure.routing.simulation.prices import Prices
 from faceflow.infrastructure.routing.simulation.scenario import Scenario
+from faceflow.infrastructure.routing.snapshot import JobFacts
 from faceflow.job import Sensitivity
 from faceflow.zones import ALLOWED_ZONES
 

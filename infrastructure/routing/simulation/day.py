@@ -17,13 +17,13 @@ from faceflow.infrastructure.routing.comparing import Record
 from faceflow.infrastructure.routing.decide import decide
 from faceflow.infrastructure.routing.decision import Action, Decision, Way
 from faceflow.infrastructure.routing.gpu_seconds import result_gigabytes, speed
-from faceflow.infrastructure.routing.model import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.routing.simulation.arrivals import Unit, jobs_in
 from faceflow.infrastructure.routing.simulation.machines import Happening, Machines, Race, Task
 from faceflow.infrastructure.routing.simulation.prices import Prices
 from faceflow.infrastructure.routing.simulation.scenario import Scenario
+from faceflow.infrastructure.routing.snapshot import JobFacts, JobProgress, MoneySignal, PoolSignals, Signal, Snapshot
 from faceflow.job import Priority
 
 _URGENCY = {Priority.URGENT: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from faceflow.infrastructure.routing.model import ClockReading
+from faceflow.infrastructure.routing.snapshot import ClockReading
 from faceflow.job import FrozenModel, Priority, Sensitivity
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from faceflow.infrastructure.routing.model import JobFacts
 from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.simulation.arrivals import Unit
+from faceflow.infrastructure.routing.snapshot import JobFacts
 
 _PLAIN = ("sensitivity", "priority", "engine", "restorer", "project")
 _NUMBERS = ("frames", "width", "height", "faces")

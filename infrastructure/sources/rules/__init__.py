@@ -13,18 +13,18 @@ the last one that was in order. Who decides asks
 
 | Module | Holds |
 |---|---|
-| `model` | the protocol of a source |
+| `rule_source` | the protocol of a source |
 | `file_source`, `block_source`, `etcd_source`, `consul_source` | its members, which do not know one another |
 | `addresses` | from an address to its source |
 | `connecting` | what sources that speak HTTP share: time limits, certificates, failures in plain words |
 | `state` | what can be said about the rules in force, and the file that survives a restart |
-| `keeper` | holds the last good policy and follows the source |
+| `policy_keeper` | holds the last good policy and follows the source |
 | `watching` | the same on a thread, for programs of any kind |
 | `pushing` | puts new rules into a source, compare-and-swap |
 """
 
 from faceflow.infrastructure.sources.rules.addresses import open_source
-from faceflow.infrastructure.sources.rules.keeper import PolicyKeeper
+from faceflow.infrastructure.sources.rules.policy_keeper import PolicyKeeper
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.rules.watching import LivePolicy, current_policy, rule_state, watching
 

@@ -18,7 +18,7 @@ from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.sources.rules.consul_source import ConsulSource
 from faceflow.infrastructure.sources.rules.etcd_source import EtcdSource
 from faceflow.infrastructure.sources.rules.file_source import FileSource
-from faceflow.infrastructure.sources.rules.model import RuleSource, RuleSourceError
+from faceflow.infrastructure.sources.rules.rule_source import RuleSource, RuleSourceError
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings, SettingsWithSources
 from faceflow.locations import local_path
 

@@ -21,8 +21,8 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 
 from faceflow.infrastructure.routing.document import read_document
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.rules.policy_block import RoutingPolicy
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError, RulesText
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

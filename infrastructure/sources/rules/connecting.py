@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from faceflow.infrastructure.sources.rules.model import RuleSourceError
+from faceflow.infrastructure.sources.rules.rule_source import RuleSourceError
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from faceflow.infrastructure.sources.rules.connecting import REFUSED, http_client, told
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 WAIT_S = 60

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from faceflow.infrastructure.sources.rules.connecting import http_client, told
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings
 
 

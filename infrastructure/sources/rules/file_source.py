@@ -16,7 +16,7 @@ from typing import NamedTuple
 from faceflow.errors import FaceflowError
 from faceflow.given_files import open_given
 from faceflow.infrastructure.routing.document import MAX_BYTES
-from faceflow.infrastructure.sources.rules.model import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError, RulesText
 from faceflow.publish import publishing
 
 RESTING_S = 1.0

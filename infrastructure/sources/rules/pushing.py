@@ -9,7 +9,7 @@ from faceflow.infrastructure.routing.loading import check_policy, invalid
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.infrastructure.sources.rules.model import (
+from faceflow.infrastructure.sources.rules.rule_source import (
     ChangedMeanwhileError,
     PolicySourceError,
     RuleSource,

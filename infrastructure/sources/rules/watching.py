@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.sources.rules.addresses import configured_source, rules_folder
-from faceflow.infrastructure.sources.rules.keeper import PolicyKeeper
-from faceflow.infrastructure.sources.rules.model import RuleSource
+from faceflow.infrastructure.sources.rules.policy_keeper import PolicyKeeper
+from faceflow.infrastructure.sources.rules.rule_source import RuleSource
 from faceflow.infrastructure.sources.rules.state import RuleState
 from faceflow.infrastructure.sources.source_settings import SettingsWithSources
 

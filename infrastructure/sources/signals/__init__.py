@@ -11,7 +11,7 @@ as they came, because the policy judges them too.
 
 | Module | Holds |
 |---|---|
-| `model` | readings, and the protocol of a source |
+| `signal_source` | readings, and the protocol of a source |
 | `prometheus_source`, `prefect_source`, `arriving_work_source` | its members: the load |
 | `ec2_spot_source`, `azure_retail_source` | its members: the prices |
 | `board` | asks them together, keeps what they said as long as it is fresh, makes the snapshot |

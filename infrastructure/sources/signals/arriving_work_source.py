@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from faceflow.infrastructure.routing.gpu_seconds import speed
 from faceflow.infrastructure.routing.pools import Capacity, Pools
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 
 ENGINE = "onnx"
 """The engine by whose speed GPUs are compared: the published networks, which GPUs are bought for."""

@@ -18,7 +18,7 @@ import httpx
 from faceflow.infrastructure.proxies import unusable_proxy
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.sources.signals.gpus_per_machine import UNKNOWN_GPUS, gpus_of
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 
 PROVIDER = "azure"
 PRICE_LIST = "https://prices.azure.com/api/retail/prices"

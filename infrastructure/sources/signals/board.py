@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from faceflow.infrastructure.routing.model import (
+from faceflow.infrastructure.routing.pools import Pools
+from faceflow.infrastructure.routing.snapshot import (
     MISSING,
     MISSING_MONEY,
     MoneySignal,
@@ -24,9 +25,8 @@ from faceflow.infrastructure.routing.model import (
     Signal,
     Snapshot,
 )
-from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.sources.signals.cache import Said, SignalCache
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError, SignalSource
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError, SignalSource
 from faceflow.log import events
 
 CANCEL_S = 0.2

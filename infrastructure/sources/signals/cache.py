@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from faceflow.errors import FaceflowError
-from faceflow.infrastructure.sources.signals.model import Reading
+from faceflow.infrastructure.sources.signals.signal_source import Reading
 from faceflow.job import FrozenModel
 from faceflow.log import events
 from faceflow.publish import publishing

@@ -10,8 +10,8 @@ from faceflow.infrastructure.sources.signals.azure_retail_source import AzureRet
 from faceflow.infrastructure.sources.signals.board import SignalBoard
 from faceflow.infrastructure.sources.signals.cache import SignalCache
 from faceflow.infrastructure.sources.signals.ec2_spot_source import Ec2SpotSource
-from faceflow.infrastructure.sources.signals.model import Figure, SignalSource
 from faceflow.infrastructure.sources.signals.prometheus_source import PrometheusSource
+from faceflow.infrastructure.sources.signals.signal_source import Figure, SignalSource
 from faceflow.infrastructure.sources.source_settings import PriceSettings, PrometheusSettings, SettingsWithSources
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.sources.signals.gpus_per_machine import UNKNOWN_GPUS, gpus_of
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 
 PROVIDER = "aws"
 LINUX = "Linux/UNIX"

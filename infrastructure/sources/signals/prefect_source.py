@@ -30,7 +30,7 @@ from prefect.client.schemas.objects import StateType, WorkPoolStatus
 from prefect.settings import PREFECT_API_URL
 
 from faceflow.infrastructure.routing.pools import Pool, Pools
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.infrastructure.sources.signals.model import Figure, Reading, SignalError
+from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
 
 _AGE = "age"
 OLDEST = timedelta(days=365)

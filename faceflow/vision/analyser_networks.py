@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faceflow.errors import JobError
-from faceflow.vision.catalogue import Catalogue, Contract, ModelKind
+from faceflow.vision.model_catalogue import Catalogue, Contract, ModelKind
 from faceflow.vision.neural.genderage import GENDERAGE_MODEL
 from faceflow.vision.neural.recogniser import ARCFACE_MODEL
 

@@ -22,7 +22,7 @@ from faceflow.infrastructure.routing.document import Problem
 from faceflow.infrastructure.routing.loading import check_policy
 from faceflow.infrastructure.routing.policy import Policy
 from faceflow.infrastructure.routing.pools import Pools
-from faceflow.infrastructure.sources.rules.model import PolicySourceError, RuleSource, RuleSourceError, RulesText
+from faceflow.infrastructure.sources.rules.rule_source import PolicySourceError, RuleSource, RuleSourceError, RulesText
 from faceflow.infrastructure.sources.rules.state import Kept, KeptFile, LiveRules, Outage, Refusal, RuleState
 from faceflow.log import events
 

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from faceflow.job import Consent, FrozenModel
 from faceflow.locations import LocalFile
-from faceflow.media.model import FrameIndex, MediaInfo, Segment
+from faceflow.media.facts import FrameIndex, MediaInfo, Segment
 from faceflow.vision.person import Person
 
 

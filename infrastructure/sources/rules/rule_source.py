@@ -1,7 +1,7 @@
 """What every source of rules can do: give the text that is in force, wait for another one, and take a new one.
 
 A source never raises what its library raises: it raises `RuleSourceError`, which says in plain words what happened,
-without secrets. It does not judge the text; that is done in one place for all of them (`keeper`).
+without secrets. It does not judge the text; that is done in one place for all of them (`policy_keeper`).
 """
 
 from __future__ import annotations
