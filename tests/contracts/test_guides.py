@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from faceflow.gateway.cli.lazy_group import Listed
 from faceflow.gateway.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,8 @@ def _below(group: Any, before: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in group.list_commands(context):
         command = group.get_command(context, name)
+        if isinstance(command, Listed):
+            command = command.load()
         found[before + name] = command
         if hasattr(command, "list_commands"):
             found |= _below(command, f"{before}{name} ")
