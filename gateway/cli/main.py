@@ -73,6 +73,12 @@ class Commands(LazyGroup):
             "Replicate the container image to registries near the work pools, and show which copies are current.",
             _ROUTING,
         ),
+        Entry(
+            "examples",
+            "examples",
+            "Write example pools, rules, scenarios and prefect.yaml into a folder, to start from.",
+            _ROUTING,
+        ),
         Entry("decision", "app", "Show and export recorded decisions: why each job ran where it did.", _BOOKS),
         Entry(
             "budget",

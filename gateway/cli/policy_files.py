@@ -13,6 +13,7 @@ from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pools
 from faceflow.infrastructure.settings import current_settings
 from faceflow.infrastructure.sources.policy_files import read_text
+from faceflow.installation import installation
 
 
 def pools_from(path: Path | None) -> Pools | None:
@@ -32,7 +33,7 @@ def needed_pools(path: Path | None) -> Pools:
         raise PolicyError(
             "policy.pools_missing",
             "There is no list of pools.",
-            "Use --pools FILE, or set FACEFLOW_ROUTING__POOLS; deployments/policies/pools.yaml is an example.",
+            f"Use --pools FILE, or set FACEFLOW_ROUTING__POOLS; {installation().example('policies/pools.yaml')}.",
         )
     return pools
 

@@ -17,6 +17,7 @@ from faceflow.gateway.cli.screen import console, print_json, result_console
 from faceflow.infrastructure.routing.loading import load_model
 from faceflow.infrastructure.routing.pools import Capacity, Pools
 from faceflow.infrastructure.sources.policy_files import read_text
+from faceflow.installation import installation
 from faceflow.publish import publishing
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def simulate(
         raise JobError(
             "job.usage",
             "No scenario or trace was given.",
-            "Use --scenario FILE (deployments/scenarios/campaign-day.yaml is an example) or --trace FILE.",
+            f"Use --scenario FILE ({installation().example('scenarios/campaign-day.yaml')}) or --trace FILE.",
         )
     known = needed_pools(pools)
     world = Scenario() if scenario is None else load_model(Scenario, read_text(scenario), str(scenario))

@@ -10,6 +10,7 @@ from faceflow.errors import StoreSetupError
 from faceflow.infrastructure.proxies import require_usable_proxy
 from faceflow.infrastructure.stores.pieces import Payload
 from faceflow.infrastructure.stores.store_settings import StoreSettings
+from faceflow.installation import installation
 from faceflow.store import Watcher
 
 if TYPE_CHECKING:
@@ -78,5 +79,5 @@ def require_package(module: str, extra: str, store: str) -> None:
         raise StoreSetupError(
             "store.extra_missing",
             f"The packages that {store} needs are not installed.",
-            f"Install the extra: pip install 'faceflow[{extra}]' (in a checkout: make develop).",
+            f"{installation().with_extra(extra)}.",
         )

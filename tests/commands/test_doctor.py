@@ -77,7 +77,7 @@ def test_a_missing_extra_is_worth_a_note(offline_program: Program, tmp_path: Pat
     assert done.exit_code == 0
     found = finding(done, "telling people apart")
     assert found["level"] == "note"
-    assert "faceflow[people]" in found["resolution"]
+    assert "the extra `people`" in found["resolution"]
 
 
 def test_a_named_server_that_does_not_answer_is_a_problem(offline_program: Program) -> None:

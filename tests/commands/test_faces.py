@@ -148,7 +148,7 @@ def test_a_reference_picture_needs_the_extra(
     arguments = [ASTRONAUT, CARPHONE, "-o", tmp_path / "out.mp4", "--map", ASTRONAUT, "--json"]
     done = offline_program("swap", *arguments, **without_the_extra)
     assert (done.exit_code, done.answer["code"]) == (2, "job.mapping_needs_recogniser")
-    assert "faceflow[people]" in done.answer["resolution"]
+    assert "the extra `people`" in done.answer["resolution"]
 
 
 def test_two_sources_go_to_two_people(program: Program, clip: Path, tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ def test_wheel_holds_the_product_only(wheel):
     versions = {path.name for path in (ROOT / "infrastructure/books/database/migrations/versions").glob("r*.py")}
     assert versions
     assert {f"faceflow/infrastructure/books/database/migrations/versions/{name}" for name in versions} <= set(names)
+    carried_examples = {name for name in names if name.startswith("faceflow/examples/")}
+    originals = [*(ROOT / "deployments").glob("policies/*"), *(ROOT / "deployments").glob("scenarios/*")]
+    expected = {path.relative_to(ROOT / "deployments").as_posix() for path in originals} | {"prefect.yaml"}
+    assert carried_examples == {f"faceflow/examples/{name}" for name in expected}
     # The embedded engine's two networks, and no other weights or pictures.
     carried = {name for name in names if Path(name).suffix in {".onnx", ".tflite", ".dat", ".mp4", ".jpg", ".png"}}
     assert carried == {f"{DESTINATION}/{name}" for name in SHA256}

@@ -206,7 +206,7 @@ def test_without_the_extra_only_one_shot_can_be_mapped(folder, tmp_path, monkeyp
     wish = job(folder, person(0))
     with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser") as caught:
         run_validate(identify(wish), wish, Settings(), tmp_path, Progress())
-    assert "faceflow[people]" in caught.value.resolution
+    assert "the extra `people`" in caught.value.resolution
     with pytest.raises(JobError, match=r"job\.mapping_needs_recogniser"):
         check_mapping(job(folder, picture(folder / "man.png")), Settings())
     write_clip(folder / "one.mp4", SHOTS[:1])

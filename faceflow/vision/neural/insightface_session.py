@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceflow.errors import EngineError
+from faceflow.installation import installation
 from faceflow.vision.runtime.networks import Network
 from faceflow.vision.runtime.providers import NAMES, Provider
 
@@ -84,8 +85,8 @@ def _not_installed(why: str) -> EngineError:
     return EngineError(
         "engine.package_missing",
         f"The package insightface cannot be used: {why}.",
-        "Install it, pip install 'faceflow[insightface]' (docs/engines.md says how in a checkout and beside a "
-        "GPU build), or choose an analyser and a landmarker that do not need it.",
+        f"{installation().with_extra('insightface')}, or choose an analyser and a landmarker that do not need it. "
+        "Beside a GPU build see docs/engines.md.",
     )
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from faceflow.errors import EngineError
+from faceflow.installation import installation
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 
@@ -37,8 +38,7 @@ def onnxruntime() -> Any:
         raise EngineError(
             "engine.provider_missing",
             f"ONNX Runtime is not installed ({error}).",
-            "Install it: pip install 'faceflow[cpu]', or 'faceflow[gpu]' for NVIDIA (in a checkout: "
-            "requirements/setup.sh cpu, or gpu).",
+            f"{installation().with_extra('cpu', 'gpu')}; `gpu` is for NVIDIA.",
             provider="cpu",
         ) from error
 

@@ -21,6 +21,7 @@ from faceflow.infrastructure.books.database.address import DatabaseAddress, addr
 from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.explaining import explained
 from faceflow.infrastructure.books.database.upgrading import SchemaState, require_current, schema_state, upgrade
+from faceflow.installation import installation
 
 CONNECT_TIMEOUT_S = 10
 _WRITES = "faceflow_writes"
@@ -132,7 +133,7 @@ def _engine(address: DatabaseAddress, settings: SettingsWithBooks) -> Engine:
         raise DatabaseSetupError(
             "database.driver_missing",
             "The driver for PostgreSQL is not installed.",
-            "Install it: pip install 'faceflow[postgres]' (in a checkout: make develop).",
+            f"{installation().with_extra('postgres')}.",
         ) from None
 
 

@@ -20,6 +20,7 @@ from faceflow.infrastructure.sources.rules.etcd_source import EtcdSource
 from faceflow.infrastructure.sources.rules.file_source import FileSource
 from faceflow.infrastructure.sources.rules.rule_source import RuleSource, RuleSourceError
 from faceflow.infrastructure.sources.source_settings import RuleSourceSettings, SettingsWithSources
+from faceflow.installation import installation
 from faceflow.locations import local_path
 
 _STORE = re.compile(r"(?P<kind>etcd|consul)(?P<encrypted>s?)://(?P<hosts>[^/]*)/(?P<key>.+)", re.DOTALL)
@@ -72,7 +73,7 @@ def configured_source(settings: SettingsWithSources) -> RuleSource:
         raise PolicyError(
             "policy.rules_missing",
             "No rules are configured.",
-            "Use --rules, or set FACEFLOW_ROUTING__RULES; deployments/policies/canonical.yaml is an example.",
+            f"Use --rules, or set FACEFLOW_ROUTING__RULES; {installation().example('policies/canonical.yaml')}.",
         )
     return open_source(settings.routing.rules, settings.rule_source)
 

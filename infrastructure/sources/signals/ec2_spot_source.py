@@ -22,6 +22,7 @@ from typing import Any
 from faceflow.infrastructure.routing.pools import Capacity, Pool, Pools
 from faceflow.infrastructure.sources.signals.gpus_per_machine import UNKNOWN_GPUS, gpus_of
 from faceflow.infrastructure.sources.signals.signal_source import Figure, Reading, SignalError
+from faceflow.installation import installation
 
 PROVIDER = "aws"
 LINUX = "Linux/UNIX"
@@ -113,7 +114,7 @@ class Ec2SpotSource:
 
     def _from_ec2(self, region: str, types: list[str]) -> Iterable[Mapping[str, Any]]:
         if find_spec("boto3") is None:
-            raise SignalError("boto3 is not installed: pip install 'faceflow[aws]'")
+            raise SignalError(f"boto3 is not installed. {installation().with_extra('aws')}.")
         import boto3  # noqa: PLC0415 (optional, and slow to import)
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
