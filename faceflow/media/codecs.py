@@ -12,7 +12,7 @@ from av.stream import Stream
 VIDEO_CODECS = frozenset(
     {
         "h264", "hevc", "vvc", "av1", "vp8", "vp9", "theora",
-        "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "h263", "flv1", "wmv1", "wmv2",
+        "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "h263", "flv1", "wmv1", "wmv2", "wmv3",
         "prores", "dnxhd", "cfhd", "dvvideo", "mjpeg", "jpeg2000",
         "ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "png", "qtrle", "rawvideo", "v210",
     }

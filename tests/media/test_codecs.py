@@ -11,8 +11,8 @@ import pytest
 
 from faceflow.media.codecs import VIDEO_CODECS
 from faceflow.media.probe import probe
-from tests.clips import CLIPS, Clip, ffmpeg_binary, picture, tone
-from tests.media import witness
+from tests.clips import CLIPS, Clip, ffmpeg, ffmpeg_binary, picture, tone
+from tests.media import flat_wmv3, witness
 from tests.media.pipeline import LIMITS, carry
 
 X264 = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1"]
@@ -36,6 +36,7 @@ CODEC_ROWS = {
     "flv1": (".flv", ["-c:v", "flv", "-q:v", "3", "-c:a", "aac"]),
     "wmv1": (".wmv", ["-c:v", "wmv1", "-q:v", "3", "-c:a", "wmav2"]),
     "wmv2": (".wmv", ["-c:v", "wmv2", "-q:v", "3", "-c:a", "wmav2"]),
+    "wmv3": (".wmv", ["-c:a", "wmav2"]),  # its picture is made by hand
     "prores": (".mov", ["-c:v", "prores_ks"]),
     "dnxhd": (".mov", ["-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-s", "256x144"]),
     "cfhd": (".mov", ["-c:v", "cfhd"]),
@@ -61,6 +62,7 @@ NAME_ROWS = [
     ("msmpeg4v3", ".wmv", ""),
     ("msmpeg4v2", ".avi", "MP42"),
     ("msmpeg4v2", ".mkv", ""),
+    *(("wmv3", suffix, "") for suffix in (".avi", ".mkv")),
     ("flv1", ".mkv", ""),
     ("h263", ".avi", "H263"),
     *(("h264", ".avi", tag) for tag in ("H264", "X264", "avc1")),
@@ -82,8 +84,20 @@ def clip_of(codec, suffix, tag):
     if "-c:a" not in arguments:
         sound = {".webm": "libopus", ".avi": "libmp3lame", ".mpg": "mp2", ".wmv": "wmav2"}.get(suffix, "aac")
         arguments = [*arguments, "-c:a", sound]
+    if codec == "wmv3":
+        return Clip(f"codec_{codec}", suffix, maker=_wmv3)
     named = ["-vtag", tag] if tag else []
     return Clip(f"codec_{codec}_{tag}", suffix, [*picture(0.8), *tone(0.8, 44100), *arguments, *named, "-strict", "-2"])
+
+
+def _wmv3(clips, path):
+    """Twenty flat pictures, each of another colour."""
+    colours = [(number - 10, number % 15 - 7, 7 - number * 3 % 15) for number in range(20)]
+    raw = clips.folder / "flat.rcv"
+    raw.write_bytes(flat_wmv3.raw_stream(96, 64, 25, colours))
+    sound = {".avi": "libmp3lame", ".wmv": "wmav2"}.get(path.suffix, "aac")
+    copied = ["-map", "0", "-map", "1", "-c:v", "copy", "-c:a", sound]
+    ffmpeg("-f", "vc1test", "-i", raw, *tone(0.8, 44100), *copied, path)
 
 
 def small_pictures(path):
