@@ -47,14 +47,14 @@ def indexed(path):
 
 
 REFUSED = {
-    "matrix": (BT709, NTSC, "colour matrix goes from 1 to 6"),
-    "range": (BT709, tagged("bt709", "bt709", "bt709", "pc"), "colour range goes from 1 to 2"),
-    "transfer": (BT709, tagged("bt709", "bt709", "smpte2084"), "transfer curve goes from 1 to 16"),
-    "primaries": (BT709, tagged("bt709", "smpte432", "bt709"), "colour primaries goes from 1 to 12"),
-    "hdr_begins": ([], WIDE, "colour matrix goes from 6 to 9"),
-    "hdr_ends": (WIDE, BT709, "colour matrix goes from 9 to 1"),
-    "aspect": (["-vf", "setsar=16/15"], ["-vf", "setsar=64/45"], "sample aspect ratio goes from 16/15 to 64/45"),
-    "aspect_begins": ([], ["-vf", "setsar=4/3"], "sample aspect ratio goes from 1 to 4/3"),
+    "matrix": (BT709, NTSC, "colour matrix changes from 1 to 6"),
+    "range": (BT709, tagged("bt709", "bt709", "bt709", "pc"), "colour range changes from 1 to 2"),
+    "transfer": (BT709, tagged("bt709", "bt709", "smpte2084"), "transfer curve changes from 1 to 16"),
+    "primaries": (BT709, tagged("bt709", "smpte432", "bt709"), "colour primaries changes from 1 to 12"),
+    "hdr_begins": ([], WIDE, "colour matrix changes from 6 to 9"),
+    "hdr_ends": (WIDE, BT709, "colour matrix changes from 9 to 1"),
+    "aspect": (["-vf", "setsar=16/15"], ["-vf", "setsar=64/45"], "sample aspect ratio changes from 16/15 to 64/45"),
+    "aspect_begins": ([], ["-vf", "setsar=4/3"], "sample aspect ratio changes from 1 to 4/3"),
 }
 
 
