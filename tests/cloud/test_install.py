@@ -59,7 +59,7 @@ def test_the_server_runs_twice_and_its_database_was_made_once(installation: Inst
 
 def test_the_log_of_the_install_tells_what_was_made(installation: Installation) -> None:
     said = " ".join(installation.said.split())
-    for made in (f"work pool │ {PRIVATE}", f"swap-video/{PRIVATE}", f"dispatch/{DISPATCHER}", "0 as they should be"):
+    for made in (f"work pool │ {PRIVATE}", f"swap-video/{PRIVATE}", f"dispatch/{DISPATCHER}", "0 up to date"):
         assert made in said, installation.said
 
 

@@ -113,7 +113,7 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_arguments: Any) -> None:
         return None
 
-    monkeypatch.setattr(segments_module, "kept_result", nothing)
+    monkeypatch.setattr(segments_module, "kept", nothing)
     monkeypatch.setattr(segments_module, "POLL_S", 0.01)
 
 

@@ -47,7 +47,7 @@ def test_reconcile_gives_it_up_and_the_job_comes_back(parked: Any, tmp_path: Pat
         await _mark_lost(patient(control, 0.0))
         found = await control.client.read_flow_run(run.flow_run_id)
         assert found.state.is_crashed()
-        assert "never began" in found.state.message
+        assert "never started" in found.state.message
         again = await advance(control, placed)
         assert (again.state, again.attempt) == (RequestState.PLACED, 2)
         assert runs(control, placed) == [(1, "parked-a", "lost"), (2, "parked-a", "submitted")]
