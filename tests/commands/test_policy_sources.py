@@ -70,7 +70,7 @@ def test_push_and_show(run, tmp_path):
         assert (shown.answer["refused"], shown.answer["outage"]) == (None, None)
 
         again = run("policy", "push", CANONICAL, "--to", place.address)
-        assert (again.exit_code, "was there already" in again.stdout) == (0, True)
+        assert (again.exit_code, "was already there" in again.stdout) == (0, True)
         old = tmp_path / "old.json"
         old.write_text(rules(1))
         refused = run("policy", "push", old, "--json", **named)
