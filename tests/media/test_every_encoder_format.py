@@ -208,7 +208,7 @@ def test_a_form_of_a_codec_that_is_not_read_is_told_as_that(tmp_path, encoder, p
     except Unwritable:
         assert suffix == ".mp4"  # ffmpeg reads no description of 4:4:0 either
         clip = tmp_path / f"clip{suffix}"
-    with pytest.raises(MediaError, match=r"a form of the video codec") as told:
+    with pytest.raises(MediaError, match=r"a variant of the video codec") as told:
         probe(clip, LimitSettings())
     assert told.value.code == "media.codec_unsupported"
 
