@@ -47,11 +47,12 @@ class FaceflowError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, code: str, message: str, resolution: str, **fields: Any) -> None:
+        message, resolution = _as_text(message), _as_text(resolution)
         super().__init__(code, message, resolution)
         self.code = code
         self.message = message
         self.resolution = resolution
-        self.fields = fields
+        self.fields = {name: _as_text(value) for name, value in fields.items()}
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}] {self.resolution}"
@@ -69,6 +70,17 @@ class FaceflowError(Exception):
             "retryable": self.retryable,
             **({"fields": self.fields} if self.fields else {}),
         }
+
+
+def _as_text(value: Any) -> Any:
+    """Names that are not UTF-8 are spelled out: errors are kept as JSON, which holds text only."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    if isinstance(value, dict):
+        return {_as_text(name): _as_text(one) for name, one in value.items()}
+    return value
 
 
 def _rebuild(

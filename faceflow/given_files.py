@@ -10,14 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 MOST_BYTES = 256 * 2**20
 """A manifest of a million jobs is about so large."""
 
 
-def open_given(path: Path, most_bytes: int = MOST_BYTES) -> IO[bytes]:
+def open_given(path: Path, most_bytes: int = MOST_BYTES) -> BufferedReader:
     """The file, open for reading.
 
     Raises:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from faceflow.frozen import FrozenModel
+from faceflow.locations import carried
 from faceflow.swap_options import FaceOrder, FaceRegion, Gender, MaskKind, Selection, SwapOptions
 
 __all__ = [
@@ -44,8 +45,12 @@ def _location(value: str) -> str:
     return value
 
 
-Location = Annotated[str, AfterValidator(_location)]
-"""A file path, or the URI of an object in a store (`s3://bucket/key`, ...)."""
+def _carried(value: Any) -> Any:
+    return carried(value) if isinstance(value, str) else value
+
+
+Location = Annotated[str, BeforeValidator(_carried), AfterValidator(_location)]
+"""A file path, or the URI of an object in a store (`s3://bucket/key`, ...). A path that is not UTF-8 becomes a URI."""
 
 # Titles of the alternatives to "None" in the Prefect UI's form, which would read "str" and "date-time".
 _Path = Annotated[Location, Field(title="Path")]

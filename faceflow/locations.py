@@ -20,9 +20,14 @@ from faceflow.errors import JobError
 _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
+def is_uri(location: str) -> bool:
+    """Whether `location` is `scheme://...` and not a path."""
+    return bool(_URI.match(location))
+
+
 def in_store(location: str) -> bool:
     """Whether `location` is the address of an object in a store (`s3://bucket/key`) and not a file on this machine."""
-    return bool(_URI.match(location)) and not location.lower().startswith("file:")
+    return is_uri(location) and not location.lower().startswith("file:")
 
 
 def absolute(location: str) -> str:
@@ -30,14 +35,28 @@ def absolute(location: str) -> str:
     return location if in_store(location) else portable(local_path(location))
 
 
-def portable(path: Path) -> str:
-    """An absolute path as text that any JSON can hold: as it is, or as a `file://` URI where it is not UTF-8."""
-    text = str(path)
+def carried(location: str) -> str:
+    """`location` as text that any JSON can hold: as it is, or absolute, as a `file://` URI, where it is not UTF-8.
+
+    Raises:
+        JobError: `job.location_unsupported` where no file and no object can have such a name.
+    """
+    return location if is_text(location) else absolute(location)
+
+
+def is_text(text: str) -> bool:
+    """Whether `text` can be written as UTF-8, as JSON and databases keep it."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return path.as_uri()
-    return text
+        return False
+    return True
+
+
+def portable(path: Path) -> str:
+    """An absolute path as text that any JSON can hold: as it is, or as a `file://` URI where it is not UTF-8."""
+    text = str(path)
+    return text if is_text(text) else path.as_uri()
 
 
 def name_of(location: str) -> str:
@@ -49,20 +68,30 @@ def local_path(location: str) -> Path:
     """The absolute path that `location` names; symbolic links are kept as they are.
 
     Raises:
-        JobError: `job.location_unsupported` for a URI that is not a local file, `job.folder_gone` for a relative path
-            in a folder that was removed.
+        JobError: `job.location_unsupported` for a URI that is not a local file, and for a name that no file can have;
+            `job.folder_gone` for a relative path in a folder that was removed.
     """
     if not _URI.match(location):
-        return _from_here(Path(location))
+        return _from_here(_path(location))
     parts = urlsplit(location)
     if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
-        return _from_here(Path(os.fsdecode(unquote_to_bytes(parts.path))))
+        return _from_here(_path(os.fsdecode(unquote_to_bytes(parts.path))))
     raise JobError(
         "job.location_unsupported",
         f"{location!r} is in a store that this installation cannot open ({parts.scheme}).",
         "Use a path on this machine, or copy the file here first.",
         scheme=parts.scheme,
     )
+
+
+def _path(text: str) -> Path:
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which JSON can name and no disk
+        possible = False
+    if not possible:
+        raise JobError("job.location_unsupported", f"No file can have the name {text!r}.", "Correct the path.")
+    return Path(text)
 
 
 def _from_here(path: Path) -> Path:

@@ -73,6 +73,14 @@ _WORDS: tuple[tuple[frozenset[int], Callable[[str, str], ResourceError]], ...] =
         ),
     ),
     (
+        frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}),
+        lambda file, _reason: ResourceError(
+            "fault.no_locks",
+            f"The file system of {file} knows no locks, by which faceflow sees who is at work.",
+            "Set FACEFLOW_PATHS__STATE and FACEFLOW_PATHS__SCRATCH to folders on a local disk.",
+        ),
+    ),
+    (
         frozenset({errno.ENOENT, errno.ENOTDIR}),
         lambda file, _reason: ResourceError(
             "fault.file_gone",

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from faceflow.errors import FaceflowError, ModelFileError
 from faceflow.job import FrozenModel
 from faceflow.log import events
+from faceflow.own_files import read_own
 from faceflow.publish import publishing, sha256_of
 from faceflow.settings import SwapSettings
 from faceflow.vision.model_catalogue import ModelEntry, ModelFile, catalogue
@@ -141,7 +142,7 @@ class ModelCache:
         if known is not None:
             return known
         try:
-            return FileRecord.model_validate_json(_record_path(path).read_bytes())
+            return FileRecord.model_validate_json(read_own(_record_path(path)))
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:  # as good as none: the file is hashed again

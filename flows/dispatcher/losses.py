@@ -40,7 +40,8 @@ async def why_lost(client: PrefectClient, run: FlowRun, *, for_the_last_time: bo
         reason = event["resource"].get("kubernetes.reason") or event["resource"].get("kubernetes.diagnosis")
         if reason:
             return f"{_IN_WORDS.get(reason, 'its pod failed')} (Kubernetes: {reason})"
-    if not for_the_last_time and run.end_time is not None and datetime.now(UTC) - run.end_time < _CLOUD_SAYS:
+    # Either way: the clock may have been set back since.
+    if not for_the_last_time and run.end_time is not None and abs(datetime.now(UTC) - run.end_time) < _CLOUD_SAYS:
         return None
     message = "" if run.state is None else run.state.message or ""
     return message.strip().rstrip(".") or None

@@ -14,6 +14,7 @@ from faceflow.errors import JobError, OutputError
 from faceflow.gateway.cli.screen import print_json, result_console
 from faceflow.infrastructure.routing.wording import explain
 from faceflow.infrastructure.settings import current_settings
+from faceflow.publish import publishing
 
 if TYPE_CHECKING:
     from faceflow.infrastructure.books.budgets.accounts import Reservation
@@ -84,13 +85,11 @@ def export(
                 typer.echo(record.model_dump_json())
             return
         try:
-            with output.open("w", encoding="utf-8") as file:
+            with publishing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
                 count = sum(bool(file.write(record.model_dump_json() + "\n")) for record in records)
-        except OSError as error:
+        except OutputError as error:
             raise OutputError(
-                "output.unwritable",
-                f"{str(output)!r} cannot be written: {error.strerror}.",
-                "Choose a file in an existing folder that you can write to.",
+                "output.unwritable", error.message, "Choose a file in an existing folder that you can write to."
             ) from error
     result_console().print(escape(f"{count} decisions in {output}"))
 

@@ -50,7 +50,10 @@ def _source() -> Path:
 
 
 def _require_new(files: list[Path]) -> None:
-    there = [str(file) for file in files if file.exists() or file.is_symlink()]
+    try:
+        there = [str(file) for file in files if file.exists() or file.is_symlink()]
+    except OSError as error:
+        raise _not_writable(files[0], error) from error
     if there:
         raise OutputError(
             "output.example_exists",
@@ -66,8 +69,12 @@ def _write(file: Path, content: bytes) -> None:
         with file.open("xb") as written:
             written.write(content)
     except OSError as error:
-        raise OutputError(
-            "output.not_writable",
-            f"{str(file)!r} cannot be written: {error.strerror}.",
-            "Choose a folder that you can write to.",
-        ) from error
+        raise _not_writable(file, error) from error
+
+
+def _not_writable(file: Path, error: OSError) -> OutputError:
+    return OutputError(
+        "output.not_writable",
+        f"{str(file)!r} cannot be written: {error.strerror}.",
+        "Choose a folder that you can write to.",
+    )

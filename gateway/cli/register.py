@@ -16,6 +16,7 @@ from faceflow.infrastructure.machine.server.lease import lease_server
 from faceflow.infrastructure.settings import current_settings
 
 LONGEST_SHOWN = 60
+LONGEST_WAIT_S = 86_400
 
 
 def register(
@@ -23,7 +24,7 @@ def register(
         Path | None, typer.Option("--pools", help="List of pools (YAML or JSON). Default: FACEFLOW_ROUTING__POOLS.")
     ] = None,
     patience_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds to wait for the server to respond.")
+        float, typer.Option("--wait", min=0, max=LONGEST_WAIT_S, help="Seconds to wait for the server to respond.")
     ] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences without changing anything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,

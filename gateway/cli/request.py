@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from faceflow.errors import JobError
 from faceflow.job import Consent, FaceMapping, OutputOptions, Source, SwapJob, SwapOptions
-from faceflow.locations import absolute
+from faceflow.locations import absolute, is_text
 
 DEFAULT_SOURCE = "source"
 MOST_DIGITS = 18
@@ -20,7 +20,7 @@ MOST_DIGITS = 18
 def operator() -> str:
     """The user who gives the command, as the system calls them."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode(errors="backslashreplace").decode()
     except (KeyError, OSError):  # a container's user id without a name
         return "unknown operator"
 
@@ -49,7 +49,7 @@ def sources_of(portraits: Sequence[str], named: Sequence[str]) -> dict[str, list
 
 
 def labels_of(texts: Sequence[str]) -> dict[str, str]:
-    """Labels from `NAME=VALUE` texts. Raises JobError `job.usage` for another form."""
+    """Labels from `NAME=VALUE` texts. Raises JobError `job.usage` for another form, `job.not_text` for no UTF-8."""
     labels = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -57,6 +57,8 @@ def labels_of(texts: Sequence[str]) -> dict[str, str]:
             raise JobError(
                 "job.usage", f"{text!r} is not a label.", "Write --label NAME=VALUE, such as --label kind=campaign."
             )
+        if not is_text(text):
+            raise JobError("job.not_text", f"The label {text!r} is not UTF-8.", "Write it in UTF-8.")
         labels[name] = value
     return labels
 

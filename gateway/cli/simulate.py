@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from faceflow.errors import JobError
+from faceflow.errors import JobError, OutputError
 from faceflow.gateway.cli.policy_files import needed_pools
 from faceflow.gateway.cli.policy_sources import rules_from
 from faceflow.gateway.cli.screen import console, print_json, result_console
@@ -99,7 +99,14 @@ def simulate(
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "output.not_writable",
+            f"The folder {str(path.parent)!r} cannot be made: {error.strerror}.",
+            "Choose a folder that you can write to.",
+        ) from error
     with publishing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 

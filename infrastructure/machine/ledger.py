@@ -28,6 +28,7 @@ from faceflow.infrastructure.stores.resolve import store_for
 from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import FrozenModel, SwapJob
 from faceflow.log import events
+from faceflow.own_files import open_lock, read_own
 from faceflow.publish import publishing
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.place import carries_place
@@ -82,7 +83,7 @@ class JobPlace:
         """What the job gave, or None while it is not finished. One that cannot be read is as good as none: the job is
         done again and its record written anew."""
         try:
-            return JobRecord.model_validate_json(self.record.read_bytes())
+            return JobRecord.model_validate_json(read_own(self.record))
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
@@ -134,7 +135,7 @@ async def claim(place: JobPlace, on_wait: Callable[[float], None] | None = None)
 
 def _open_lock(place: JobPlace) -> IO[bytes]:
     place.create()
-    return place.lock.open("ab")
+    return open_lock(place.lock)
 
 
 def _taken(lock: IO[bytes]) -> bool:
@@ -158,7 +159,7 @@ def remove_stale_work(settings: SettingsWithStores, keep_s: float) -> int:
         if time.time() - _last_change(scratch) < keep_s:
             continue
         place.create()
-        with place.lock.open("ab") as lock:
+        with open_lock(place.lock) as lock:
             if _taken(lock):
                 place.clear()
                 removed += 1

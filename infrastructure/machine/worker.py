@@ -25,6 +25,7 @@ from faceflow.infrastructure.machine.server.environment import worker_environmen
 from faceflow.infrastructure.machine.server.server_errors import ServerError
 from faceflow.infrastructure.machine.server.server_keeper import die_with_parent
 from faceflow.log import configure_logging
+from faceflow.own_files import open_log
 from faceflow.settings import SwapSettings, read_settings
 from faceflow.standard_error import guarded_stderr
 from faceflow.zones import Zone
@@ -52,7 +53,7 @@ def local_worker(pool: str, zone: Zone, name: str, log: Path) -> Iterator[subpro
 
     Gives the supervisor; it ends when the worker ends.
     """
-    with log.open("wb") as output:
+    with open_log(log) as output:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "faceflow.infrastructure.machine.worker", pool, name],
             stdin=subprocess.PIPE,

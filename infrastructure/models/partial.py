@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from faceflow.errors import ModelFileError
 from faceflow.job import FrozenModel
+from faceflow.own_files import open_lock, read_own
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
@@ -92,7 +93,7 @@ class Partial:
 
     def _origin(self) -> Origin | None:
         try:
-            return Origin.model_validate_json(self._note.read_bytes())
+            return Origin.model_validate_json(read_own(self._note))
         except (FileNotFoundError, ValidationError):  # the process was killed between the two files
             return None
 
@@ -105,7 +106,7 @@ def file_lock(destination: Path, wait: Callable[[], None]) -> Iterator[None]:
         ModelFileError: `model.no_locks`.
         OSError: the lock file cannot be made.
     """
-    with destination.with_name(f".{destination.name}.lock").open("ab") as lock:
+    with open_lock(destination.with_name(f".{destination.name}.lock")) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

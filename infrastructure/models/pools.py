@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faceflow.errors import JobError
+from faceflow.given_files import read_given
 from faceflow.infrastructure.routing.loading import load_pools
 from faceflow.infrastructure.routing.policy_errors import PolicyError
 from faceflow.infrastructure.routing.pools import Pool
@@ -38,7 +39,7 @@ def listed_pools(settings: SettingsWithRouting) -> tuple[Pool, ...]:
     if path is None:
         return ()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_given(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(
             "policy.unreadable",

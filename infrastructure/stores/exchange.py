@@ -29,6 +29,7 @@ from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import FrozenModel, Sensitivity, SwapJob
 from faceflow.locations import local_path
 from faceflow.media.facts import Segment
+from faceflow.own_files import read_own
 from faceflow.publish import output_error, publishing
 from faceflow.stages.identity import JobIdentity
 from faceflow.stages.results import Artifact, Mezzanine, Part, Plan, ValidatedJob
@@ -186,7 +187,7 @@ class Exchange:
 
     def _read(self, name: str, kind: type[ModelT]) -> ModelT | None:
         try:
-            return kind.model_validate_json((self._root / name).read_text())
+            return kind.model_validate_json(read_own(self._root / name))
         except (OSError, ValueError):  # not there, or not what was written: no text, no JSON, not of this form
             return None
 

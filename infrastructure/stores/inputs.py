@@ -27,6 +27,7 @@ from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import Sensitivity, SwapJob
 from faceflow.locations import in_store, name_of
 from faceflow.log import events
+from faceflow.own_files import open_lock
 from faceflow.progress import SILENT, Progress
 from faceflow.publish import sha256_of
 from faceflow.stages.preflight import inputs_of
@@ -99,7 +100,7 @@ def remove_stale_inputs(settings: SettingsWithStores, keep_s: float) -> int:
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime < keep_s:
                 continue
-            with _lock_of(folder).open("ab") as lock:
+            with open_lock(_lock_of(folder)) as lock:
                 removed += _removed_alone(folder, lock.fileno())
     return removed
 
@@ -120,7 +121,7 @@ def _fetch(
             size_bytes=size,
         )
     path = _file(location, folder)
-    with (folder / ".fetching").open("ab") as turn:
+    with open_lock(folder / ".fetching") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # a process that comes at the same time finds it done
         if path.is_file() and path.stat().st_size == size:
             stored = store.head(key)
@@ -167,7 +168,7 @@ def _open_shared(path: Path) -> IO[bytes]:
     """The lock file, held; the process that removed the input may have removed the file between the two: look and try
     again."""
     while True:
-        lock = path.open("ab")
+        lock = open_lock(path)
         fcntl.flock(lock, fcntl.LOCK_SH)
         if os.fstat(lock.fileno()).st_nlink:
             return lock
@@ -176,7 +177,7 @@ def _open_shared(path: Path) -> IO[bytes]:
 
 def _remove(folders: Iterable[Path]) -> None:
     for folder in folders:
-        with suppress(OSError), _lock_of(folder).open("ab") as lock:
+        with suppress(OSError), open_lock(_lock_of(folder)) as lock:
             _removed_alone(folder, lock.fileno())
 
 

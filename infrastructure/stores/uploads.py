@@ -13,6 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from faceflow.own_files import read_own
+
 
 class UploadRecords:
     """The records in `folder`; those older than `keep_s` seconds count as gone."""
@@ -24,7 +26,7 @@ class UploadRecords:
     def find(self, token: str) -> str | None:
         """The upload that was begun under `token`, or None."""
         try:
-            record = json.loads(self._path(token).read_text())
+            record = json.loads(read_own(self._path(token)))
             if time.time() - float(record["begun_at"]) < self._keep_s:
                 return str(record["upload_id"])
         except (OSError, ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ whatever is cut off goes on from here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
@@ -28,6 +28,8 @@ from faceflow.infrastructure.books.database.insert import insert_if_absent
 from faceflow.infrastructure.books.database.schema import CampaignJobRow, CampaignRow
 
 _CHUNK = 2000
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""As far as the clocks of machines that share a database may be apart."""
 
 
 class JobState(StrEnum):
@@ -92,9 +94,13 @@ def remember_campaign(database: Database, name: str, source: str, rows: Iterable
 
 
 def take_wheel(database: Database, campaign: str, driver: str, now: datetime, until: datetime) -> bool:
-    """Makes `driver` the one that drives a campaign, or goes on being it; False while another one does."""
+    """Makes `driver` the one that drives a campaign, or goes on being it; False while another one does.
+
+    A wheel that is held for longer than anybody asks for was taken before the clock was set back: it is let go.
+    """
     with database.write() as session:
-        mine = (CampaignRow.driver == driver) | (CampaignRow.driven_until <= now)
+        lapsed = (CampaignRow.driven_until <= now) | (CampaignRow.driven_until > until + CLOCKS_DIFFER)
+        mine = (CampaignRow.driver == driver) | lapsed
         statement = update(CampaignRow).where(CampaignRow.name == campaign, mine)
         taken = statement.values(driver=driver, driven_until=until).returning(CampaignRow.name)
         return session.scalar(taken) is not None

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from faceflow.errors import JobError
 from faceflow.given_files import open_given
 from faceflow.infrastructure.books.campaigns.rows import Row, Rows
-from faceflow.locations import in_store
+from faceflow.locations import absolute, in_store, is_uri
 
 FACTS = ("frames", "duration_s", "width", "height", "faces")
 Line = tuple[int, dict[str, Any] | str]
@@ -110,20 +110,19 @@ def rows_of(source: str, lines: Iterable[Line], folder: Path, defaults: Mapping[
             continue
         try:
             row = _row(number, value, folder, common)
+            first = outputs.setdefault(row.job.output, number)
+            if first != number:
+                problems.append((number, f"writes the same output as line {first}"))
+            if not problems:
+                rows.append(row)
         except ValidationError as error:
             problems += [(number, f"{_field(item['loc'])}: {item['msg']}") for item in error.errors()[:3]]
-            continue
+        except JobError as error:
+            problems.append((number, error.message))
         except ValueError as error:
             problems.append((number, str(error)))
-            continue
         except RecursionError:
             problems.append((number, "nested too deeply"))
-            continue
-        first = outputs.setdefault(row.job.output, number)
-        if first != number:
-            problems.append((number, f"writes the same output as line {first}"))
-        if not problems:
-            rows.append(row)
     if problems or not len(rows):
         raise _invalid(source, problems or [(1, "it contains no jobs")])
     return rows
@@ -146,7 +145,8 @@ def _row(number: int, value: Mapping[str, Any], folder: Path, common: Mapping[st
 def _placed(location: Any, folder: Path) -> Any:
     if not isinstance(location, str) or in_store(location):
         return location
-    return str(folder / location.strip())
+    given = location.strip()
+    return absolute(given if is_uri(given) else str(folder / given))
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from faceflow.infrastructure.books.campaigns.rows import Rows
 from faceflow.infrastructure.stores.resolve import prefix_for
 from faceflow.infrastructure.stores.store_settings import SettingsWithStores
 from faceflow.job import Sensitivity
-from faceflow.locations import in_store, local_path
+from faceflow.locations import in_store, local_path, name_of
 
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
 """Endings (lower case) that portraits have, as cameras, phones and browsers name them."""
@@ -53,7 +53,7 @@ def portraits_of(
         )
     source = portraits.rstrip("/") if in_store(portraits) else str(local_path(portraits))
     place = output.rstrip("/") if in_store(output) else str(local_path(output))
-    ending = PurePosixPath(target).suffix
+    ending = PurePosixPath(name_of(target)).suffix
     if ending.lower() in _READ_ONLY:  # such targets are read; their results are written as JPEG
         ending = ".jpg"
     lines = (

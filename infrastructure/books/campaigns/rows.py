@@ -11,13 +11,25 @@ import json
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticSerializationError
 
 from faceflow.frozen import FrozenModel
 from faceflow.job import SwapJob
+from faceflow.locations import is_text
 
 _IN_MEMORY_BYTES = 4 << 20
+
+
+def _text(value: str) -> str:
+    if not is_text(value):
+        raise ValueError("it is not UTF-8")
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_text)]
 
 
 class Row(FrozenModel):
@@ -26,7 +38,7 @@ class Row(FrozenModel):
     line: int = Field(ge=1)
     """Where it stands in the manifest; for folders and stores the portrait's number."""
     job: SwapJob
-    labels: Mapping[str, str] = {}
+    labels: Mapping[_Text, _Text] = {}
     frames: int | None = Field(default=None, ge=1, le=10**8)
     duration_s: float | None = Field(default=None, gt=0, le=10**7, allow_inf_nan=False)
     width: int | None = Field(default=None, ge=1, le=65536)
@@ -49,8 +61,12 @@ class Rows:
         self._count = 0
 
     def append(self, row: Row) -> None:
-        """Adds a row behind the others. Raises OSError where the disk is full."""
-        self._file.write(row.model_dump_json(exclude_defaults=True).encode() + b"\n")
+        """Adds a row behind the others. Raises OSError where the disk is full, ValueError for what is no text."""
+        try:
+            line = row.model_dump_json(exclude_defaults=True)
+        except PydanticSerializationError:
+            raise ValueError("a text in it is not UTF-8") from None
+        self._file.write(line.encode() + b"\n")
         self._count += 1
 
     def __len__(self) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from faceflow.errors import JobError
 from faceflow.frozen import FrozenModel
@@ -14,16 +13,18 @@ from faceflow.infrastructure.books.campaigns.manifest import read_manifest
 from faceflow.infrastructure.books.campaigns.portraits import portraits_of
 from faceflow.infrastructure.books.campaigns.rows import Rows
 from faceflow.infrastructure.stores.store_settings import SettingsWithStores
-from faceflow.locations import absolute, in_store
+from faceflow.locations import absolute, carried, in_store, local_path
+
+_Place = Annotated[str, AfterValidator(carried)]
 
 
 class CampaignSource(FrozenModel):
     """What somebody asked for: a manifest, or portraits with target and output; what is empty was not given."""
 
-    manifest: str = ""
-    portraits: str = ""
-    target: str = ""
-    output: str = ""
+    manifest: _Place = ""
+    portraits: _Place = ""
+    target: _Place = ""
+    output: _Place = ""
     defaults: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -58,5 +59,5 @@ def read_source(source: CampaignSource, settings: SettingsWithStores) -> Rows:
     """
     source.require_whole()
     if source.manifest:
-        return read_manifest(Path(source.manifest), source.defaults)
+        return read_manifest(local_path(source.manifest), source.defaults)
     return portraits_of(source.portraits, absolute(source.target), absolute(source.output), source.defaults, settings)

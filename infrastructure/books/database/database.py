@@ -22,6 +22,7 @@ from faceflow.infrastructure.books.database.database_errors import DatabaseError
 from faceflow.infrastructure.books.database.explaining import explained
 from faceflow.infrastructure.books.database.upgrading import SchemaState, require_current, schema_state, upgrade
 from faceflow.installation import installation
+from faceflow.own_files import require_ordinary
 
 CONNECT_TIMEOUT_S = 10
 _WRITES = "faceflow_writes"
@@ -141,6 +142,7 @@ def _make_file(address: DatabaseAddress, path: Path) -> None:
     """The file and its folder, for its owner only: budgets and decisions are nobody else's business."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_ordinary(path)
         path.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise DatabaseError(

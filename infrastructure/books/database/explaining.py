@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, TimeoutError
 
-from faceflow.errors import FaceflowError
+from faceflow.errors import FaceflowError, JobError
 from faceflow.infrastructure.books.database.address import DatabaseAddress
 from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 
@@ -23,24 +24,35 @@ def explained(address: DatabaseAddress) -> Iterator[None]:
     Raises:
         DatabaseError: `database.busy`, `database.unreachable`, `database.failed`.
         DatabaseSetupError: `database.damaged`, `database.read_only`.
+        JobError: `job.not_text`.
     """
     try:
         yield
     except IntegrityError:
         raise
-    except SQLAlchemyError as error:
+    except UnicodeEncodeError as error:
+        raise JobError(
+            "job.not_text",
+            f"{error.object!r} is not UTF-8, and names of projects, jobs and campaigns are kept as text.",
+            "Write it in UTF-8.",
+        ) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:  # the latter where the driver is spoken to directly
         raise _explain(error, address) from None
 
 
-def _explain(error: SQLAlchemyError, address: DatabaseAddress) -> FaceflowError:
-    cause = error.orig if isinstance(error, DBAPIError) else None
+def _explain(error: SQLAlchemyError | sqlite3.Error, address: DatabaseAddress) -> FaceflowError:
+    cause: BaseException | None = error if isinstance(error, sqlite3.Error) else None
+    if isinstance(error, DBAPIError):
+        cause = error.orig
     state = str(getattr(cause, "sqlstate", None) or "")
     words = str(cause).lower()
     if isinstance(error, TimeoutError) or state.startswith(_BUSY) or "database is locked" in words:
         return DatabaseError(
             "database.busy",
-            f"The {address} stayed busy for too long.",
-            "Try again. If many processes use the database, switch to PostgreSQL (FACEFLOW_DATABASE__URL).",
+            f"The {address} stayed busy for too long: another process was writing to it.",
+            "Wait for that process or end it (`fuser FILE` names it), and run the same command again. If many "
+            "processes use the database, switch to PostgreSQL (FACEFLOW_DATABASE__URL). "
+            "FACEFLOW_DATABASE__BUSY_TIMEOUT_S sets the wait.",
         )
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     no_answer = not address.is_sqlite and not state and type(cause).__name__ == "OperationalError"

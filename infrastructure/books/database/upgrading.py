@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from faceflow.infrastructure.books.database.address import DatabaseAddress
 from faceflow.infrastructure.books.database.database_errors import DatabaseError, DatabaseSetupError
 from faceflow.infrastructure.books.database.schema import SCHEMA_VERSION
+from faceflow.own_files import open_lock
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -117,7 +118,7 @@ def _locked(engine: Engine, address: DatabaseAddress, timeout_s: float) -> Itera
 @contextmanager
 def _file_lock(path: Path, address: DatabaseAddress, timeout_s: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout_s
-    with path.open("ab") as lock:
+    with open_lock(path) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

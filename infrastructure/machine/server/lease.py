@@ -21,6 +21,7 @@ from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRec
 from faceflow.infrastructure.machine.server.server_errors import ServerError
 from faceflow.infrastructure.machine.server.server_settings import SettingsWithServer
 from faceflow.infrastructure.machine.server.starting import Sight, Start, last_words, look
+from faceflow.own_files import open_existing, open_lock
 
 POLL_S = 0.2
 ANSWER_S = 10.0
@@ -77,7 +78,7 @@ def lease_server(
         return
     files = ServerFiles(settings.paths.state)
     files.create()
-    with files.lease_lock.open("ab") as lease:
+    with open_lock(files.lease_lock) as lease:
         _take_shared(lease, settings.server.start_timeout_s)
         address = find_or_start(files, settings, on_wait)
         try:
@@ -147,7 +148,7 @@ def end_if_unused(settings: SettingsWithServer, timeout_s: float = 30.0) -> bool
     record = files.read()
     if record is None:
         return True
-    with files.lease_lock.open("ab") as lease:
+    with open_lock(files.lease_lock) as lease:
         if not _try_exclusive(lease):
             return False
         os.kill(record.keeper_pid, signal.SIGTERM)
@@ -166,7 +167,7 @@ def only_up(settings: SettingsWithServer) -> Iterator[None]:
     """
     files = ServerFiles(settings.paths.state)
     files.create()
-    with files.up_lock.open("ab") as lock:
+    with open_lock(files.up_lock) as lock:
         if not _try_exclusive(lock):
             record = files.read()
             where = f" at {record.ui_url}" if record is not None else ""
@@ -181,7 +182,7 @@ def only_up(settings: SettingsWithServer) -> Iterator[None]:
 def is_up(settings: SettingsWithServer) -> bool:
     """Whether a `faceflow up` of this state folder is running."""
     try:
-        with ServerFiles(settings.paths.state).up_lock.open("rb") as lock:
+        with open_existing(ServerFiles(settings.paths.state).up_lock) as lock:
             return not _try_shared(lock)
     except OSError:
         return False
@@ -225,7 +226,7 @@ def find_or_start(
         ServerError: see `lease_server`.
     """
     start, keeper = Start(files, settings.server.start_timeout_s, clock), None
-    with files.start_lock.open("ab") as start_lock:
+    with open_lock(files.start_lock) as start_lock:
         while True:
             record = files.read()
             if record is not None and answers(record.api_url):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from faceflow.errors import ResourceError
 from faceflow.job import FrozenModel
+from faceflow.own_files import read_own
 
 
 class ServerRecord(FrozenModel):
@@ -64,7 +65,7 @@ class ServerFiles:
     def read(self) -> ServerRecord | None:
         """The record of a server whose keeper is alive, else None."""
         try:
-            record = ServerRecord.model_validate_json(self.record.read_bytes())
+            record = ServerRecord.model_validate_json(read_own(self.record))
         except (OSError, ValidationError):
             return None
         return record if process_started_ticks(record.keeper_pid) == record.keeper_started_ticks else None

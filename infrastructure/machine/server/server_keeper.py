@@ -23,6 +23,7 @@ from typing import IO
 
 from faceflow.infrastructure.machine.server.environment import server_environment
 from faceflow.infrastructure.machine.server.record import ServerFiles, ServerRecord, own_started_ticks
+from faceflow.own_files import open_lock, open_log
 
 POLL_S = 0.5
 STOP_TIMEOUT_S = 15.0
@@ -102,7 +103,7 @@ def keep(state: Path, port: int, idle_s: float) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command in the foreground
-    with files.lease_lock.open("ab") as lease, files.log.open("wb") as log:
+    with open_lock(files.lease_lock) as lease, open_log(files.log) as log:
         server = start_server(state, port, log)
         files.write(
             ServerRecord(

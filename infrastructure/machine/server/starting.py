@@ -18,6 +18,7 @@ from typing import Final
 
 from faceflow.infrastructure.machine.server.record import ServerFiles, cpu_seconds, listens
 from faceflow.infrastructure.machine.server.server_errors import ServerError
+from faceflow.own_files import open_existing
 
 MOST_CPU_S: Final = 900.0
 """CPU time in which every server has come to listen, seconds: some 15 are needed."""
@@ -115,7 +116,7 @@ class Start:
 def last_words(log: Path) -> str:
     """The last lines of a log, on one line; empty where nothing was said."""
     try:
-        with log.open("rb") as file:
+        with open_existing(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:

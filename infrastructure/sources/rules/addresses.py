@@ -44,8 +44,8 @@ def open_source(address: str, settings: RuleSourceSettings) -> RuleSource:
     if is_file(address):
         try:
             return FileSource(local_path(address), settings.poll_s)
-        except JobError:
-            raise _invalid("a file:// address must name a file on this machine") from None
+        except JobError as error:
+            raise _invalid(f"a file:// address must name a file on this machine. {error.message}") from None
     if "@" in address.partition("://")[2].partition("/")[0]:
         raise _invalid("an address must not contain a user name or password; set FACEFLOW_RULE_SOURCE__... instead")
     match = _STORE.fullmatch(address)

@@ -17,6 +17,8 @@ from faceflow.errors import FaceflowError
 from faceflow.given_files import open_given
 from faceflow.infrastructure.routing.document import MAX_BYTES
 from faceflow.infrastructure.sources.rules.rule_source import ChangedMeanwhileError, RuleSourceError, RulesText
+from faceflow.locations import portable
+from faceflow.own_files import open_lock
 from faceflow.publish import publishing
 
 RESTING_S = 1.0
@@ -46,7 +48,7 @@ class FileSource:
     @property
     def shown(self) -> str:
         """See `RuleSource`."""
-        return str(self._path)
+        return portable(self._path)
 
     async def load(self) -> RulesText:
         """See `RuleSource`. The revision is the SHA-256 of the bytes.
@@ -98,7 +100,7 @@ class FileSource:
     def _write(self, content: bytes, replaces: str | None) -> str:
         lock_path = self._path.with_name(f".{self._path.name}.lock")
         try:
-            with lock_path.open("ab") as lock:
+            with open_lock(lock_path) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if self._revision() != replaces:
                     raise ChangedMeanwhileError

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +20,11 @@ from pydantic import ValidationError
 from faceflow.errors import FaceflowError
 from faceflow.job import FrozenModel
 from faceflow.log import events
+from faceflow.own_files import open_lock, read_own
 from faceflow.publish import publishing
+
+CLOCK_SET_BACK = timedelta(minutes=5)
+"""What lies further ahead was written under another clock."""
 
 
 class LiveRules(FrozenModel):
@@ -81,7 +85,7 @@ class KeptFile:
     def read(self) -> Kept:
         """What is kept; nothing where there is no file, or one that is of no use."""
         try:
-            kept = Kept.model_validate_json(self._path.read_bytes())
+            kept = Kept.model_validate_json(read_own(self._path))
         except FileNotFoundError:
             return Kept(state=RuleState(source=self._shown))
         except (OSError, ValidationError) as error:
@@ -90,7 +94,8 @@ class KeptFile:
         return kept.model_copy(update={"state": kept.state.model_copy(update={"source": self._shown})})
 
     def write(self, kept: Kept, seen_at: datetime) -> None:
-        """Keeps `kept`, unless another process wrote what it saw after `seen_at`.
+        """Keeps `kept`, unless another process wrote what it saw after `seen_at`. What was seen far in the future was
+        seen before the clock was set back, and is no newer.
 
         A folder that cannot be written is reported and otherwise does no harm: the rules are in force all the same,
         only a restart would not find them.
@@ -99,7 +104,8 @@ class KeptFile:
             with self._locked():
                 before = self.read()
                 last = before.state.confirmed_at
-                if (last is None or last <= seen_at) and kept != before:
+                newer = last is not None and seen_at < last < seen_at + CLOCK_SET_BACK
+                if not newer and kept != before:
                     with publishing(self._path) as temporary:
                         temporary.write_text(kept.model_dump_json(), encoding="utf-8")
         except (OSError, FaceflowError) as error:
@@ -108,6 +114,6 @@ class KeptFile:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("ab") as lock:
+        with open_lock(self._path.with_suffix(".lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -15,6 +15,7 @@ from faceflow.errors import FaceflowError
 from faceflow.infrastructure.sources.signals.signal_source import Reading
 from faceflow.job import FrozenModel
 from faceflow.log import events
+from faceflow.own_files import read_own
 from faceflow.publish import publishing
 
 
@@ -37,7 +38,7 @@ class SignalCache:
     def read(self, name: str, question: str) -> Said | None:
         """What the source `name` said last to the same question; None where nothing is known."""
         try:
-            said = Said.model_validate_json(self._path(name).read_bytes())
+            said = Said.model_validate_json(read_own(self._path(name)))
         except (OSError, ValidationError):
             return None
         return said if said.question == question else None
