@@ -39,13 +39,19 @@ TOGETHER = ("tests/dispatch", "tests/up")
 """Folders whose files share what takes long to set up; one process works through each, and begins with them."""
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Says which tests stay in one process where several share the suite (`--dist loadgroup`).
+
+    Here and not when all are collected: that moment pytest-xdist takes to read the groups.
+    """
+    file = item.path.relative_to(ROOT).as_posix()
+    folder = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), None)
+    item.add_marker(pytest.mark.xdist_group(folder or file))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests stay in one process where several share the suite (`--dist loadgroup`)."""
-    for item in items:
-        file = item.path.relative_to(ROOT).as_posix()
-        folder = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), None)
-        item.add_marker(pytest.mark.xdist_group(folder or file))
+    """Tests of the folders that take longest come first."""
     items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(TOGETHER))
 
 
@@ -185,6 +191,9 @@ def running_state(state: Path) -> Iterator[Path]:
     finally:
         if named is not None:
             os.environ["PREFECT_API_URL"] = named
+        # Prefect's client keeps the line on which it tells events; the next server of this process gets its own.
+        if worker := sys.modules.get("prefect.events.worker"):
+            worker.EventsWorker.drain_all(timeout=30)
         assert end_if_unused(settings), "some process still uses the suite's server"
 
 

@@ -80,6 +80,12 @@ class PrefectApi:
         return json.loads(found[0]["data"]) if found else []
 
 
+def assert_task_is_shown(api_url: str, name: str) -> None:
+    """Waits until the server shows a task of that name: runs tell of their tasks by events, which arrive later."""
+    wanted = {"task_runs": {"name": {"any_": [name]}}}
+    until(lambda: asked("POST", f"{api_url}/task_runs/filter", wanted).json() or None, what=f"task {name!r}")
+
+
 def run_in_prefect(environment: dict[str, str], function: Callable[[], Awaitable[T]]) -> T:
     """Runs a coroutine in this process with the environment of another machine, against the server that it names."""
     (Path(environment["FACEFLOW_PATHS__STATE"]) / "prefect").mkdir(parents=True, exist_ok=True)

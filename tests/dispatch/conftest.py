@@ -118,9 +118,9 @@ async def _register() -> None:
         await register_dispatcher(current_settings())
 
 
-def in_prefect(zones: Zones, function: Callable[[], Awaitable[T]]) -> T:
+def in_prefect(zones: Zones, function: Callable[[], Awaitable[T]], **environment: str) -> T:
     """Runs a coroutine in this process, as on the dispatcher's machine, against the suite's server."""
-    return run_in_prefect(pool_environment(zones.folder, DISPATCHER, zones.api_url), function)
+    return run_in_prefect({**pool_environment(zones.folder, DISPATCHER, zones.api_url), **environment}, function)
 
 
 @pytest.fixture(scope="package")
@@ -137,7 +137,7 @@ def clip(shared_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 @pytest.fixture
-def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def parked(zones: Zones, parked_pools: None, tmp_path: Path) -> Callable[..., Any]:
     """Runs a coroutine of the test with a dispatcher that takes no notice of workers."""
     rules = tmp_path / "rules.yaml"
 
@@ -145,20 +145,17 @@ def parked(zones: Zones, parked_pools: None, tmp_path: Path, monkeypatch: pytest
         rules.write_text(f"version: 1\nrules: [{{name: only, {place}}}]\n")
 
         async def controlled() -> Any:
-            for name, value in {
-                "FACEFLOW_ROUTING__RULES": str(rules),
-                "FACEFLOW_SIGNALS__PREFECT": "false",
-                "FACEFLOW_PATHS__STATE": str(tmp_path / "state"),
-                **environment,
-            }.items():
-                monkeypatch.setenv(name, value)
-            current_settings.cache_clear()
             from faceflow.flows.dispatcher.control import controlling
 
             async with controlling(current_settings()) as control:
                 return await test(control)
 
-        return in_prefect(zones, controlled)
+        changed = {
+            "FACEFLOW_ROUTING__RULES": str(rules),
+            "FACEFLOW_SIGNALS__PREFECT": "false",
+            "FACEFLOW_PATHS__STATE": str(tmp_path / "state"),
+        }
+        return in_prefect(zones, controlled, **{**changed, **environment})
 
     return run
 

@@ -99,17 +99,10 @@ def test_with_router_and_flow_taken_away_the_stores_refuse(
 
     def run(**environment: str) -> TrustError:
         async def in_public_zone() -> Any:
-            from faceflow.infrastructure.settings import current_settings
-
-            for name, value in environment.items():
-                monkeypatch.setenv(name, value)
-            current_settings.cache_clear()
             return await faceflow.flows.swap_video.swap_video(restricted)
 
         with pytest.raises(TrustError) as caught:
-            in_prefect(zones, in_public_zone)
-        for name in environment:
-            monkeypatch.delenv(name, raising=False)
+            in_prefect(zones, in_public_zone, **environment)
         return caught.value
 
     exchange = run(FACEFLOW_POOL__ZONE="public")

@@ -13,6 +13,7 @@ from faceflow.infrastructure.routing_settings import RoutingSettings
 from faceflow.infrastructure.settings import Settings, current_settings
 from faceflow.settings import PathSettings
 from tests.images.registries import PASSWORD, USER, running_registry
+from tests.prefect_api import assert_task_is_shown
 from tests.servers import asked, free_port, until
 
 
@@ -76,8 +77,7 @@ def test_every_pool_gets_it_and_the_lag_is_shown(api_url, near, name, release):
         (f"{near.host}/{name}-azure", "copied and verified", 0),
     ]
     assert [json.loads(row["record"])["digest"] for row in rows] == [digest] * 2
-    runs = asked("POST", f"{api_url}/task_runs/filter", {"sort": "END_TIME_DESC", "limit": 20})
-    assert f"image to {near.host}/{name}-azure" in {one["name"] for one in runs.json()}
+    assert_task_is_shown(api_url, f"image to {near.host}/{name}-azure")
 
     assert [one.copied for one in run(pools=["azure"])] == [False]
 

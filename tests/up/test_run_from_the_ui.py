@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Up
 from tests.faces import face_clip, portrait
+from tests.prefect_api import until
 from tests.servers import asked, missing
 
 pytestmark = pytest.mark.ui
@@ -94,13 +96,20 @@ def test_a_run_from_the_ui_completes_and_shows_what_it_did(page: Page, up: Up, t
     after(page, "Consent reference", "button[normalize-space(.)='Number']").click()
     after(page, "Consent reference", "textarea").fill("NASA S93-45481")
     page.screenshot(path=tmp_path / "form.png")
+    deployment = page.url.partition("/deployment/")[2].partition("/")[0].partition("?")[0]
     page.get_by_role("button", name="Submit").click()
 
     # The note with "View run" moves, and goes away on a busy machine before it can be clicked.
-    page.wait_for_url("**tab=Runs")
-    deployment = page.url.partition("/deployment/")[2].partition("?")[0]
-    newest = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-    [started] = asked("POST", f"{up.ui_url}/api/flow_runs/filter", newest).json()
+    newest = {"flow_runs": {"deployment_id": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 5}
+
+    def submitted() -> dict[str, Any] | None:
+        runs = asked("POST", f"{up.ui_url}/api/flow_runs/filter", newest).json()
+        return next((run for run in runs if run["parameters"]["job"]["output"] == str(output)), None)
+
+    try:
+        started = until(submitted, what="run of the form")
+    finally:
+        page.screenshot(path=tmp_path / "submitted.png")
     page.goto(f"/runs/flow-run/{started['id']}")
     run = page.url
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=RUN_TIMEOUT_MS)
