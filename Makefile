@@ -36,7 +36,7 @@ up: setup  ## run server, worker and deployments until Ctrl-C
 
 # So many files at a time; tests/conftest.py says which files stay together, in one process and with one server.
 TEST_PROCESSES ?= 2
-pytest = $(python) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder --ignore=tests/cloud
+pytest = $(python) -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder --ignore=tests/cloud
 
 test: develop  ## run the tests
 	@$(pytest) -m "not full" tests $(ARGS)

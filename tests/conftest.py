@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from faceflow.infrastructure.books.book_settings import DatabaseSettings
 from faceflow.infrastructure.books.database.database import Database
@@ -39,14 +40,17 @@ TOGETHER = ("tests/dispatch", "tests/up")
 """Folders whose files share what takes long to set up; one process works through each, and begins with them."""
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Says which tests stay in one process where several share the suite (`--dist loadgroup`).
+class FilesTogether(LoadScopeScheduling):
+    """Where several processes share the suite, each takes whole files, or a whole folder of `TOGETHER`."""
 
-    Here and not when all are collected: that moment pytest-xdist takes to read the groups.
-    """
-    file = item.path.relative_to(ROOT).as_posix()
-    folder = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), None)
-    item.add_marker(pytest.mark.xdist_group(folder or file))
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """The suite's own, because the groups of pytest-xdist 3.8 (`--dist loadgroup`) mean nothing to pytest 9.2."""
+    return FilesTogether(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
