@@ -40,7 +40,7 @@ TOGETHER = ("tests/dispatch", "tests/up")
 """Folders whose files share what takes long to set up; one process works through each, and begins with them."""
 
 
-class FilesTogether(LoadScopeScheduling):
+class FilesTogether(LoadScopeScheduling):  # type: ignore[misc] # the package has no types
     """Where several processes share the suite, each takes whole files, or a whole folder of `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:
