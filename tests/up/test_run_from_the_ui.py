@@ -22,7 +22,9 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 STAGES = ("validate", "transcode", "segment", "swap-00000", "restore-00000", "compose-00000", "join", "upload")
-RUN_TIMEOUT_MS = 90_000
+RUN_TIMEOUT_MS = 240_000
+SHOWN_TIMEOUT_MS = 120_000
+expect.set_options(timeout=SHOWN_TIMEOUT_MS)  # else 5 s, in which a busy machine shows nothing
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, up: Up) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1400, "height": 2400}, base_url=up.ui_url)
-    page.set_default_timeout(120_000)  # a page loads slowly beside other tests
+    page.set_default_timeout(SHOWN_TIMEOUT_MS)  # a page loads slowly beside other tests
     refused: list[str] = []
     page.on("response", lambda answer: refused.append(answer.url) if answer.status == 422 else None)
     yield page
