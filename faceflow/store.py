@@ -32,7 +32,7 @@ class StoredObject(FrozenModel):
     """What a store holds under a key.
 
     `uri` names the object for programs (`file:///...`, `s3://bucket/key`); `link` is what a person opens: a path, or an
-    address that is valid until `link_expires_at` (None: forever). Such an address opens the object for whoever has it,
+    address that is valid until `link_expires_at` (None: forever). Such an address opens the object for all who have it,
     so it is shown and never logged. `sha256` is in lower-case hexadecimal.
     """
 

@@ -5,8 +5,8 @@
     JOINING      join                                once all segments are composed
     DELIVERY     upload                              once nobody else has delivered
 
-A step is a plain function together with the name under which its result is known. The steps before it and whoever runs
-the job have given what it takes, so a runner needs nothing but the order:
+A step is a plain function together with the name under which its result is known. The steps before it and the runner of
+the job supply its parameters, so a runner needs nothing but the order:
 
     for step in PREPARATION:
         known[step.gives] = step.run(known)

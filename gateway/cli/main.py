@@ -183,7 +183,11 @@ def _reason(error: BaseException) -> FaceflowError:
     if isinstance(error, FaceflowError):
         return error
     if isinstance(error, TyperException):
-        return JobError("job.usage", error.format_message(), "See `faceflow --help` and `faceflow COMMAND --help`.")
+        return JobError(
+            "job.usage",
+            error.format_message().strip() or "No command was given.",
+            "See `faceflow --help` and `faceflow COMMAND --help`.",
+        )
     return stopped()
 
 

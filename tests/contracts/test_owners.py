@@ -37,7 +37,7 @@ def test_the_engine_uses_its_own_settings(group: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(dir(errors)) & set(error_classes()) - BASES))
 def test_the_engine_raises_its_own_errors(name: str) -> None:
-    """Or says in a protocol that whoever fills it in raises them, as `Store` does."""
+    """Or a protocol says that its implementations raise them, as `Store` does."""
     assert any(re.search(rf"\b{name}\b", path.read_text()) for path in ENGINE), "move it beside the code that raises it"
 
 

@@ -116,3 +116,14 @@ def test_bash_completes_with_what_the_program_prints_and_installs(tmp_path: Path
     )
     assert done.stdout.split() == ["decision"], done.stderr
     assert "faceflow" in (tmp_path / ".bashrc").read_text()
+
+
+@pytest.mark.parametrize("words", [[], ["policy"], ["models"]])
+def test_without_a_command_the_list_is_shown_and_the_reason_told(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from faceflow.gateway.cli.main import main
+
+    assert main([*words]) == 2
+    said = capsys.readouterr()
+    assert "No command was given." in said.out + said.err
